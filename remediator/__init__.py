@@ -1,0 +1,3 @@
+"""Remediator: turns an operations runbook into safe, proven action."""
+
+__version__ = "0.1.0"

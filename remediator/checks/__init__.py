@@ -1,0 +1,30 @@
+"""Signs of health. To add one: one file with one `Check`; it is then `use: <file name>` under `verify.checks:`."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import timedelta
+
+from remediator.catalogue import Plugin
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Permission
+from remediator.domain.target import Target
+from remediator.language.duration import Duration
+from remediator.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    healthy: bool
+    detail: str
+
+
+class Check(Plugin, ABC):
+    """Looks for one sign of health. An error is not health: the engine counts it as unhealthy and says so."""
+
+    timeout: Duration = timedelta(seconds=10)
+
+    def permissions(self, target: Target | None) -> tuple[Permission, ...]:
+        return ()
+
+    @abstractmethod
+    async def passes(self, incident: Incident, tools: Toolbox) -> Sign: ...

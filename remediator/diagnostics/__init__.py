@@ -1,0 +1,37 @@
+"""Read-only looks. To add one: one file with one `Diagnostic`; it is then `use: <file name>` under `diagnose:`."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from remediator.catalogue import Plugin
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Permission
+from remediator.domain.target import Target
+from remediator.language.duration import Duration
+from remediator.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen: `facts` is an instance of the diagnostic's own `Facts`."""
+
+    summary: str
+    facts: object
+
+
+class Diagnostic(Plugin, ABC):
+    """A look that changes nothing."""
+
+    Facts: ClassVar[type]
+    """A frozen dataclass: each field is the CEL variable `diagnose.<name>.<field>`, typed by its annotation."""
+
+    timeout: Duration = timedelta(seconds=10)
+
+    def permissions(self, target: Target | None) -> tuple[Permission, ...]:
+        return ()
+
+    @abstractmethod
+    async def examine(self, incident: Incident, tools: Toolbox) -> Look:
+        """Any `RemediatorError` raised becomes a finding with ok == false, never a stopped incident."""

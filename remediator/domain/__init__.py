@@ -1,0 +1,1 @@
+"""The words of the field as frozen data, and the pure functions that decide over them. No I/O here."""

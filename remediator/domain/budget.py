@@ -1,0 +1,14 @@
+"""A budget: at most so many within so long. Held by reservation rows, so it survives replicas, crashes and retries."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    key: str
+    """What is counted: `attempts/service-down/deployment/prod/backend`."""
+    at_most: int
+    within: timedelta
+    units: int = 1
+    """How many this reservation takes."""

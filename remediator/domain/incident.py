@@ -1,0 +1,152 @@
+"""An incident: `Status` is for people, `Phase` says where the automation stands. `Progress` is what it knows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from remediator.domain.alert import Alert
+from remediator.domain.budget import Budget
+from remediator.domain.finding import Finding
+from remediator.domain.ids import IncidentId, IntentId, RuleName, RuleVersion
+from remediator.domain.mode import Mode
+from remediator.domain.plan import Plan
+from remediator.domain.target import Target
+from remediator.domain.timeline import Entry
+
+
+class Status(StrEnum):
+    TRIGGERED = "triggered"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Phase(StrEnum):
+    OPENED = "opened"
+    """Stored, nothing looked at yet."""
+    DIAGNOSED = "diagnosed"
+    """The facts are in; a fix is to be chosen and judged."""
+    PROPOSED = "proposed"
+    """A plan waits for a person's approval."""
+    CLEARED = "cleared"
+    """The guards said yes and the intent is journalled: the write may be in the world from here on."""
+    FIXED = "fixed"
+    """The write is done; its effect is being proven."""
+    HANDED_OVER = "handed_over"
+    """The automation is through; a person, or the alert's end, closes it."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One fix step that was tried, or passed over, in this incident."""
+
+    step: int
+    result: str
+    """`fixed`, `failed`, `ineffective`, `unknown`, `skipped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    digest: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the automation knows so far. Stored whole as JSON: a new release must read what an old one left."""
+
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    diagnosed_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+    step: int | None = None
+    """The fix step under way."""
+    plan: Plan | None = None
+    """What is proposed, cleared or done at `step`."""
+    intent: IntentId | None = None
+    approval: Approval | None = None
+    fixed_at: datetime | None = None
+    healthy_since: datetime | None = None
+    holds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    id: IncidentId
+    rule: RuleName
+    rule_version: RuleVersion
+    title: str
+    severity: str
+    mode: Mode
+    status: Status
+    phase: Phase
+    alert: Alert
+    """The alert that opened it."""
+    target: Target | None
+    opened_at: datetime
+    firing: bool
+    """Whether any of its episodes is still open."""
+    recovered: bool = True
+    """False where an episode ended without a recovery (see `Alert.recovered`)."""
+    progress: Progress = field(default_factory=Progress)
+    epoch: int = 0
+    """The fencing number of the current lease."""
+    acknowledged_by: str = ""
+    resolution: str = ""
+    resolved_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status is not Status.RESOLVED
+
+
+class PageOrder(StrEnum):
+    """What a move asks of the escalation clock, which otherwise runs on by itself."""
+
+    KEEP = "keep"
+    NOW = "now"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A write to the world, journalled before it happens."""
+
+    id: IntentId
+    incident: IncidentId
+    path: str
+    plan: Plan
+    budgets: tuple[Budget, ...] = ()
+    timeout: timedelta = timedelta(seconds=15)
+    undoes: IntentId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntentResult:
+    id: IntentId
+    result: str
+    """`done`, `failed`, `unknown`."""
+    detail: str
+    undo_in: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a stage decided. The worker commits it whole, in one transaction that checks the fencing number."""
+
+    phase: Phase
+    progress: Progress
+    entries: tuple[Entry, ...] = ()
+    wake_in: timedelta | None = timedelta()
+    """From the database's now; None: nothing to do until something happens."""
+    status: Status | None = None
+    resolution: str = ""
+    intent: Intent | None = None
+    """Journalled with this move; the write follows in the same claim or is observed by the next."""
+    result: IntentResult | None = None
+    pages: PageOrder = PageOrder.KEEP
+
+
+def noted(move: Move, *entries: Entry) -> Move:
+    return replace(move, entries=(*entries, *move.entries))

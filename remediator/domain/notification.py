@@ -1,0 +1,48 @@
+"""A message to a person, and what became of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from remediator.domain.ids import IncidentId
+
+
+class NotificationKind(StrEnum):
+    PAGE = "page"
+    APPROVAL = "approval"
+    RESOLVED = "resolved"
+    REVIEW = "review"
+    """A page that would have been sent in `act`: observe mode's review log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    incident: IncidentId
+    kind: NotificationKind
+    dedup_key: str
+    """The same page tried again carries the same key."""
+    recipient: str
+    channel: str
+    address: str
+    title: str
+    severity: str
+    body: str
+    """Plain text, a few lines; each notifier escapes it for its sink."""
+    acknowledge_url: str = ""
+    incident_url: str = ""
+
+
+class DeliveryState(StrEnum):
+    QUEUED = "queued"
+    SENT = "sent"
+    FAILED = "failed"
+    """For good on this channel."""
+    UNKNOWN = "unknown"
+    """Sent, and no answer came: the next channel is used at once, a second page is better than none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The channel took it."""
+
+    provider_id: str = ""
+    detail: str = ""

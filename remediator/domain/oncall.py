@@ -1,0 +1,82 @@
+"""Who is on call: people, the ways to reach them, and rotations. Pure arithmetic over time zones.
+
+A rotation hands over at a local wall-clock time, so a week over a DST change is an hour longer or shorter;
+that is what people expect of "Monday 09:00" (PagerDuty and GoAlert do the same).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    channel: str
+    """The name of a channel in `oncall/channels.yaml`."""
+    address: str
+    """What that channel needs: an e-mail address, a phone number, a Slack user. May be empty (console)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    id: str
+    name: str
+    reach: tuple[Contact, ...]
+    """In order of preference: where one fails, the next is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    person: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    name: str
+    participants: tuple[str, ...]
+    timezone: str = "UTC"
+    starts_on: datetime = datetime(2024, 1, 1, 9, 0)
+    """Naive: the local wall-clock time of the first hand-over in `timezone`."""
+    turn: timedelta = timedelta(weeks=1)
+    """Whole days; hand-overs keep the wall-clock time of `starts_on`."""
+    overrides: tuple[Override, ...] = ()
+
+
+def on_call(schedule: Schedule, at: datetime) -> str | None:
+    """The person id on call at `at` (aware); None where the rotation has not begun or nobody takes part."""
+    for override in schedule.overrides:
+        if override.starts_at <= at < override.ends_at:
+            return override.person
+    if not schedule.participants:
+        return None
+    local = at.astimezone(ZoneInfo(schedule.timezone)).replace(tzinfo=None)
+    if local < schedule.starts_on:
+        return None
+    turns = (local - schedule.starts_on) // schedule.turn
+    return schedule.participants[turns % len(schedule.participants)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    name: str
+    """A person's id, or the channel's name where a step pages a channel."""
+    reach: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    people: Mapping[str, Person] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    channels: frozenset[str] = frozenset()
+
+    def recipient(self, name: str, at: datetime) -> Recipient | None:
+        """`name` is a schedule, a person or a channel, tried in that order. None: nobody, which the caller must say."""
+        if name in self.schedules:
+            person = on_call(self.schedules[name], at)
+            return self.recipient(person, at) if person and person not in self.schedules else None
+        if name in self.people:
+            return Recipient(name, self.people[name].reach)
+        return Recipient(name, (Contact(name, ""),)) if name in self.channels else None

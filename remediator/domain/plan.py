@@ -1,0 +1,94 @@
+"""What a fix would do, as data: it can be shown, hashed, rehearsed, approved, journalled and recognised later."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+import msgspec
+
+from remediator.domain.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to another system."""
+
+    system: str
+    """`kubernetes`, or a connection such as `redis:cache`."""
+    method: str
+    """An HTTP method, or the command (`UNLINK`)."""
+    resource: str
+    """A URL path, or a key pattern."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, object] | None = None
+    content_type: str = "application/json"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.resource}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    action: str
+    target: Target
+    summary: str
+    """For people: "scale deployment backend from 3 to 5 replicas"."""
+    calls: tuple[Call, ...]
+    precondition: str
+    """For people: what must still be true when the write arrives: "pod uid 1f3c is the one diagnosed"."""
+    pre_image: Mapping[str, object] = field(default_factory=dict)
+    post_image: Mapping[str, object] = field(default_factory=dict)
+    units: int = 1
+    """How many pods (or keys, or nodes) it disturbs: what blast-radius budgets count."""
+    undo_after: timedelta | None = None
+    needs_approval: str = ""
+    """A reason why this plan wants a person whatever the rule says ("the only ready replica")."""
+
+    @property
+    def digest(self) -> str:
+        """What an approval is bound to: the same calls against the same state."""
+        document = msgspec.json.encode((self.action, self.target, self.calls, self.pre_image), order="sorted")
+        return hashlib.sha256(document).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlan:
+    """The action looked and found nothing it may do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What the other system said to the plan with `dryRun=All` (or its nearest equal)."""
+
+    accepted: bool
+    detail: str
+
+
+class Observed(StrEnum):
+    """What the world shows of a write whose result we never saw."""
+
+    DONE = "done"
+    NOT_DONE = "not_done"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    done: bool
+    detail: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One Kubernetes permission, in the terms of a Role rule."""
+
+    verb: str
+    resource: str
+    """With the subresource: `pods/eviction`."""
+    api_group: str = ""
+    writes: bool = False

@@ -1,0 +1,34 @@
+"""The timeline: each decision, and each decision not to act, as people read it afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class EntryKind(StrEnum):
+    ALERT = "alert"
+    FINDING = "finding"
+    PLAN = "plan"
+    REHEARSAL = "rehearsal"
+    GUARD = "guard"
+    APPROVAL = "approval"
+    FIX = "fix"
+    CHECK = "check"
+    VERIFIED = "verified"
+    PAGE = "page"
+    ACKNOWLEDGED = "acknowledged"
+    UNDO = "undo"
+    RESOLVED = "resolved"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    kind: EntryKind
+    message: str
+    path: str = ""
+    """The place in the rule: `fix[1]`, `guard.cooldown`."""
+    data: Mapping[str, object] = field(default_factory=dict)
+    at: datetime | None = None
+    """None until written: the database's clock stamps it."""

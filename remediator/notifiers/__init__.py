@@ -1,0 +1,23 @@
+"""Ways to reach people. To add one: one file with one `Notifier`; it is then `use: <file name>` in `oncall/channels.yaml`."""
+
+from abc import ABC, abstractmethod
+from datetime import timedelta
+
+from remediator.catalogue import Plugin
+from remediator.domain.notification import Notification, Receipt
+from remediator.language.duration import Duration
+from remediator.toolbox import Messengers
+
+
+class Notifier(Plugin, ABC):
+    """Sends one notification. Its fields are the channel's settings; secrets are named, never written."""
+
+    timeout: Duration = timedelta(seconds=10)
+
+    @abstractmethod
+    def secrets(self) -> tuple[str, ...]:
+        """Names it will ask `Messengers.secret` for, so that `check` can miss them before the night."""
+        return ()
+
+    async def send(self, notification: Notification, tools: Messengers) -> Receipt:
+        """Raises `Temporary`, `Permanent` or `Ambiguous`; the courier retries, falls through or repeats accordingly."""

@@ -1,0 +1,1 @@
+"""From YAML files to something the engine can ask."""

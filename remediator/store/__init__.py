@@ -1,0 +1,1 @@
+"""Our own state: PostgreSQL, and the only door to it."""

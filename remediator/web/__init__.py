@@ -1,0 +1,1 @@
+"""HTTP in: webhooks, the API, pages for people, probes."""
