@@ -32,7 +32,6 @@ class Action(Plugin, ABC):
     @abstractmethod
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan: ...
 
-    @abstractmethod
     async def rehearse(self, plan: Plan, tools: Toolbox) -> Rehearsal:
         """Sends the plan's Kubernetes calls with `dryRun=All`; actions on other systems override it."""
         for call in plan.calls:
@@ -41,6 +40,7 @@ class Action(Plugin, ABC):
                 return answer
         return Rehearsal(accepted=True, detail=f"the API server would accept {len(plan.calls)} call(s)")
 
+    @abstractmethod
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
         """Raises `Ambiguous` where it cannot know whether the write happened; the engine then observes."""
 

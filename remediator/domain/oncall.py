@@ -37,9 +37,9 @@ class Override:
 class Schedule:
     name: str
     participants: tuple[str, ...]
-    timezone: str = "UTC"
-    starts_on: datetime = datetime(2024, 1, 1, 9, 0)
+    starts_on: datetime
     """Naive: the local wall-clock time of the first hand-over in `timezone`."""
+    timezone: str = "UTC"
     turn: timedelta = timedelta(weeks=1)
     """Whole days; hand-overs keep the wall-clock time of `starts_on`."""
     overrides: tuple[Override, ...] = ()

@@ -1,4 +1,4 @@
-"""Ways to reach people. To add one: one file with one `Notifier`; it is then `use: <file name>` in `oncall/channels.yaml`."""
+"""Ways to reach people. To add one: one file with one `Notifier`; then `use: <file name>` in `oncall/channels.yaml`."""
 
 from abc import ABC, abstractmethod
 from datetime import timedelta

@@ -48,7 +48,8 @@ CREATE TABLE incidents (
     wake_at         timestamptz,            -- NULL: nothing to do until something happens
     lease_owner     text NOT NULL DEFAULT '',
     lease_until     timestamptz,
-    epoch           bigint NOT NULL DEFAULT 0
+    epoch           bigint NOT NULL DEFAULT 0,
+    nudges          bigint NOT NULL DEFAULT 0       -- raised by whoever changes the incident from outside its lease
 );
 CREATE INDEX incidents_due ON incidents (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX incidents_open_run ON incidents (run_key) WHERE status <> 'resolved';

@@ -1,0 +1,26 @@
+"""What a matched alert opens: an incident with its first escalation deadline, stored in the alert's own transaction."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from remediator.domain.escalation import EscalationPolicy, Severity
+from remediator.domain.ids import RuleName, RuleVersion
+from remediator.domain.mode import Mode
+from remediator.domain.target import Target
+from remediator.domain.timeline import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    rule: RuleName
+    rule_version: RuleVersion
+    run_key: str
+    """Alerts with the same key join one open incident: rule + target, or rule + fingerprint where there is no target."""
+    title: str
+    severity: Severity
+    policy: EscalationPolicy
+    mode: Mode
+    target: Target | None
+    first_page_in: timedelta
+    """Zero pages at once; else the deadline by which a fix must be proven."""
+    entries: tuple[Entry, ...] = ()
