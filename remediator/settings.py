@@ -1,0 +1,152 @@
+"""What the daemon is told from outside: environment, then mounted secret files, then the settings file, then defaults.
+
+Read by `app` and `cli` only; everything else gets plain values. Each default is the safe one.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+SECRETS_FOLDER = Path("/etc/remediator/secrets")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+
+class BasicLogin(_Section):
+    user: str
+    password: SecretStr
+
+
+class GrafanaSignature(_Section):
+    secrets: list[SecretStr] = Field(min_length=1, max_length=2)
+    """One, or two while rotating."""
+    timestamp_header: str = "X-Grafana-Alerting-Timestamp"
+    """Grafana has no default: name the same header in its contact point, or replays cannot be told."""
+
+
+class Webhooks(_Section):
+    tokens: dict[str, list[SecretStr]] = {}
+    """Source name -> one bearer token, or two while rotating. The name is recorded with every alert."""
+    basic: dict[str, BasicLogin] = {}
+    grafana: dict[str, GrafanaSignature] = {}
+    allow_unauthenticated: bool = False
+    """Accept alerts from anybody who can reach the port. For a laptop."""
+
+
+class ApiToken(_Section):
+    token: SecretStr
+    roles: set[Literal["read", "respond", "approve"]] = {"read"}
+
+
+class Kubernetes(_Section):
+    enabled: bool = False
+    kubeconfig: Path | None = None
+    """None: the service account of the pod we run in."""
+    kube_context: str | None = None
+
+
+class PrometheusServer(_Section):
+    url: str
+    token: SecretStr | None = None
+
+
+class Smtp(_Section):
+    host: str
+    port: int = 587
+    sender: str
+    user: str | None = None
+    password: SecretStr | None = None
+    start_tls: bool = True
+
+
+class Engine(_Section):
+    workers: int = Field(default=8, ge=1, le=256)
+    """Incidents in hand at once, in this replica."""
+    lease_seconds: float = Field(default=60, ge=5)
+    poll_seconds: float = Field(default=1, gt=0, le=1)
+    """The truth about due work; notifications only make it faster."""
+    recheck_seconds: float = Field(default=15, gt=0)
+    """How often a fix under verification is looked at."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="REMEDIATOR_",
+        env_nested_delimiter="__",
+        secrets_dir=SECRETS_FOLDER,
+        secrets_dir_missing="ok",
+        secrets_nested_subdir=True,
+        secrets_prefix="",
+        extra="forbid",
+        hide_input_in_errors=True,
+        frozen=True,
+    )
+
+    mode: Literal["observe", "suggest", "act"] = "observe"
+    """The ceiling: a rule can lower it, never raise it."""
+    rules_dir: Path = Path("rules")
+    data_dir: Path = Path(".data")
+    """The embedded PostgreSQL and generated keys live here."""
+    database_url: SecretStr | None = None
+    """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""
+    database_pool: int = Field(default=10, ge=4)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    """What people's browsers reach us by; goes into pages. Empty: http://host:port."""
+    body_limit_mib: int = Field(default=64, ge=1)
+    link_secret: SecretStr | None = None
+    """Signs acknowledge links. None: made once and kept in `data_dir`; replicas must share one."""
+    webhooks: Webhooks = Webhooks()
+    api_tokens: dict[str, ApiToken] = {}
+    """Who may use the API. Empty: one token is made and kept in `data_dir`/api-token."""
+    kubernetes: Kubernetes = Kubernetes()
+    databases: dict[str, SecretStr] = {}
+    """Connections that rules name: name -> DSN. Use a read-only role."""
+    redis: dict[str, SecretStr] = {}
+    prometheus: dict[str, PrometheusServer] = {}
+    smtp: Smtp | None = None
+    secrets: dict[str, SecretStr] = {}
+    """What notifiers name: `slack_token`, `webhook_secret`, ..."""
+    private_networks: bool = True
+    """Whether rules may make us call private addresses. Link-local and metadata addresses are never called."""
+    review_channel: str = ""
+    """Observe mode tells this channel whom it would have paged. Empty: the timeline only."""
+    engine: Engine = Engine()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, url: str) -> str:
+        return url.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The values passed in are the settings file's, so they come last."""
+        return env_settings, NestedSecretsSettingsSource(file_secret_settings), init_settings
+
+
+def load_settings(from_file: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """`environment` is asked for the one variable outside our prefix; a database in the file gives way to it."""
+    values = dict(from_file)
+    if database_url := environment.get("DATABASE_URL"):
+        values["database_url"] = database_url
+    return Settings(**values)  # type: ignore[arg-type]  # the file's values are checked by this very call
