@@ -1,7 +1,7 @@
 """An incident: `Status` is for people, `Phase` says where the automation stands. `Progress` is what it knows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -32,6 +32,8 @@ class Phase(StrEnum):
     """The guards said yes and the intent is journalled: the write may be in the world from here on."""
     FIXED = "fixed"
     """The write is done; its effect is being proven."""
+    UNDOING = "undoing"
+    """A leased fix is being taken back; its intent is journalled."""
     HANDED_OVER = "handed_over"
     """The automation is through; a person, or the alert's end, closes it."""
     CLOSED = "closed"
@@ -54,6 +56,14 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingUndo:
+    """A leased fix: it is taken back at `at`, by the database's clock."""
+
+    intent: IntentId
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """What the automation knows so far. Stored whole as JSON: a new release must read what an old one left."""
 
@@ -68,7 +78,9 @@ class Progress:
     approval: Approval | None = None
     fixed_at: datetime | None = None
     healthy_since: datetime | None = None
-    holds: int = 0
+    checked: str = ""
+    """What the checks last said, so that only a change is told."""
+    undo: PendingUndo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +142,6 @@ class IntentResult:
     result: str
     """`done`, `failed`, `unknown`."""
     detail: str
-    undo_in: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,3 @@ class Move:
     """Journalled with this move; the write follows in the same claim or is observed by the next."""
     result: IntentResult | None = None
     pages: PageOrder = PageOrder.KEEP
-
-
-def noted(move: Move, *entries: Entry) -> Move:
-    return replace(move, entries=(*entries, *move.entries))

@@ -43,6 +43,8 @@ class Plan:
     units: int = 1
     """How many pods (or keys, or nodes) it disturbs: what blast-radius budgets count."""
     undo_after: timedelta | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """The action's own fields as JSON, so that after a crash it is revived from the journal, not from today's rule."""
     needs_approval: str = ""
     """A reason why this plan wants a person whatever the rule says ("the only ready replica")."""
 

@@ -97,12 +97,9 @@ CREATE TABLE intents (
     detail      text NOT NULL DEFAULT '',
     begun_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamptz,
-    undoes      uuid REFERENCES intents,
-    undo_at     timestamptz,                     -- when a leased fix is to be undone; NULL: not, or already seen to
-    lease_until timestamptz
+    undoes      uuid REFERENCES intents
 );
 CREATE INDEX intents_of_incident ON intents (incident_id);
-CREATE INDEX intents_to_undo ON intents (undo_at) WHERE undo_at IS NOT NULL;
 
 CREATE TABLE budgets (key text PRIMARY KEY);     -- rows to lock, in the order of their keys
 
