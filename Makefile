@@ -1,0 +1,53 @@
+# The whole set-up on a fresh machine with Python 3.11 or later: `make demo` shows the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test cluster-test check-code lint types contracts format bench lock clean
+
+demo: $(VENV)/.runs ## one incident told line by line, then one that pages; no cluster needed
+	@$(BIN)/python -m demo
+
+test: $(VENV)/.tests ## everything this machine can run; what is missing is named
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check-code: lint types contracts ## what CI checks before the tests
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.tests
+	$(BIN)/mypy
+
+contracts: $(VENV)/.tests
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.tests
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.tests ## alerts a second, and how long from webhook to first action and first page
+	$(BIN)/python -m tests.bench
+
+lock: ## after changing pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runs: requirements.lock | $(VENV)/bin/python
+	@echo "installing the pinned dependencies (once, about half a minute)"
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.tests: requirements-dev.lock $(VENV)/.runs
+	@echo "installing the pinned test tools (once, about half a minute)"
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
