@@ -1,0 +1,203 @@
+"""`${{ expression }}` inside YAML values: one marker alone keeps its type, markers within text become text.
+
+Nothing is ever rendered twice: what an expression gives back is data, whatever it looks like.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from remediator.language.cel_source import end_of_marker
+from remediator.language.cel_type import CelType, python_type_to_cel
+from remediator.language.expression import EvaluationError, Expression, ExpressionError, Facts, Scope
+from remediator.language.text import to_text
+
+_MARKER: Final = "${{"
+_LONGEST_RESULT: Final = 64 * 1024
+_DEEPEST_VALUE: Final = 32
+
+
+class Value(Protocol):
+    """Something written in YAML that is known, or can be worked out from values."""
+
+    @property
+    def is_constant(self) -> bool: ...
+
+    @property
+    def type(self) -> CelType: ...
+
+    @property
+    def references(self) -> frozenset[str]:
+        """The variables it may look at."""
+
+    def render(self, values: Mapping[str, object] | Facts) -> object:
+        """Raises `EvaluationError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    content: object
+
+    @property
+    def is_constant(self) -> bool:
+        return True
+
+    @property
+    def type(self) -> CelType:
+        return python_type_to_cel(type(self.content))
+
+    @property
+    def references(self) -> frozenset[str]:
+        return frozenset()
+
+    def render(self, values: Mapping[str, object] | Facts) -> object:
+        return self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    source: str
+    parts: tuple[str | Expression, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        return all(isinstance(part, str) for part in self.parts)
+
+    @property
+    def type(self) -> CelType:
+        alone = self._alone()
+        return alone.result_type if alone else CelType.STRING
+
+    @property
+    def references(self) -> frozenset[str]:
+        return frozenset().union(*(part.references for part in self.parts if isinstance(part, Expression)))
+
+    def render(self, values: Mapping[str, object] | Facts) -> object:
+        if alone := self._alone():
+            return alone.evaluate(values)
+        text = "".join(part if isinstance(part, str) else _part_to_text(part, values) for part in self.parts)
+        if len(text) > _LONGEST_RESULT:
+            raise EvaluationError(f"the text has {len(text)} characters, more than {_LONGEST_RESULT}")
+        return text
+
+    def _alone(self) -> Expression | None:
+        return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Expression) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ListValue:
+    items: tuple[Value, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        return all(item.is_constant for item in self.items)
+
+    @property
+    def type(self) -> CelType:
+        return CelType.list_of(_common_type(self.items))
+
+    @property
+    def references(self) -> frozenset[str]:
+        return frozenset().union(*(item.references for item in self.items))
+
+    def render(self, values: Mapping[str, object] | Facts) -> object:
+        return [item.render(values) for item in self.items]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingValue:
+    entries: Mapping[str, Value]
+
+    @property
+    def is_constant(self) -> bool:
+        return all(entry.is_constant for entry in self.entries.values())
+
+    @property
+    def type(self) -> CelType:
+        return CelType.map_of(_common_type(tuple(self.entries.values())))
+
+    @property
+    def references(self) -> frozenset[str]:
+        return frozenset().union(*(entry.references for entry in self.entries.values()))
+
+    def render(self, values: Mapping[str, object] | Facts) -> object:
+        return {name: entry.render(values) for name, entry in self.entries.items()}
+
+
+def has_marker(text: str) -> bool:
+    return _MARKER in text
+
+
+def parse_template(text: str, scope: Scope) -> Template:
+    """Positions in its errors are relative to `text`."""
+    parts = tuple(_parts(text, scope))
+    if len(parts) > 1:
+        expressions = [part for part in parts if isinstance(part, Expression)]
+        blank = all(not part.strip() for part in parts if isinstance(part, str))
+        if len(expressions) == 1 and blank:
+            return Template(text, tuple(expressions))
+    return Template(text, parts)
+
+
+def compile_value(value: object, scope: Scope) -> Value:
+    """Compiles every text inside nested mappings and lists; an `ExpressionError` carries the `path` to its text."""
+    return _compile(value, scope, path=())
+
+
+def _compile(value: object, scope: Scope, *, path: tuple[str | int, ...]) -> Value:
+    if len(path) > _DEEPEST_VALUE:
+        raise ExpressionError(f"values nest deeper than {_DEEPEST_VALUE}", 1, 1, path=path)
+    if isinstance(value, str):
+        try:
+            return parse_template(value, scope)
+        except ExpressionError as error:
+            raise ExpressionError(error.message, error.line, error.column, hint=error.hint, path=path) from error
+    if isinstance(value, Mapping):
+        return MappingValue({str(name): _compile(each, scope, path=(*path, str(name))) for name, each in value.items()})
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return ListValue(tuple(_compile(each, scope, path=(*path, n)) for n, each in enumerate(value)))
+    return Constant(value)
+
+
+def _parts(text: str, scope: Scope) -> Iterator[str | Expression]:
+    position = 0
+    while (marker := text.find(_MARKER, position)) >= 0:
+        if marker > position:
+            yield text[position:marker]
+        start = marker + len(_MARKER)
+        end = end_of_marker(text, start)
+        if end is None:
+            raise ExpressionError("this ${{ has no closing }}", *_place(text, marker))
+        yield _compile_at(text, start, end, scope=scope)
+        position = end + len("}}")
+    if position < len(text) or not text:
+        yield text[position:]
+
+
+def _compile_at(text: str, start: int, end: int, *, scope: Scope) -> Expression:
+    try:
+        return scope.compile(text[start:end])
+    except ExpressionError as error:
+        line, column = _place(text, start)
+        if error.line > 1:
+            column = 1
+        raise ExpressionError(
+            error.message, line + error.line - 1, column + error.column - 1, hint=error.hint
+        ) from error
+
+
+def _place(text: str, offset: int) -> tuple[int, int]:
+    before = text[:offset]
+    return before.count("\n") + 1, offset - before.rfind("\n")
+
+
+def _part_to_text(expression: Expression, values: Mapping[str, object] | Facts) -> str:
+    value = expression.evaluate(values)
+    if value is None:
+        raise EvaluationError(f"{expression.source.strip()} is null")
+    return to_text(value)
+
+
+def _common_type(values: Sequence[Value]) -> CelType:
+    types = {value.type for value in values}
+    return types.pop() if len(types) == 1 else CelType.DYN
