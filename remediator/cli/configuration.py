@@ -1,0 +1,49 @@
+"""Settings for the commands that run the daemon's own parts: the file is read strictly, and errors name their place."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from remediator.domain.errors import BadDocument
+from remediator.language.strict_yaml import load
+from remediator.settings import Settings, load_settings
+
+EXIT_SETTINGS = 2
+
+config_option = click.option(
+    "--config", envvar="REMEDIATOR_CONFIG", type=click.Path(path_type=Path), help="A YAML file with settings."
+)
+
+
+def read_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """`overrides` are flags, checked by click, and win over everything.
+
+    Ends the command with exit code 2, every problem named, where a setting is wrong.
+    """
+    try:
+        values = _from_file(path) if path is not None else {}
+        settings = load_settings(values, os.environ)
+    except ValidationError as error:
+        raise bad_settings(_in_words(error)) from error
+    except (BadDocument, OSError) as error:
+        raise bad_settings(str(error)) from error
+    return settings.model_copy(update=overrides or {})
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    documents = load(path.read_text(), str(path))
+    return dict(documents[0].data) if documents else {}
+
+
+def _in_words(error: ValidationError) -> str:
+    lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
+    return "settings are wrong:\n" + "\n".join(lines)
+
+
+def bad_settings(message: str) -> click.ClickException:
+    error = click.ClickException(message)
+    error.exit_code = EXIT_SETTINGS
+    return error

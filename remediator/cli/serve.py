@@ -1,0 +1,40 @@
+"""`remediator serve`: the daemon."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from remediator.cli.configuration import bad_settings, config_option, read_settings
+from remediator.domain.errors import BadDocument, RemediatorError
+
+
+@click.command()
+@config_option
+@click.option("--mode", type=click.Choice(["observe", "suggest", "act"]), help="The ceiling for every rule.")
+@click.option("--rules", "rules_dir", type=click.Path(path_type=Path), help="The folder with the rules.")
+@click.option("--port", type=click.IntRange(0, 65_535))
+@click.option("--insecure-no-auth", is_flag=True, help="Accept alerts from anybody. For a laptop.")
+def command(config: Path | None, insecure_no_auth: bool, **given: Any) -> None:
+    """Accept alerts, look, fix under guards, prove it, or page a person. Observes only, until told otherwise."""
+    overrides = {name: value for name, value in given.items() if value is not None}
+    settings = read_settings(config, overrides)
+    if insecure_no_auth:
+        webhooks = settings.webhooks.model_copy(update={"allow_unauthenticated": True})
+        settings = settings.model_copy(update={"webhooks": webhooks})
+    try:
+        _run(settings)
+    except BadDocument as error:
+        raise bad_settings(str(error)) from error
+    except RemediatorError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(settings: Any) -> None:
+    import uvloop
+
+    from remediator.app import serve_until_stopped
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_until_stopped(settings))

@@ -1,0 +1,123 @@
+"""Carries the outbox to people. Retries what may work later, falls through to the next channel where it will not,
+and pages every channel there is when a person's last channel has failed. A second page is better than none."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from remediator.domain.errors import RemediatorError, Temporary
+from remediator.domain.notification import Receipt
+from remediator.domain.oncall import Contact
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine.bell import Bell
+from remediator.metrics import Metrics
+from remediator.rules.rulebook import Rulebook
+from remediator.store import incidents, outbox
+from remediator.store.database import Connection, Database
+from remediator.store.outbox import OutboxItem
+from remediator.toolbox import Messengers
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=30)
+BATCH = 50
+TRIES_PER_CHANNEL = 3
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(seconds=30)
+"""A channel that wants a longer pause is passed over: the next channel is quicker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    database: Database
+    rulebook: Callable[[], Rulebook]
+    messengers: Messengers
+    bell: Bell
+    poll: timedelta
+    metrics: Metrics
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            if not await self.deliver():
+                await self.bell.wait(self.poll)
+
+    async def deliver(self) -> int:
+        """Sends whatever is due now, all at once; returns how many."""
+        try:
+            async with self.database.transaction() as tx:
+                items = await outbox.claim(tx, lease=LEASE, limit=BATCH)
+        except Temporary as error:
+            log.warning("cannot read the outbox", error=str(error))
+            return 0
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(self._carry(item))
+        return len(items)
+
+    async def _carry(self, item: OutboxItem) -> None:
+        contact = item.reach[0]
+        try:
+            receipt = await self._send(item, contact)
+        except Temporary as error:
+            await self._record(item, contact, lambda tx: self._try_again(tx, item, contact, error))
+        except Exception as error:  # whatever is wrong with this channel, the next one may be right
+            if not isinstance(error, RemediatorError):
+                log.exception("notifier failed", channel=contact.channel)
+            await self._record(item, contact, lambda tx: self._fall_through(tx, item, contact, error))
+        else:
+            await self._record(item, contact, lambda tx: self._sent(tx, item, contact, receipt))
+
+    async def _send(self, item: OutboxItem, contact: Contact) -> Receipt:
+        notifier = self.rulebook().notifier(contact.channel)
+        async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
+            return await notifier.send(item.notification_for(contact), self.messengers)
+
+    async def _record(self, item: OutboxItem, contact: Contact, write) -> None:
+        try:
+            async with self.database.transaction() as tx:
+                await write(tx)
+        except RemediatorError as error:
+            log.warning("delivery not recorded, it may be sent twice", channel=contact.channel, error=str(error))
+
+    async def _sent(self, tx: Connection, item: OutboxItem, contact: Contact, receipt: Receipt) -> None:
+        self.metrics.pages.labels(channel=contact.channel, result="sent").inc()
+        await outbox.sent(tx, item, receipt)
+        await self._tell(tx, item, f"{item.kind} sent to {item.recipient} by {contact.channel}")
+
+    async def _try_again(self, tx: Connection, item: OutboxItem, contact: Contact, error: Temporary) -> None:
+        wait = _pause(item.attempts, error)
+        if item.attempts + 1 >= TRIES_PER_CHANNEL or wait > LONGEST_WAIT:
+            await self._fall_through(tx, item, contact, error)
+            return
+        self.metrics.pages.labels(channel=contact.channel, result="retried").inc()
+        await outbox.retry(tx, item, delay=wait, error=str(error))
+
+    async def _fall_through(self, tx: Connection, item: OutboxItem, contact: Contact, error: Exception) -> None:
+        self.metrics.pages.labels(channel=contact.channel, result="failed").inc()
+        await outbox.next_contact(tx, item, error=str(error))
+        following = item.reach[1].channel if len(item.reach) > 1 else "no channel left"
+        await self._tell(tx, item, f"{contact.channel} did not reach {item.recipient}: {error}; next: {following}")
+        if len(item.reach) == 1:
+            await self._last_resort(tx, item)
+
+    async def _last_resort(self, tx: Connection, item: OutboxItem) -> None:
+        """Every other channel, once. Its own failure is told, and ends here."""
+        if item.is_last_resort:
+            return
+        reach = tuple(Contact(name, "") for name in sorted(self.rulebook().roster.channels))
+        await outbox.enqueue_last_resort(tx, item, reach)
+
+    async def _tell(self, tx: Connection, item: OutboxItem, message: str) -> None:
+        await incidents.append_entries(tx, item.incident, [Entry(EntryKind.PAGE, message, "escalate")])
+
+
+def _pause(attempts: int, error: Temporary) -> timedelta:
+    """What the channel asked for, else full jitter: many pages must not knock in step."""
+    if error.retry_after_seconds is not None:
+        return timedelta(seconds=error.retry_after_seconds)
+    return FIRST_RETRY * (2**attempts) * random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing

@@ -1,0 +1,103 @@
+"""One journalled write and what became of it: run it if this very claim journalled it, else only look.
+
+Shared by fixes and undos. The caller turns the result into a Move.
+"""
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+import pydantic
+import structlog
+
+from remediator.actions import Action
+from remediator.catalogue import plugins_of
+from remediator.domain.budget import Budget
+from remediator.domain.errors import Ambiguous, NotAllowed, RemediatorError, SystemFailure
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident, Intent, IntentResult, IntentState
+from remediator.domain.plan import Observed, Outcome, Plan
+from remediator.engine.desk import Desk
+
+log = structlog.get_logger()
+
+
+def planned_by(action: Action, plan: Plan) -> Plan:
+    """The plan with what it takes to revive its action after a crash."""
+    return replace(plan, parameters=action.model_dump(mode="json", exclude_unset=True))
+
+
+def revive(plan: Plan) -> Action:
+    """The action as it was when it planned. Raises `NotAllowed` where this release no longer understands it."""
+    try:
+        return plugins_of(Action)[plan.action].model_validate(plan.parameters)
+    except (KeyError, pydantic.ValidationError) as error:
+        raise NotAllowed(f"this release cannot read the journalled action {plan.action}: {error}") from error
+
+
+def new_intent(
+    incident: Incident,
+    path: str,
+    plan: Plan,
+    *,
+    action: Action,
+    budgets: tuple[Budget, ...] = (),
+    undoes: IntentId | None = None,
+) -> Intent:
+    return Intent(
+        id=IntentId(str(uuid4())),
+        incident=incident.id,
+        path=path,
+        plan=plan,
+        budgets=budgets,
+        timeout=action.timeout,
+        undoes=undoes,
+    )
+
+
+async def carry_out(intent_id: IntentId, incident: Incident, desk: Desk) -> IntentResult:
+    """Never raises for what the other system does; `unknown` is an answer, and it goes to a person."""
+    stored = await desk.read_intent(intent_id)
+    if stored.state is not IntentState.BEGUN:
+        return IntentResult(intent_id, stored.state, stored.detail)
+    action = revive(stored.intent.plan)
+    if stored.epoch != incident.epoch:
+        return await _look(action, stored.intent, desk, because="it was begun before a restart")
+    return await _run(action, stored.intent, desk)
+
+
+async def _run(action: Action, intent: Intent, desk: Desk) -> IntentResult:
+    if desk.writers is None:
+        return IntentResult(
+            intent.id, IntentState.FAILED, "not done: this daemon runs in observe mode and cannot write"
+        )
+    try:
+        async with asyncio.timeout(action.timeout.total_seconds()):
+            outcome = await action.run(intent.plan, intent.id, desk.writers)
+    except (Ambiguous, TimeoutError) as error:
+        return await _look(action, intent, desk, because=f"no answer came ({error or 'timed out'})")
+    except RemediatorError as error:
+        return IntentResult(intent.id, IntentState.FAILED, str(error))
+    return _told(intent, outcome)
+
+
+def _told(intent: Intent, outcome: Outcome) -> IntentResult:
+    return IntentResult(intent.id, IntentState.DONE if outcome.done else IntentState.FAILED, outcome.detail)
+
+
+async def _look(action: Action, intent: Intent, desk: Desk, *, because: str) -> IntentResult:
+    try:
+        async with asyncio.timeout(action.timeout.total_seconds()):
+            seen = await action.observe(intent.plan, intent.id, desk.tools)
+    except (SystemFailure, NotAllowed, TimeoutError) as error:
+        log.warning("intent not observed", intent=intent.id, error=str(error))
+        seen = Observed.UNKNOWN
+    match seen:
+        case Observed.DONE:
+            return IntentResult(intent.id, IntentState.DONE, f"seen in the world: {intent.plan.summary} ({because})")
+        case Observed.NOT_DONE:
+            return IntentResult(intent.id, IntentState.FAILED, f"not in the world: {intent.plan.summary} ({because})")
+        case Observed.UNKNOWN:
+            return IntentResult(
+                intent.id, IntentState.UNKNOWN, f"cannot tell whether it happened ({because}); not repeated"
+            )

@@ -1,0 +1,41 @@
+"""cleared -> fixed: the one journalled write. What it did is recorded; what it may have done is looked up, never repeated."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from remediator.domain.incident import AttemptResult, Incident, IntentResult, IntentState, Move, PageOrder, Phase
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine import close, undo
+from remediator.engine.desk import Desk
+from remediator.engine.execution import carry_out
+from remediator.rules.rule import Rule
+
+
+async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    if incident.progress.intent is None:
+        return close.handed_over(incident, desk, "the journal names no intent for this phase; nothing was written")
+    result = await carry_out(incident.progress.intent, incident, desk)
+    path = f"fix[{incident.progress.step}]"
+    entry = Entry(EntryKind.FIX, f"{result.result}: {result.detail}", path, {"intent": result.id})
+    return replace(await _after(result, incident, desk), entries=(entry,), result=result)
+
+
+async def _after(result: IntentResult, incident: Incident, desk: Desk) -> Move:
+    match result.result:
+        case IntentState.DONE:
+            stored = await desk.read_intent(result.id)
+            fixed = replace(incident.progress, fixed_at=desk.clock(), undo=undo.pending(stored.intent, desk))
+            return Move(Phase.FIXED, fixed)
+        case IntentState.FAILED:
+            return Move(Phase.OPENED, incident.progress.attempted(AttemptResult.FAILED), pages=PageOrder.NOW)
+        case IntentState.UNKNOWN:
+            return close.handed_over(
+                incident,
+                desk,
+                "a write may or may not have happened",
+                progress=incident.progress.attempted(AttemptResult.UNKNOWN),
+            )
+        case IntentState.BEGUN:
+            return close.handed_over(incident, desk, "the write was begun and never reported")
+        case never:
+            assert_never(never)

@@ -1,0 +1,146 @@
+"""diagnosed -> cleared: which fix, planned and rehearsed on the live API, and may it happen? Each no says why.
+
+The first step whose `when` holds is planned; a step with nothing to do, or that the other system would refuse, is
+passed over for the next. Then the guards judge, the strictest counts.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import assert_never
+
+from remediator.actions import Action
+from remediator.domain.errors import RemediatorError, Temporary
+from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
+from remediator.domain.ledger import Proposal
+from remediator.domain.mode import Mode
+from remediator.domain.plan import NoPlan, Plan
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.domain.verdict import Allow, Ask, Deny, Hold
+from remediator.engine import close
+from remediator.engine.desk import APPROVAL_LIFE, HOLD_AFTER_FAILURE, MOST_HOLDS, Desk
+from remediator.engine.execution import new_intent, planned_by
+from remediator.language.duration import format_duration
+from remediator.rules.decide import Chosen, Judgement, choose_step, judge_all, with_approval
+from remediator.rules.rule import FixStep, Rule
+from remediator.rules.values import values_of
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A step that the other system would accept."""
+
+    step: FixStep
+    action: Action
+    plan: Plan
+    entries: tuple[Entry, ...]
+
+
+async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    values = values_of(incident, now=desk.clock())
+    choice = choose_step(rule, values, incident.progress.attempts)
+    if not isinstance(choice, Chosen):
+        return _nothing_helps(incident, rule, desk, choice.entries)
+    step = rule.fix[choice.index]
+    incident = replace(incident, progress=replace(incident.progress, step=choice.index))
+    try:
+        action = step.build(values)
+        planned = await _plan(step, action, incident, desk)
+    except Temporary as error:
+        return hold(incident, desk, f"cannot plan now: {error}", wait=HOLD_AFTER_FAILURE, entries=choice.entries)
+    except RemediatorError as error:
+        planned = (Entry(EntryKind.PLAN, f"passed over: {error}", step.path),)
+    if isinstance(planned, tuple):
+        return _pass_over(incident, (*choice.entries, *planned))
+    ready = replace(planned, entries=(*choice.entries, *planned.entries))
+    return await _judge(incident, rule, ready, desk)
+
+
+async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -> Planned | tuple[Entry, ...]:
+    """The entries alone where the step has nothing it can do."""
+    plan = await action.plan(incident, desk.tools)
+    if isinstance(plan, NoPlan):
+        return (Entry(EntryKind.PLAN, f"passed over: {plan.reason}", step.path),)
+    plan = planned_by(action, plan)
+    told = Entry(EntryKind.PLAN, plan.summary, step.path, {"digest": plan.digest, "precondition": plan.precondition})
+    answer = await action.rehearse(plan, desk.tools)
+    heard = Entry(EntryKind.REHEARSAL, answer.detail, step.path, {"accepted": answer.accepted})
+    return Planned(step, action, plan, (told, heard)) if answer.accepted else (told, heard)
+
+
+async def _judge(incident: Incident, rule: Rule, planned: Planned, desk: Desk) -> Move:
+    approval = incident.progress.approval
+    approved_by = approval.by if approval is not None and approval.digest == planned.plan.digest else ""
+    proposal = Proposal(incident.rule, planned.plan.target, planned.plan, planned.step.path, approved_by)
+    ledger = await desk.read_ledger(incident, rule.guards, proposal)
+    judgement = judge_all((*desk.guards, *rule.guards), proposal, ledger)
+    judgement = with_approval(judgement, planned.step, proposal, at=ledger.now)
+    entries = (*planned.entries, *judgement.entries)
+    return _follow(incident, planned, judgement, desk, entries=entries)
+
+
+def _follow(
+    incident: Incident, planned: Planned, judgement: Judgement, desk: Desk, *, entries: tuple[Entry, ...]
+) -> Move:
+    verdict = judgement.verdict
+    match verdict:
+        case Allow():
+            return _cleared(incident, planned, verdict, entries)
+        case Ask():
+            return _proposed(incident, planned, verdict.reason, entries)
+        case Hold():
+            return hold(incident, desk, verdict.reason, wait=verdict.wait, entries=entries)
+        case Deny():
+            return _denied(incident, planned, verdict.reason, desk, entries=entries)
+        case never:
+            assert_never(never)
+
+
+def _cleared(incident: Incident, planned: Planned, verdict: Allow, entries: tuple[Entry, ...]) -> Move:
+    intent = new_intent(incident, planned.step.path, planned.plan, action=planned.action, budgets=verdict.budgets)
+    progress = replace(incident.progress, plan=planned.plan, intent=intent.id)
+    return Move(Phase.CLEARED, progress, entries=entries, intent=intent)
+
+
+def _proposed(incident: Incident, planned: Planned, reason: str, entries: tuple[Entry, ...]) -> Move:
+    told = Entry(
+        EntryKind.APPROVAL,
+        f"waits for approval of plan {planned.plan.digest}: {planned.plan.summary} ({reason})",
+        planned.step.path,
+    )
+    progress = replace(incident.progress, plan=planned.plan, approval=None)
+    return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=APPROVAL_LIFE, pages=PageOrder.NOW)
+
+
+async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    """Nobody approved in time, so the facts are looked at again; the chain of pages goes on meanwhile."""
+    told = Entry(EntryKind.APPROVAL, f"not approved within {format_duration(APPROVAL_LIFE)}: diagnosing afresh")
+    return Move(Phase.OPENED, replace(incident.progress, step=None, plan=None), entries=(told,))
+
+
+def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entries: tuple[Entry, ...]) -> Move:
+    """Looks again later, on fresh facts. A person is told now: waiting is not fixing."""
+    holds = incident.progress.holds + 1
+    progress = replace(incident.progress, step=None, plan=None, approval=None, holds=holds)
+    if holds > MOST_HOLDS:
+        move = close.handed_over(incident, desk, f"held {MOST_HOLDS} times, last: {reason}", progress=progress)
+        return replace(move, entries=(*entries, *move.entries))
+    told = Entry(EntryKind.NOTE, f"held for {format_duration(wait)}: {reason}")
+    return Move(Phase.OPENED, progress, entries=(*entries, told), wake_in=wait, pages=PageOrder.NOW)
+
+
+def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, entries: tuple[Entry, ...]) -> Move:
+    dry_run = incident.mode is Mode.OBSERVE
+    summary = f"would have done: {planned.plan.summary}" if dry_run else f"not done: {reason}"
+    move = close.handed_over(incident, desk, summary, page=True)
+    return replace(move, entries=(*entries, *move.entries))
+
+
+def _pass_over(incident: Incident, entries: tuple[Entry, ...]) -> Move:
+    """Straight on to the next step: the facts are seconds old."""
+    return Move(Phase.DIAGNOSED, incident.progress.attempted(AttemptResult.PASSED_OVER), entries=entries)
+
+
+def _nothing_helps(incident: Incident, rule: Rule, desk: Desk, entries: tuple[Entry, ...]) -> Move:
+    reason = "no fix step applies" if rule.fix else "this rule only looks and pages"
+    move = close.handed_over(incident, desk, reason)
+    return replace(move, entries=(*entries, *move.entries))

@@ -1,0 +1,58 @@
+"""What people do to an incident: acknowledge, approve, resolve, stop everything. The one way in from web, links and CLI."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from remediator.domain.ids import IncidentId
+from remediator.domain.incident import Incident
+from remediator.domain.ledger import KillSwitch
+from remediator.engine.announce import announce_end
+from remediator.engine.bell import Bell
+from remediator.engine.pages import PageWriter
+from remediator.store import incidents, ledger
+from remediator.store.database import Database
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """Each call is one transaction. Raises `NotFound`, or `NotAllowed` with the reason."""
+
+    database: Database
+    writer: PageWriter
+    bell: Bell
+
+    async def acknowledge(self, incident: IncidentId, *, by: str) -> Incident:
+        """Safe to repeat: the first acknowledgement counts."""
+        async with self.database.transaction() as tx:
+            await incidents.acknowledge(tx, incident, by=by)
+            return await self._told("acknowledged", await incidents.get(tx, incident), by)
+
+    async def approve(self, incident: IncidentId, *, digest: str, by: str) -> Incident:
+        """Bound to the plan's digest: an approval for an old plan cannot run a new one."""
+        async with self.database.transaction() as tx:
+            await incidents.approve(tx, incident, digest=digest, by=by)
+            return await self._told("approved", await incidents.get(tx, incident), by)
+
+    async def resolve(self, incident: IncidentId, *, by: str, note: str = "") -> Incident:
+        async with self.database.transaction() as tx:
+            before = await incidents.get(tx, incident)
+            await incidents.resolve(tx, incident, by=by, note=note)
+            after = await incidents.get(tx, incident)
+            if before.is_open:
+                await announce_end(tx, after, self.writer)
+            return await self._told("resolved", after, by)
+
+    async def set_kill_switch(self, switch: KillSwitch) -> None:
+        """On: from the next transaction on no replica begins a write."""
+        async with self.database.transaction() as tx:
+            await ledger.set_kill_switch(tx, on=switch.on, by=switch.by, reason=switch.reason)
+        log.warning("kill switch", on=switch.on, by=switch.by, reason=switch.reason)
+        self.bell.ring()
+
+    async def _told(self, what: str, incident: Incident, by: str) -> Incident:
+        log.info(f"incident {what}", incident=incident.id, by=by)
+        self.bell.ring()
+        return incident

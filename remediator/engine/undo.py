@@ -1,0 +1,81 @@
+"""Taking back a leased fix ("scale to 6 for 45 minutes, then restore"). It is a write like any other: journalled,
+fenced, under the kill switch; and it happens only if the world still shows what the fix left."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from remediator.domain.incident import Incident, Intent, Move, PendingUndo, Phase, Progress
+from remediator.domain.mode import Mode
+from remediator.domain.plan import NoPlan
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine.desk import Desk
+from remediator.engine.execution import carry_out, new_intent, planned_by, revive
+from remediator.rules.rule import Rule
+
+
+def due_in(progress: Progress, desk: Desk) -> timedelta | None:
+    """When the incident must wake for its undo; None where there is nothing to take back."""
+    if progress.undo is None:
+        return None
+    return max(progress.undo.at - desk.clock(), timedelta())
+
+
+def is_due(incident: Incident, desk: Desk) -> bool:
+    return due_in(incident.progress, desk) == timedelta()
+
+
+def pending(intent: Intent, desk: Desk) -> PendingUndo | None:
+    lease = intent.plan.undo_after
+    return PendingUndo(intent.id, desk.clock() + lease) if lease is not None else None
+
+
+async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    """A closed incident wakes only for its undo."""
+    if is_due(incident, desk):
+        return await begin(incident, desk)
+    return _rest(incident, incident.progress, desk)
+
+
+async def begin(incident: Incident, desk: Desk) -> Move:
+    due = incident.progress.undo
+    if due is None:
+        return _rest(incident, incident.progress, desk)
+    if incident.mode is not Mode.ACT or desk.writers is None:
+        return _given_up(incident, desk, "only a daemon in act mode may take it back")
+    fixed = (await desk.read_intent(due.intent)).intent
+    action = revive(fixed.plan)
+    inverse = action.undo(fixed)
+    if isinstance(inverse, NoPlan):
+        return _given_up(incident, desk, inverse.reason)
+    plan = planned_by(action, inverse)
+    intent = new_intent(incident, f"{fixed.path}.undo", plan, action=action, undoes=fixed.id)
+    return Move(
+        Phase.UNDOING,
+        replace(incident.progress, plan=plan, intent=intent.id),
+        entries=(Entry(EntryKind.UNDO, plan.summary, intent.path),),
+        intent=intent,
+    )
+
+
+async def take_back(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    if incident.progress.intent is None:
+        return _rest(incident, replace(incident.progress, undo=None), desk)
+    result = await carry_out(incident.progress.intent, incident, desk)
+    left = replace(incident.progress, undo=None, plan=None, intent=None)
+    entry = Entry(EntryKind.UNDO, f"{result.result}: {result.detail}", data={"intent": result.id})
+    return replace(_rest(incident, left, desk), entries=(entry,), result=result)
+
+
+def postponed(incident: Incident, reason: str, *, wait: timedelta) -> Move:
+    entry = Entry(EntryKind.UNDO, f"not taken back yet: {reason}")
+    return Move(incident.phase, incident.progress, entries=(entry,), wake_in=wait)
+
+
+def _given_up(incident: Incident, desk: Desk, reason: str) -> Move:
+    entry = Entry(EntryKind.UNDO, f"not taken back: {reason}")
+    return replace(_rest(incident, replace(incident.progress, undo=None), desk), entries=(entry,))
+
+
+def _rest(incident: Incident, progress: Progress, desk: Desk) -> Move:
+    phase = Phase.HANDED_OVER if incident.is_open else Phase.CLOSED
+    return Move(phase, progress, wake_in=due_in(progress, desk))

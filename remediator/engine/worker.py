@@ -1,0 +1,160 @@
+"""Claims incidents that are due, walks each through the pipeline, and commits every move under its fence.
+
+Nothing waits in memory: a move that waits releases its lease, and whichever replica comes by when it is due goes on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from remediator.domain.errors import BudgetSpent, NotAllowed, RemediatorError, StaleFence, Temporary
+from remediator.domain.incident import Incident, Move, Phase
+from remediator.engine import close, guard, undo
+from remediator.engine.announce import announce_end
+from remediator.engine.bell import Bell
+from remediator.engine.clock import DatabaseClock
+from remediator.engine.desk import Desk
+from remediator.engine.pages import PageWriter
+from remediator.engine.pipeline import next_move
+from remediator.metrics import Metrics
+from remediator.rules.rule import Rule
+from remediator.rules.rulebook import Rulebook
+from remediator.store import incidents, intents, ledger, rule_versions
+from remediator.store.database import Database
+
+log = structlog.get_logger()
+
+REFUSED_FOR = timedelta(seconds=30)
+"""Before asking again after the kill switch, a lost alert or a short lease refused a write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    owner: str
+    """Names this replica in the leases."""
+    slots: int
+    lease: timedelta
+    poll: timedelta
+
+
+class Worker:
+    def __init__(
+        self,
+        database: Database,
+        rulebook: Callable[[], Rulebook],
+        desk: Desk,
+        writer: PageWriter,
+        *,
+        pace: Pace,
+        clock: DatabaseClock,
+        bell: Bell,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._desk = desk
+        self._writer = writer
+        self._pace = pace
+        self._clock = clock
+        self._bell = bell
+        self._metrics = metrics
+        self._busy = 0
+
+    async def run(self) -> None:
+        """Until cancelled; incidents in hand finish the move they are making, their leases cover the rest."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                claimed = await self._claim()
+                for incident in claimed:
+                    self._busy += 1
+                    group.create_task(self._work_on(incident))
+                if not claimed:
+                    await self._bell.wait(self._pace.poll)
+
+    async def _claim(self) -> list[Incident]:
+        room = self._pace.slots - self._busy
+        if room <= 0:
+            return []
+        try:
+            async with self._database.transaction() as tx:
+                self._clock.follow(await ledger.now(tx))
+                return await incidents.claim(tx, owner=self._pace.owner, lease=self._pace.lease, limit=room)
+        except Temporary as error:
+            log.warning("cannot claim incidents", error=str(error))
+            return []
+
+    async def _work_on(self, incident: Incident) -> None:
+        try:
+            with structlog.contextvars.bound_contextvars(incident=incident.id, rule=incident.rule):
+                await self._walk(incident)
+        finally:
+            self._busy -= 1
+            self._bell.ring()
+
+    async def _walk(self, incident: Incident) -> None:
+        """Move after move while there is something to do at once."""
+        try:
+            while True:
+                move = await self._decide(incident)
+                incident = await self._commit(incident, move)
+                self._metrics.moves.labels(phase=move.phase.value).inc()
+                if move.wake_in != timedelta() or move.phase is Phase.CLOSED:
+                    return
+        except StaleFence as error:
+            log.warning("lease lost", error=str(error))
+        except Temporary as error:
+            log.warning("move not committed, the lease will run out", error=str(error))
+
+    async def _decide(self, incident: Incident) -> Move:
+        try:
+            rule = await self._rule_of(incident)
+            return await next_move(incident, rule, self._desk)
+        except (StaleFence, Temporary):
+            raise
+        except Exception as error:  # a bug must end in a page, not in silence
+            log.exception("stage failed", phase=incident.phase.value)
+            return close.handed_over(incident, self._desk, f"{incident.phase.value}: {type(error).__name__}: {error}")
+
+    async def _rule_of(self, incident: Incident) -> Rule:
+        """The version the incident started with, whatever the files say now."""
+        rulebook = self._rulebook()
+        known = rulebook.version(incident.rule_version)
+        if known is not None:
+            return known
+        async with self._database.connection() as connection:
+            document = await rule_versions.load(connection, incident.rule_version)
+        return rulebook.compile_document(document)
+
+    async def _commit(self, incident: Incident, move: Move) -> Incident:
+        try:
+            return await self._write(incident, move)
+        except BudgetSpent as error:
+            wait = timedelta(seconds=max(error.free_in_seconds, 1))
+            return await self._write(incident, self._refused(incident, move, error, wait=wait))
+        except NotAllowed as error:
+            return await self._write(incident, self._refused(incident, move, error, wait=REFUSED_FOR))
+        except StaleFence:
+            await self._keep_result(move)
+            raise
+
+    def _refused(self, incident: Incident, move: Move, error: RemediatorError, *, wait: timedelta) -> Move:
+        """The transaction that journals an intent judges once more; its no is final for now."""
+        if move.phase is Phase.UNDOING:
+            return undo.postponed(incident, str(error), wait=wait)
+        return guard.hold(incident, self._desk, str(error), wait=wait, entries=())
+
+    async def _write(self, incident: Incident, move: Move) -> Incident:
+        async with self._database.transaction() as tx:
+            after = await incidents.commit_move(tx, incident, move, lease=self._pace.lease)
+            if incident.is_open and not after.is_open:
+                await announce_end(tx, after, self._writer)
+        return after
+
+    async def _keep_result(self, move: Move) -> None:
+        """Another owner has the incident (a person resolved it, say), but what our write did is still a fact."""
+        if move.result is not None:
+            async with self._database.transaction() as tx:
+                await intents.finish(tx, move.result)

@@ -1,0 +1,102 @@
+"""Pages for people: the incidents, one incident's timeline, and the acknowledge page behind a signed link.
+
+No scripts: it must work on a phone with a bad connection. A GET changes nothing (mail scanners follow links).
+"""
+
+from pathlib import Path
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from remediator.domain.errors import NotFound, Unauthenticated
+from remediator.domain.ids import IncidentId
+from remediator.engine.links import Links
+from remediator.engine.respond import Responder
+from remediator.store import incidents
+from remediator.store.database import Database
+from remediator.web.auth import ApiGate
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("remediator.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_STATIC = Path(__file__).parent / "static"
+_LISTED = 200
+
+
+class Pages:
+    def __init__(self, database: Database, responder: Responder, *, links: Links, gate: ApiGate) -> None:
+        self._database = database
+        self._responder = responder
+        self._links = links
+        self._gate = gate
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        return [
+            web.get("/", _to_incidents),
+            web.get("/incidents", self.list_incidents),
+            web.get(r"/incidents/{id:\d{1,18}}", self.show_incident),
+            web.get(r"/incidents/{id:\d{1,18}}/acknowledge", self.ask_to_acknowledge),
+            web.post(r"/incidents/{id:\d{1,18}}/acknowledge", self.acknowledge),
+            web.static("/static", _STATIC),
+        ]
+
+    async def list_incidents(self, request: web.Request) -> web.Response:
+        if (refusal := self._ask_for_login(request)) is not None:
+            return refusal
+        async with self._database.connection() as connection:
+            found = await incidents.list_incidents(connection, limit=_LISTED)
+        return _page("incidents.html", incidents=found)
+
+    async def show_incident(self, request: web.Request) -> web.Response:
+        if (refusal := self._ask_for_login(request)) is not None:
+            return refusal
+        return await self._incident_page(_incident_id(request), form="")
+
+    async def ask_to_acknowledge(self, request: web.Request) -> web.Response:
+        """Shows the incident and a button; whoever holds the link may see what they were paged for."""
+        try:
+            self._links.recipient(_incident_id(request), request.query.get("token", ""))
+        except Unauthenticated as error:
+            return _page("message.html", status=403, heading="This link does not work", message=str(error))
+        return await self._incident_page(_incident_id(request), form="acknowledge")
+
+    async def acknowledge(self, request: web.Request) -> web.Response:
+        try:
+            recipient = self._links.recipient(_incident_id(request), request.query.get("token", ""))
+        except Unauthenticated as error:
+            return _page("message.html", status=403, heading="This link does not work", message=str(error))
+        await self._responder.acknowledge(_incident_id(request), by=recipient)
+        return await self._incident_page(_incident_id(request), form="acknowledged")
+
+    async def _incident_page(self, incident_id: IncidentId, *, form: str) -> web.Response:
+        try:
+            async with self._database.connection() as connection:
+                incident = await incidents.get(connection, incident_id)
+                entries = await incidents.timeline(connection, incident_id)
+        except NotFound as error:
+            return _page("message.html", status=404, heading="No such incident", message=str(error))
+        offered = form if incident.is_open or form != "acknowledge" else ""
+        return _page("incident.html", incident=incident, timeline=entries, form=offered)
+
+    def _ask_for_login(self, request: web.Request) -> web.Response | None:
+        """Browsers log in with HTTP basic: any user name, an API token as the password."""
+        try:
+            self._gate.caller(request.headers)
+        except Unauthenticated:
+            return web.Response(
+                status=401, text="Log in with an API token as the password.", headers={"WWW-Authenticate": "Basic"}
+            )
+        return None
+
+
+async def _to_incidents(request: web.Request) -> web.Response:
+    raise web.HTTPFound("/incidents")
+
+
+def _page(template: str, *, status: int = 200, **values: object) -> web.Response:
+    text = _TEMPLATES.get_template(template).render(**values)
+    return web.Response(text=text, status=status, content_type="text/html")
+
+
+def _incident_id(request: web.Request) -> IncidentId:
+    return IncidentId(int(request.match_info["id"]))
