@@ -1,7 +1,7 @@
 """An incident: `Status` is for people, `Phase` says where the automation stands. `Progress` is what it knows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -39,13 +39,21 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
+class AttemptResult(StrEnum):
+    PASSED_OVER = "passed_over"
+    """There was nothing it could do, or the other system would not have it."""
+    FAILED = "failed"
+    INEFFECTIVE = "ineffective"
+    """It was done, and health did not come back."""
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One fix step that was tried, or passed over, in this incident."""
+    """One fix step that will not be tried again in this incident."""
 
     step: int
-    result: str
-    """`fixed`, `failed`, `ineffective`, `unknown`, `skipped`."""
+    result: AttemptResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,21 @@ class Progress:
     checked: str = ""
     """What the checks last said, so that only a change is told."""
     undo: PendingUndo | None = None
+
+    def attempted(self, result: AttemptResult) -> "Progress":
+        """The step under way is over; the next one is chosen afresh."""
+        tried = (*self.attempts, Attempt(self.step, result)) if self.step is not None else self.attempts
+        return replace(
+            self,
+            attempts=tried,
+            step=None,
+            plan=None,
+            intent=None,
+            approval=None,
+            fixed_at=None,
+            healthy_since=None,
+            checked="",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +159,18 @@ class Intent:
     undoes: IntentId | None = None
 
 
+class IntentState(StrEnum):
+    BEGUN = "begun"
+    """Journalled; the write may be in the world."""
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class IntentResult:
     id: IntentId
-    result: str
-    """`done`, `failed`, `unknown`."""
+    result: IntentState
     detail: str
 
 
