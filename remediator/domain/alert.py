@@ -56,3 +56,12 @@ class Delivery:
     rejected: tuple[Rejected, ...] = ()
     truncated: int = 0
     """How many alerts the sender says it left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of one delivery, told to its sender after the commit."""
+
+    stored: int
+    rejected: int
+    truncated: int

@@ -14,10 +14,10 @@ class Notifier(Plugin, ABC):
 
     timeout: Duration = timedelta(seconds=10)
 
-    @abstractmethod
     def secrets(self) -> tuple[str, ...]:
         """Names it will ask `Messengers.secret` for, so that `check` can miss them before the night."""
         return ()
 
+    @abstractmethod
     async def send(self, notification: Notification, tools: Messengers) -> Receipt:
         """Raises `Temporary`, `Permanent` or `Ambiguous`; the courier retries, falls through or repeats accordingly."""
