@@ -88,6 +88,8 @@ class Progress:
     healthy_since: datetime | None = None
     checked: str = ""
     """What the checks last said, so that only a change is told."""
+    holds: int = 0
+    """How often it was put off; it does not wait for ever."""
     undo: PendingUndo | None = None
 
     def attempted(self, result: AttemptResult) -> "Progress":

@@ -15,7 +15,7 @@ class Opening:
     rule: RuleName
     rule_version: RuleVersion
     run_key: str
-    """Alerts with the same key join one open incident: rule + target, or rule + fingerprint where there is no target."""
+    """Alerts with the same key join one open incident: rule + target, or rule + fingerprint without a target."""
     title: str
     severity: Severity
     policy: EscalationPolicy

@@ -63,7 +63,7 @@ class Courier:
         contact = item.reach[0]
         try:
             receipt = await self._send(item, contact)
-        except Temporary as error:
+        except Temporary:
             await self._record(item, contact, lambda tx: self._try_again(tx, item, contact, error))
         except Exception as error:  # whatever is wrong with this channel, the next one may be right
             if not isinstance(error, RemediatorError):

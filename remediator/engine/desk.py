@@ -1,4 +1,4 @@
-"""What every stage works with: read-only tools, the journal to read in, and - above observe mode - the means to write."""
+"""What every stage works with: read-only tools, the journal to read in and, above observe mode, the means to write."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
-from remediator.domain.ledger import Ledger
+from remediator.domain.ledger import Ledger, Proposal
 from remediator.guards import Guard
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Clock, Toolbox, WriteToolbox
@@ -24,10 +24,10 @@ class Desk:
     tools: Toolbox
     clock: Clock
     """Follows the database's clock, so that replicas agree."""
-    read_ledger: Callable[[Incident, tuple[Guard, ...], Proposal], Awaitable[Ledger]]
+    read_ledger: Callable[[Incident, Sequence[Guard], Proposal], Awaitable[Ledger]]
     read_intent: Callable[[IntentId], Awaitable[StoredIntent]]
-    guards: Sequence[Guard]
-    """The global ones; a rule adds its own."""
+    global_guards: Callable[[], Sequence[Guard]]
+    """Those of the rulebook in force; a rule adds its own."""
     recheck: timedelta
     """How often a fix under verification is looked at."""
     writers: WriteToolbox | None = None

@@ -11,7 +11,6 @@ import structlog
 
 from remediator.domain.errors import Temporary
 from remediator.domain.escalation import Due, due_now
-from remediator.domain.incident import Incident
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
 from remediator.domain.oncall import Contact, Recipient, Roster

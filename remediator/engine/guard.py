@@ -10,7 +10,7 @@ from typing import assert_never
 
 from remediator.actions import Action
 from remediator.domain.errors import RemediatorError, Temporary
-from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
+from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase
 from remediator.domain.ledger import Proposal
 from remediator.domain.mode import Mode
 from remediator.domain.plan import NoPlan, Plan
@@ -71,8 +71,9 @@ async def _judge(incident: Incident, rule: Rule, planned: Planned, desk: Desk) -
     approval = incident.progress.approval
     approved_by = approval.by if approval is not None and approval.digest == planned.plan.digest else ""
     proposal = Proposal(incident.rule, planned.plan.target, planned.plan, planned.step.path, approved_by)
-    ledger = await desk.read_ledger(incident, rule.guards, proposal)
-    judgement = judge_all((*desk.guards, *rule.guards), proposal, ledger)
+    guards = (*desk.global_guards(), *rule.guards)
+    ledger = await desk.read_ledger(incident, guards, proposal)
+    judgement = judge_all(guards, proposal, ledger)
     judgement = with_approval(judgement, planned.step, proposal, at=ledger.now)
     entries = (*planned.entries, *judgement.entries)
     return _follow(incident, planned, judgement, desk, entries=entries)

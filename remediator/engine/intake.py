@@ -52,7 +52,7 @@ class Intake:
         self._arrived = asyncio.Event()
 
     async def accept(self, delivery: Delivery) -> Accepted:
-        """Returns after the commit. Raises `Overloaded` or `Temporary`: then nothing is stored, and 503 is the answer."""
+        """Returns after the commit. Raises `Overloaded` or `Temporary`: nothing is stored, 503 is the answer."""
         if self._waiting and self._waiting_bytes + len(delivery.body) > MOST_WAITING_BYTES:
             raise Overloaded(f"{self._waiting_bytes >> 20} MiB of alerts wait for the database already")
         waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())

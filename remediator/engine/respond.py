@@ -1,4 +1,4 @@
-"""What people do to an incident: acknowledge, approve, resolve, stop everything. The one way in from web, links and CLI."""
+"""What people do to an incident: acknowledge, approve, resolve, stop everything. The way in for web, links and CLI."""
 
 from dataclasses import dataclass
 
@@ -53,6 +53,6 @@ class Responder:
         self.bell.ring()
 
     async def _told(self, what: str, incident: Incident, by: str) -> Incident:
-        log.info(f"incident {what}", incident=incident.id, by=by)
+        log.info("incident changed by a person", what=what, incident=incident.id, by=by)
         self.bell.ring()
         return incident
