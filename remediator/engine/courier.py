@@ -3,9 +3,10 @@ and pages every channel there is when a person's last channel has failed. A seco
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -63,41 +64,42 @@ class Courier:
         contact = item.reach[0]
         try:
             receipt = await self._send(item, contact)
-        except Temporary:
-            await self._record(item, contact, lambda tx: self._try_again(tx, item, contact, error))
+        except Temporary as error:
+            outcome = partial(self._try_again, item=item, contact=contact, error=error)
         except Exception as error:  # whatever is wrong with this channel, the next one may be right
             if not isinstance(error, RemediatorError):
                 log.exception("notifier failed", channel=contact.channel)
-            await self._record(item, contact, lambda tx: self._fall_through(tx, item, contact, error))
+            outcome = partial(self._fall_through, item=item, contact=contact, error=error)
         else:
-            await self._record(item, contact, lambda tx: self._sent(tx, item, contact, receipt))
+            outcome = partial(self._sent, item=item, contact=contact, receipt=receipt)
+        await self._record(contact, outcome)
 
     async def _send(self, item: OutboxItem, contact: Contact) -> Receipt:
         notifier = self.rulebook().notifier(contact.channel)
         async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
             return await notifier.send(item.notification_for(contact), self.messengers)
 
-    async def _record(self, item: OutboxItem, contact: Contact, write) -> None:
+    async def _record(self, contact: Contact, outcome: Callable[[Connection], Awaitable[None]]) -> None:
         try:
             async with self.database.transaction() as tx:
-                await write(tx)
+                await outcome(tx)
         except RemediatorError as error:
             log.warning("delivery not recorded, it may be sent twice", channel=contact.channel, error=str(error))
 
-    async def _sent(self, tx: Connection, item: OutboxItem, contact: Contact, receipt: Receipt) -> None:
+    async def _sent(self, tx: Connection, *, item: OutboxItem, contact: Contact, receipt: Receipt) -> None:
         self.metrics.pages.labels(channel=contact.channel, result="sent").inc()
         await outbox.sent(tx, item, receipt)
         await self._tell(tx, item, f"{item.kind} sent to {item.recipient} by {contact.channel}")
 
-    async def _try_again(self, tx: Connection, item: OutboxItem, contact: Contact, error: Temporary) -> None:
+    async def _try_again(self, tx: Connection, *, item: OutboxItem, contact: Contact, error: Temporary) -> None:
         wait = _pause(item.attempts, error)
         if item.attempts + 1 >= TRIES_PER_CHANNEL or wait > LONGEST_WAIT:
-            await self._fall_through(tx, item, contact, error)
+            await self._fall_through(tx, item=item, contact=contact, error=error)
             return
         self.metrics.pages.labels(channel=contact.channel, result="retried").inc()
         await outbox.retry(tx, item, delay=wait, error=str(error))
 
-    async def _fall_through(self, tx: Connection, item: OutboxItem, contact: Contact, error: Exception) -> None:
+    async def _fall_through(self, tx: Connection, *, item: OutboxItem, contact: Contact, error: Exception) -> None:
         self.metrics.pages.labels(channel=contact.channel, result="failed").inc()
         await outbox.next_contact(tx, item, error=str(error))
         following = item.reach[1].channel if len(item.reach) > 1 else "no channel left"

@@ -1,4 +1,4 @@
-"""cleared -> fixed: the one journalled write. What it did is recorded; what it may have done is looked up, not repeated."""
+"""cleared -> fixed: the one journalled write. What it may have done is looked up in the world, never repeated."""
 
 from dataclasses import replace
 from typing import assert_never
