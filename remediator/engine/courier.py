@@ -3,8 +3,8 @@ and pages every channel there is when a person's last channel has failed. A seco
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -25,7 +25,7 @@ from remediator.toolbox import Messengers
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-BATCH = 50
+MOST_IN_FLIGHT = 50
 TRIES_PER_CHANNEL = 3
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
@@ -40,25 +40,41 @@ class Courier:
     bell: Bell
     poll: timedelta
     metrics: Metrics
+    _in_flight: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            if not await self.deliver():
-                await self.bell.wait(self.poll)
+        """Until cancelled. A slow channel holds up its own messages only."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                items = await self._claim(MOST_IN_FLIGHT - len(self._in_flight))
+                for item in items:
+                    task = group.create_task(self._carry(item))
+                    self._in_flight.add(task)
+                    task.add_done_callback(self._landed)
+                if not items:
+                    await self.bell.wait(self.poll)
 
     async def deliver(self) -> int:
-        """Sends whatever is due now, all at once; returns how many."""
-        try:
-            async with self.database.transaction() as tx:
-                items = await outbox.claim(tx, lease=LEASE, limit=BATCH)
-        except Temporary as error:
-            log.warning("cannot read the outbox", error=str(error))
-            return 0
+        """Sends whatever is due now and waits for it; returns how many."""
+        items = await self._claim(MOST_IN_FLIGHT)
         async with asyncio.TaskGroup() as group:
             for item in items:
                 group.create_task(self._carry(item))
         return len(items)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self.bell.ring()
+
+    async def _claim(self, room: int) -> Sequence[OutboxItem]:
+        if room <= 0:
+            return ()
+        try:
+            async with self.database.transaction() as tx:
+                return await outbox.claim(tx, lease=LEASE, limit=room)
+        except Temporary as error:
+            log.warning("cannot read the outbox", error=str(error))
+            return ()
 
     async def _carry(self, item: OutboxItem) -> None:
         contact = item.reach[0]
@@ -67,7 +83,7 @@ class Courier:
         except Temporary as error:
             outcome = partial(self._try_again, item=item, contact=contact, error=error)
         except Exception as error:  # whatever is wrong with this channel, the next one may be right
-            if not isinstance(error, RemediatorError):
+            if not isinstance(error, (RemediatorError, TimeoutError)):
                 log.exception("notifier failed", channel=contact.channel)
             outcome = partial(self._fall_through, item=item, contact=contact, error=error)
         else:
