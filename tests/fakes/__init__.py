@@ -1,0 +1,1 @@
+"""Stand-ins for what the daemon talks to, true to the wire."""
