@@ -1,4 +1,4 @@
-"""What happens to an object between the wire and the store: defaults, validation, and who may change which half of it."""
+"""What happens to an object between wire and store: defaults, validation, and which half of it may change."""
 
 from copy import deepcopy
 from typing import Any
@@ -53,11 +53,10 @@ def prepare_create(resource: Resource, body: Object, namespace: str) -> Object:
     obj = {"apiVersion": resource.api_version, "kind": resource.kind, **deepcopy(body)}
     _check_kind(resource, obj)
     metadata = obj.setdefault("metadata", {})
-    if resource.is_namespaced:
-        if metadata.setdefault("namespace", namespace) != namespace:
-            raise refusals.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
+    if resource.is_namespaced and metadata.setdefault("namespace", namespace) != namespace:
+        raise refusals.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     if not metadata.get("name"):
         raise invalid(resource, "", "metadata.name", "Required value: name or generateName is required", required=True)
     if metadata.get("resourceVersion"):

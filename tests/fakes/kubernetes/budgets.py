@@ -85,7 +85,7 @@ def _check_budget(budget: Object, pod: Object) -> None:
     healthy, desired = status["currentHealthy"], status["desiredHealthy"]
     if not is_ready(pod):
         always = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
-        if always or (healthy >= desired and desired > 0):
+        if always or healthy >= desired > 0:
             return
     if status["disruptionsAllowed"] == 0:
         raise refusals.budget_exhausted(

@@ -1,4 +1,4 @@
-"""What is wrong with pods: which workload, image or single pod fails, in which way, and how that looks in a pod's status."""
+"""Which workload, image or single pod fails, in which way, and how that looks in a pod's status."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -39,7 +39,9 @@ def apply_patch(content_type: str, obj: Object, patch: Any) -> Object:
 
 def _patched(merger: Callable[[Object, Object], Object], obj: Object, patch: Any) -> Object:
     if not isinstance(patch, dict):
-        raise bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     return merger(obj, patch)
 
 

@@ -26,7 +26,8 @@ class Refused(Exception):
 
     @property
     def status(self) -> Object:
-        body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
+        body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        body["message"] = self.message
         if self.reason:
             body["reason"] = self.reason
         if self.details is not None or self.retry_after:
@@ -57,9 +58,7 @@ def deleted(resource: Resource, name: str, uid: str) -> Object:
 
 
 def not_found(resource: Resource, name: str) -> Refused:
-    return Refused(
-        404, f'{resource.qualified} "{name}" not found', reason="NotFound", details=_details(resource, name)
-    )
+    return Refused(404, f'{resource.qualified} "{name}" not found', reason="NotFound", details=_details(resource, name))
 
 
 def already_exists(resource: Resource, name: str) -> Refused:
@@ -83,15 +82,15 @@ def another_uid(resource: Resource, name: str, *, asked: str, found: str) -> Ref
 def delete_precondition_failed(resource: Resource, name: str, *, field: str, asked: str, found: str) -> Refused:
     happened = "deleted and then recreated" if field == "UID" else "modified"
     message = (
-        f'Operation cannot be fulfilled on {resource.qualified_kind} "{name}": the {field} in the precondition ({asked}) '
-        f"does not match the {field} in record ({found}). The object might have been {happened}"
+        f'Operation cannot be fulfilled on {resource.qualified_kind} "{name}": the {field} in the precondition '
+        f"({asked}) does not match the {field} in record ({found}). The object might have been {happened}"
     )
     details = {**_details(resource, name), "kind": resource.kind}
     return Refused(409, message, reason="Conflict", details=details)
 
 
 def invalid(kind: str, name: str, *, field: str, cause: str, message: str, group: str = "") -> Refused:
-    """`kind` is a Kind, as in the details of the real answer; `cause` one of FieldValueInvalid, FieldValueRequired ..."""
+    """`kind` is a Kind, as in the details of the real answer; `cause` a word like FieldValueInvalid."""
     qualified = f"{kind}.{group}" if group else kind
     details: Object = {"name": name} if name else {}
     if group:
@@ -101,9 +100,7 @@ def invalid(kind: str, name: str, *, field: str, cause: str, message: str, group
 
 
 def patch_does_not_apply() -> Refused:
-    return Refused(
-        422, "the server rejected our request due to an error in our request", reason="Invalid", details={}
-    )
+    return Refused(422, "the server rejected our request due to an error in our request", reason="Invalid", details={})
 
 
 def bad_request(message: str) -> Refused:

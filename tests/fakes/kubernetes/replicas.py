@@ -1,4 +1,4 @@
-"""The controllers that keep pods: ReplicaSets, StatefulSets and DaemonSets make what is missing and remove what is over."""
+"""The controllers that keep pods: ReplicaSets, StatefulSets, DaemonSets make what is missing, remove what is over."""
 
 from collections.abc import Iterable
 from copy import deepcopy

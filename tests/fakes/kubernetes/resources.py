@@ -37,7 +37,9 @@ class Resource:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
-_POD_FIELDS = frozenset({"spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"})
+_POD_FIELDS = frozenset(
+    {"spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"}
+)
 _EVENT_FIELDS = frozenset(
     {f"involvedObject.{field}" for field in ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath")}
     | {"reason", "type", "reportingComponent", "source"}
@@ -45,7 +47,13 @@ _EVENT_FIELDS = frozenset(
 
 PODS = Resource("", "v1", "pods", "Pod", field_labels=_POD_FIELDS, returns_deleted=True)
 NODES = Resource(
-    "", "v1", "nodes", "Node", is_namespaced=False, counts_generations=False, field_labels=frozenset({"spec.unschedulable"})
+    "",
+    "v1",
+    "nodes",
+    "Node",
+    is_namespaced=False,
+    counts_generations=False,
+    field_labels=frozenset({"spec.unschedulable"}),
 )
 EVENTS = Resource("", "v1", "events", "Event", has_status=False, counts_generations=False, field_labels=_EVENT_FIELDS)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", has_status=False, counts_generations=False)
@@ -61,11 +69,15 @@ NAMESPACES = Resource(
     returns_deleted=True,
 )
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", has_scale=True)
-REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", has_scale=True, field_labels=frozenset({"status.replicas"}))
+REPLICA_SETS = Resource(
+    "apps", "v1", "replicasets", "ReplicaSet", has_scale=True, field_labels=frozenset({"status.replicas"})
+)
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", has_scale=True)
 DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
 BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", requires_version=True)
-AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", counts_generations=False)
+AUTOSCALERS = Resource(
+    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", counts_generations=False
+)
 LEASES = Resource(
     "coordination.k8s.io", "v1", "leases", "Lease", has_status=False, counts_generations=False, requires_version=True
 )

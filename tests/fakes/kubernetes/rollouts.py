@@ -102,11 +102,12 @@ class Rollouts:
     def _report(self, namespace: str, name: str, newest: Object | None) -> None:
         deployment = self._store.get(DEPLOYMENTS, namespace, name)
         sets = [s for s in self._store.all(REPLICA_SETS, namespace) if is_owned_by(s, deployment)]
-        updated = next((s for s in sets if newest and s["metadata"]["uid"] == newest["metadata"]["uid"]), {"status": {}})
+        newest_uid = newest["metadata"]["uid"] if newest else ""
+        updated = [s for s in sets if s["metadata"]["uid"] == newest_uid]
         wanted, available = deployment["spec"]["replicas"], _sum(sets, "availableReplicas")
         counts = {
             "replicas": _sum(sets, "replicas"),
-            "updatedReplicas": updated["status"].get("replicas", 0),
+            "updatedReplicas": _sum(updated, "replicas"),
             "readyReplicas": _sum(sets, "readyReplicas"),
             "availableReplicas": available,
             "unavailableReplicas": max(0, max(wanted, _sum(sets, "replicas")) - available),
@@ -131,9 +132,10 @@ class Rollouts:
         name = deployment["metadata"]["name"]
         before = _condition_of(deployment, "Progressing")
         counted = {key: deployment["status"].get(key, 0) for key in counts}
+        was_done = before.get("reason") == "NewReplicaSetAvailable"
         if is_done:
             condition = {"status": "True", "reason": "NewReplicaSetAvailable", "message": f'"{name}" has progressed.'}
-        elif before.get("reason") == "NewReplicaSetAvailable" and counted["updatedReplicas"] == counts["updatedReplicas"]:
+        elif was_done and counted["updatedReplicas"] == counts["updatedReplicas"]:
             return before
         elif before and counted == counts and self._is_late(deployment, before):
             message = f'Deployment "{name}" has timed out progressing.'

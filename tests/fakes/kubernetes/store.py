@@ -1,4 +1,4 @@
-"""What etcd and the generic registry do: objects under versions, optimistic locking, and a history that can be compacted."""
+"""What etcd and the generic registry do: versions, optimistic locking, and a history that can be compacted."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -60,6 +60,16 @@ class Store:
     def all(self, resource: Resource, namespace: str = "") -> list[Object]:
         """In the order of their keys, as etcd has them."""
         return [deepcopy(obj) for key, obj in sorted(self._table(resource).items()) if namespace in {"", key[0]}]
+
+    def all_at(self, resource: Resource, version: int) -> list[Object]:
+        """As it was then: today, with what has happened since taken back."""
+        then = dict(self._table(resource))
+        for change in reversed([c for c in self.history if c.version > version and c.resource == resource]):
+            if change.previous is None:
+                del then[key_of(change.obj)]
+            else:
+                then[key_of(change.obj)] = change.previous
+        return [deepcopy(obj) for _, obj in sorted(then.items(), key=lambda item: item[0])]
 
     def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         key = key_of(obj)

@@ -1,0 +1,185 @@
+"""What is asked of the server: an address, the options in the query, and a recording of every request for asserting."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import refusals
+from .resources import NAMESPACES, Object, Resource, resource_at
+
+_READING = {"GET", "HEAD"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def address_of(path: str) -> Address | None:
+    """None for what this server does not serve."""
+    match path.strip("/").split("/"):
+        case ["api", "v1", *rest]:
+            group, version = "", "v1"
+        case ["apis", group, version, *rest]:
+            pass
+        case _:
+            return None
+    namespace = ""
+    if len(rest) > 2 and rest[0] == "namespaces" and (rest[2] != "status" or len(rest) > 3):
+        namespace, rest = rest[1], rest[2:]
+    if not rest or len(rest) > 3:
+        return None
+    resource = resource_at(group, version, rest[0])
+    if resource is None or bool(namespace and not resource.is_namespaced):
+        return None
+    return Address(resource, namespace, *rest[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The query of a request."""
+
+    labels: str = ""
+    fields: str = ""
+    limit: int = 0
+    continues: str = ""
+    version: str = ""
+    is_exact: bool = False
+    is_watch: bool = False
+    wants_bookmarks: bool = False
+    wants_initial_events: bool = False
+    timeout: float | None = None
+    field_manager: str = ""
+    is_dry_run: bool = False
+
+
+_OPTIONS_KIND = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+
+
+def options_of(method: str, query: Mapping[str, str], body: Any) -> Options:
+    asked = [query["dryRun"]] if "dryRun" in query else _dry_run_in(body)
+    for value in asked:
+        if value != "All":
+            raise refusals.invalid(
+                _OPTIONS_KIND.get(method, "ListOptions"),
+                "",
+                group="meta.k8s.io",
+                field="dryRun",
+                cause="FieldValueNotSupported",
+                message=f'Unsupported value: "{value}": supported values: "All"',
+            )
+    return Options(
+        labels=query.get("labelSelector", ""),
+        fields=query.get("fieldSelector", ""),
+        limit=int(query.get("limit") or 0),
+        continues=query.get("continue", ""),
+        version=query.get("resourceVersion", ""),
+        is_exact=query.get("resourceVersionMatch") == "Exact",
+        is_watch=_is_true(query, "watch"),
+        wants_bookmarks=_is_true(query, "allowWatchBookmarks"),
+        wants_initial_events=_is_true(query, "sendInitialEvents"),
+        timeout=float(query["timeoutSeconds"]) if query.get("timeoutSeconds") else None,
+        field_manager=query.get("fieldManager", ""),
+        is_dry_run=bool(asked),
+    )
+
+
+def _is_true(query: Mapping[str, str], name: str) -> bool:
+    """As the server reads booleans: Python's `True` is one too."""
+    return name in query and query[name].lower() not in {"false", "0"}
+
+
+def _dry_run_in(body: Any) -> list[str]:
+    """DeleteOptions and evictions may carry it in the body."""
+    if not isinstance(body, dict):
+        return []
+    match body.get("kind"):
+        case "Eviction":
+            options: Object = body.get("deleteOptions") or {}
+            return list(options.get("dryRun") or ())
+        case "DeleteOptions" | None:
+            dry_run = body.get("dryRun")
+            return list(dry_run) if isinstance(dry_run, list) else []
+        case _:
+            return []
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+
+    @property
+    def is_dry_run(self) -> bool:
+        return "dryRun" in self.query or bool(_dry_run_in(self.body))
+
+    @property
+    def is_write(self) -> bool:
+        """Whether this could have changed the cluster."""
+        asks_access = self.path.endswith("/selfsubjectaccessreviews")
+        return self.method not in _READING and not self.is_dry_run and not asks_access
+
+
+@dataclass(slots=True)
+class Recording(list[Recorded]):
+    @property
+    def writes(self) -> list[Recorded]:
+        return [request for request in self if request.is_write]
+
+
+@dataclass(slots=True)
+class Scripted:
+    """An answer given instead of the true one, to the next requests that fit."""
+
+    status: int
+    reason: str
+    message: str
+    method: str | None = None
+    path: str = ""
+    """Any part of the path."""
+    retry_after: int | None = None
+    times: int = 1
+
+    def fits(self, method: str, path: str) -> bool:
+        return self.times > 0 and self.method in {None, method} and self.path in path
+
+
+@dataclass(slots=True)
+class Script:
+    answers: list[Scripted] = field(default_factory=list)
+
+    def check(self, method: str, path: str) -> None:
+        for answer in self.answers:
+            if answer.fits(method, path):
+                answer.times -= 1
+                raise refusals.Refused(
+                    answer.status, answer.message, reason=answer.reason, retry_after=answer.retry_after
+                )
+
+
+def verb_of(method: str, address: Address, options: Options) -> str:
+    """The word RBAC uses."""
+    match method:
+        case "GET" if address.name:
+            return "get"
+        case "GET":
+            return "watch" if options.is_watch else "list"
+        case "POST":
+            return "create"
+        case "PUT":
+            return "update"
+        case "PATCH":
+            return "patch"
+        case "DELETE":
+            return "delete" if address.name else "deletecollection"
+        case _:
+            raise refusals.method_not_allowed()
+
+
+def missing_namespace(name: str) -> refusals.Refused:
+    return refusals.not_found(NAMESPACES, name)
