@@ -116,6 +116,9 @@ class FakeCluster:
         _, created = self._server.api.create(at, body, Options())
         return self.get(resource.kind, at.namespace, name=created["metadata"]["name"])
 
+    def delete(self, kind: str, namespace: str, *, name: str) -> None:
+        self._server.api.delete(Address(resource_of_kind(kind), namespace, name), None, Options())
+
     def get(self, kind: str, namespace: str, *, name: str) -> Object:
         return self._store.get(resource_of_kind(kind), namespace, name)
 

@@ -125,7 +125,6 @@ class Recorded:
         return self.method not in _READING and not self.is_dry_run and not asks_access
 
 
-@dataclass(slots=True)
 class Recording(list[Recorded]):
     @property
     def writes(self) -> list[Recorded]:
