@@ -40,13 +40,13 @@ class _Waiting:
 
 class Intake:
     def __init__(
-        self, database: Database, rulebook: Callable[[], Rulebook], *, ceiling: Mode, metrics: Metrics, bell: Bell
+        self, database: Database, rulebook: Callable[[], Rulebook], *, ceiling: Mode, metrics: Metrics, bells: Sequence[Bell]
     ) -> None:
         self._database = database
         self._rulebook = rulebook
         self._ceiling = ceiling
         self._metrics = metrics
-        self._bell = bell
+        self._bells = bells
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
@@ -103,7 +103,8 @@ class Intake:
             self._metrics.intake_seconds.observe(time.monotonic() - started)
             for waiting in batch:
                 _answer(waiting, _accepted(waiting.delivery))
-            self._bell.ring()
+            for bell in self._bells:
+                bell.ring()
 
     async def _part_from_neighbours(self, batch: Sequence[_Waiting], error: Exception) -> None:
         log.exception("deliveries not stored", deliveries=len(batch), error=str(error))

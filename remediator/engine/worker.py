@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, RemediatorError, StaleFence, Temporary
-from remediator.domain.incident import Incident, Move, Phase
+from remediator.domain.incident import Incident, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_end
 from remediator.engine.bell import Bell
@@ -51,6 +51,7 @@ class Worker:
         pace: Pace,
         clock: DatabaseClock,
         bell: Bell,
+        page_bell: Bell,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -60,6 +61,7 @@ class Worker:
         self._pace = pace
         self._clock = clock
         self._bell = bell
+        self._page_bell = page_bell
         self._metrics = metrics
         self._busy = 0
 
@@ -101,6 +103,8 @@ class Worker:
                 move = await self._decide(incident)
                 incident = await self._commit(incident, move)
                 self._metrics.moves.labels(phase=move.phase.value).inc()
+                if move.pages is PageOrder.NOW:
+                    self._page_bell.ring()
                 if move.wake_in != timedelta() or move.phase is Phase.CLOSED:
                     return
         except StaleFence as error:
