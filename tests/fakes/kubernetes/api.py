@@ -19,7 +19,7 @@ from .resources import (
 )
 from .rollouts import short_hash
 from .scaling import scale_of, with_replicas
-from .selectors import matches_fields, matches_labels
+from .selectors import field_matcher, label_matcher
 from .store import Store
 
 APPLY = "application/apply-patch+yaml"
@@ -151,13 +151,15 @@ class Api:
 
 
 def selector(at: Address, options: Options) -> Callable[[Object], bool]:
+    has_labels, has_fields = label_matcher(options.labels), field_matcher(at.resource, options.fields)
+
     def holds(obj: Object) -> bool:
         metadata = obj["metadata"]
         return (
             at.namespace in {"", metadata.get("namespace")}
             and at.name in {"", metadata["name"]}
-            and matches_labels(options.labels, metadata.get("labels") or {})
-            and matches_fields(at.resource, options.fields, obj)
+            and has_labels(metadata.get("labels") or {})
+            and has_fields(obj)
         )
 
     return holds

@@ -131,20 +131,29 @@ class Rollouts:
     def _progressing(self, deployment: Object, counts: dict[str, int], is_done: bool) -> Object:
         name = deployment["metadata"]["name"]
         before = _condition_of(deployment, "Progressing")
-        counted = {key: deployment["status"].get(key, 0) for key in counts}
-        was_done = before.get("reason") == "NewReplicaSetAvailable"
+        moved = {key: deployment["status"].get(key, 0) for key in counts} != counts
         if is_done:
             condition = {"status": "True", "reason": "NewReplicaSetAvailable", "message": f'"{name}" has progressed.'}
-        elif was_done and counted["updatedReplicas"] == counts["updatedReplicas"]:
+        elif self._keeps_saying(before, deployment, counts, moved=moved):
             return before
-        elif before and counted == counts and self._is_late(deployment, before):
+        elif before and not moved and self._is_late(deployment, before):
             message = f'Deployment "{name}" has timed out progressing.'
             condition = {"status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
         else:
             condition = {"status": "True", "reason": "ReplicaSetUpdated", "message": f'"{name}" is progressing.'}
-            moved = {} if counted == counts else {"lastUpdateTime": self._store.now()}
-            return self._stamped("Progressing", condition, deployment) | moved
+            news = {"lastUpdateTime": self._store.now()} if moved else {}
+            return self._stamped("Progressing", condition, deployment) | news
         return self._stamped("Progressing", condition, deployment)
+
+    def _keeps_saying(self, before: Object, deployment: Object, counts: dict[str, int], *, moved: bool) -> bool:
+        """A finished rollout stays finished whatever its pods do later; one that is late stays so until it moves."""
+        match before.get("reason"):
+            case "NewReplicaSetAvailable":
+                return bool(deployment["status"].get("updatedReplicas", 0) == counts["updatedReplicas"])
+            case "ProgressDeadlineExceeded":
+                return not moved
+            case _:
+                return False
 
     def _is_late(self, deployment: Object, progressing: Object) -> bool:
         allowed = timedelta(seconds=deployment["spec"]["progressDeadlineSeconds"])

@@ -1,7 +1,7 @@
 """Label selectors, field selectors, and the selector objects inside workloads and budgets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .refusals import bad_request
@@ -13,32 +13,39 @@ _EQUALITY = re.compile(r"^(?P<key>[^=!\s]+)\s*(?P<operator>==|=|!=)\s*(?P<value>
 _PRESENCE = re.compile(r"^(?P<absent>!?)\s*(?P<key>[\w./-]+)$")
 
 
-def matches_labels(selector: str, labels: Mapping[str, str]) -> bool:
-    terms = [term.strip() for term in _TERM.findall(selector)]
-    return all(_term_holds(term, labels) for term in terms if term)
+def label_matcher(selector: str) -> Callable[[Mapping[str, str]], bool]:
+    """Refuses a broken selector even where there is nothing to select from."""
+    terms = [_label_term(term.strip()) for term in _TERM.findall(selector) if term.strip()]
+    return lambda labels: all(holds(labels) for holds in terms)
 
 
-def _term_holds(term: str, labels: Mapping[str, str]) -> bool:
+def _label_term(term: str) -> Callable[[Mapping[str, str]], bool]:
     if found := _SET.match(term):
-        values = {value.strip() for value in found["values"].split(",")}
-        return (labels.get(found["key"]) in values) == (found["operator"] == "in")
+        key, values = found["key"], {value.strip() for value in found["values"].split(",")}
+        is_in = found["operator"] == "in"
+        return lambda labels: (labels.get(key) in values) == is_in
     if found := _EQUALITY.match(term):
-        return (labels.get(found["key"]) == found["value"]) == (found["operator"] != "!=")
+        key, wanted, is_equal = found["key"], found["value"], found["operator"] != "!="
+        return lambda labels: (labels.get(key) == wanted) == is_equal
     if found := _PRESENCE.match(term):
-        return (found["key"] in labels) != bool(found["absent"])
+        key, is_absent = found["key"], bool(found["absent"])
+        return lambda labels: (key in labels) != is_absent
     raise bad_request(f"unable to parse requirement: {term}")
 
 
-def matches_fields(resource: Resource, selector: str, obj: Object) -> bool:
-    for term in filter(None, selector.split(",")):
-        found = _EQUALITY.match(term)
-        if found is None:
-            raise bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
-        if found["key"] not in resource.field_labels | {"metadata.name", "metadata.namespace"}:
-            raise bad_request(f"field label not supported: {found['key']}")
-        if (_field(obj, found["key"]) == found["value"]) != (found["operator"] != "!="):
-            return False
-    return True
+def field_matcher(resource: Resource, selector: str) -> Callable[[Object], bool]:
+    terms = [_field_term(resource, term) for term in selector.split(",") if term]
+    return lambda obj: all(holds(obj) for holds in terms)
+
+
+def _field_term(resource: Resource, term: str) -> Callable[[Object], bool]:
+    found = _EQUALITY.match(term)
+    if found is None:
+        raise bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
+    path, wanted, is_equal = found["key"], found["value"], found["operator"] != "!="
+    if path not in resource.field_labels | {"metadata.name", "metadata.namespace"}:
+        raise bad_request(f"field label not supported: {path}")
+    return lambda obj: (_field(obj, path) == wanted) == is_equal
 
 
 def _field(obj: Object, path: str) -> str:

@@ -1,4 +1,4 @@
-"""What tests and the demo rely on beyond the contract: things break, stay broken or heal in the way that was scripted."""
+"""What tests and the demo rely on beyond the contract: things break, stay broken or heal as they were told to."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from . import refusals
 from .refusals import Refused
 from .resources import NODES, PODS, Object
-from .selectors import matches_labels
+from .selectors import label_matcher
 from .store import Store
 
 _METRICS = "metrics.k8s.io/v1beta1"
@@ -71,8 +71,9 @@ class Metrics:
 
     def pods(self, namespace: str, labels: str, *, names: Mapping[str, str]) -> Object:
         """`names` gives the workload above each pod, by the pod's uid."""
+        holds = label_matcher(labels)
         running = [p for p in self._store.all(PODS, namespace) if p["status"].get("phase") == "Running"]
-        chosen = [p for p in running if matches_labels(labels, p["metadata"].get("labels") or {})]
+        chosen = [p for p in running if holds(p["metadata"].get("labels") or {})]
         return _metrics_list("PodMetricsList", (self._pod(pod, names[pod["metadata"]["uid"]]) for pod in chosen))
 
     def pod(self, namespace: str, name: str, *, workload: str) -> Object:
@@ -82,8 +83,8 @@ class Metrics:
         return {"kind": "PodMetrics", "apiVersion": _METRICS, **self._pod(pod, workload)}
 
     def nodes(self, labels: str) -> Object:
-        nodes = self._store.all(NODES)
-        chosen = [n for n in nodes if matches_labels(labels, n["metadata"].get("labels") or {})]
+        holds, nodes = label_matcher(labels), self._store.all(NODES)
+        chosen = [n for n in nodes if holds(n["metadata"].get("labels") or {})]
         return _metrics_list("NodeMetricsList", map(self._node, chosen))
 
     def node(self, name: str) -> Object:
