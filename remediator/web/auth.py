@@ -1,0 +1,116 @@
+"""Who is asking? Webhook senders by bearer token, basic login or Grafana's signature; people and programs by API token.
+
+Fails closed, compares in constant time, and never says which part was wrong.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from remediator.domain.errors import Unauthenticated
+from remediator.domain.ids import SourceName
+from remediator.settings import ApiToken, GrafanaSignature, Webhooks
+
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
+"""How old, or how new, a signed timestamp may be."""
+SIGNATURE_HEADER = "X-Grafana-Alerting-Signature"
+
+
+class Role(StrEnum):
+    READ = "read"
+    RESPOND = "respond"
+    APPROVE = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    name: str
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiGate:
+    tokens: Mapping[str, ApiToken]
+
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        """A bearer token, or basic login with the token as the password. Raises `Unauthenticated`."""
+        given = _bearer(headers) or _basic(headers)[1]
+        found = [name for name, token in self.tokens.items() if _same(given, token.token.get_secret_value())]
+        if not given or not found:
+            raise Unauthenticated("an API token is needed: `Authorization: Bearer ...`")
+        return Caller(found[0], frozenset(Role(role) for role in self.tokens[found[0]].roles))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """For webhooks. Gives the name under which the sender's alerts are recorded."""
+
+    settings: Webhooks
+    clock: Callable[[], datetime]
+
+    def sender(self, headers: Mapping[str, str], kind: str) -> SourceName:
+        """By what the headers alone prove; a signature is checked by `signer` once the body is there.
+
+        Raises `Unauthenticated`.
+        """
+        bearer, (user, password) = _bearer(headers), _basic(headers)
+        for name, tokens in self.settings.tokens.items():
+            if any([bearer and _same(bearer, token.get_secret_value()) for token in tokens]):
+                return SourceName(name)
+        for name, login in self.settings.basic.items():
+            matches = _same(user, login.user) & _same(password, login.password.get_secret_value())
+            if password and matches:
+                return SourceName(name)
+        if self.settings.allow_unauthenticated:
+            return SourceName(kind)
+        raise Unauthenticated("the webhook sender did not authenticate: bearer token, basic login or Grafana signature")
+
+    def awaits_signature(self, headers: Mapping[str, str]) -> bool:
+        return bool(self.settings.grafana) and SIGNATURE_HEADER in headers
+
+    def signer(self, headers: Mapping[str, str], body: bytes) -> SourceName:
+        """Whose secret signed this very body, now. Raises `Unauthenticated`."""
+        signature = headers.get(SIGNATURE_HEADER, "")
+        for name, signed in self.settings.grafana.items():
+            stamp = headers.get(signed.timestamp_header, "")
+            if self._is_fresh(stamp) and _is_signed(signed, stamp, body, signature=signature):
+                return SourceName(name)
+        raise Unauthenticated("the signature does not fit the body, or its timestamp is missing or too old")
+
+    def _is_fresh(self, stamp: str) -> bool:
+        if not stamp.isascii() or not stamp.isdecimal() or len(stamp) > 12:
+            return False
+        return abs(self.clock().timestamp() - int(stamp)) <= CLOCKS_DIFFER_BY.total_seconds()
+
+
+def _is_signed(signed: GrafanaSignature, stamp: str, body: bytes, *, signature: str) -> bool:
+    message = stamp.encode() + b":" + body
+    made = [
+        hmac.new(secret.get_secret_value().encode(), message, hashlib.sha256).hexdigest() for secret in signed.secrets
+    ]
+    return any([_same(signature, own) for own in made])
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
+    scheme, _, encoded = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

@@ -1,0 +1,90 @@
+"""Alerts in. 2xx means committed; 503 means send it again; 4xx means that sending the same again is of no use."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+
+from remediator.catalogue import plugins_of
+from remediator.domain.alert import Accepted, Delivery
+from remediator.domain.errors import BadPayload, Overloaded, Temporary, Unauthenticated
+from remediator.domain.ids import SourceName
+from remediator.metrics import Metrics
+from remediator.sources import Source
+from remediator.web.auth import Gate
+from remediator.web.problems import problem
+
+log = structlog.get_logger()
+
+READ_WITHIN = timedelta(seconds=30)
+"""For the whole body: a sender that trickles must not hold a connection for ever."""
+PARSE_ASIDE = 256 * 1024
+"""Bodies larger than this are parsed in a thread: everybody else's 2xx must not wait for them."""
+
+
+class Intake(Protocol):
+    async def accept(self, delivery: Delivery) -> Accepted: ...
+
+    async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None: ...
+
+
+class Webhooks:
+    def __init__(self, intake: Intake, gate: Gate, *, metrics: Metrics, body_limit: int) -> None:
+        self._intake = intake
+        self._gate = gate
+        self._metrics = metrics
+        self._body_limit = body_limit
+        self._sources: Mapping[str, Source] = {name: source() for name, source in plugins_of(Source).items()}
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        return [web.post("/webhooks/{kind}", self.receive), web.put("/webhooks/{kind}", self.receive)]
+
+    async def receive(self, request: web.Request) -> web.Response:
+        kind = request.match_info["kind"]
+        answer = await self._answer(request, kind)
+        self._metrics.deliveries.labels(source=kind if kind in self._sources else "unknown", answer=answer.status).inc()
+        return answer
+
+    async def _answer(self, request: web.Request, kind: str) -> web.Response:
+        if kind not in self._sources:
+            return problem(404, f"there is no source {kind!r}; known: {', '.join(self._sources)}")
+        try:
+            sender, body = await self._authenticated(request, kind)
+            return await self._take(self._sources[kind], sender, body, headers=request.headers)
+        except Unauthenticated as error:
+            return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+        except BadPayload as error:
+            return problem(400, str(error))
+        except web.HTTPRequestEntityTooLarge:
+            return problem(413, f"the body is larger than {self._body_limit >> 20} MiB: set max_alerts or split groups")
+        except (Overloaded, Temporary, TimeoutError) as error:
+            # Never 429 or 408: no sender retries those (facts: intake 1.4).
+            return problem(503, f"not stored, send it again: {error or 'the body took too long'}")
+
+    async def _authenticated(self, request: web.Request, kind: str) -> tuple[SourceName, bytes]:
+        """The headers are judged before the body is read, where they can be."""
+        signed = self._gate.awaits_signature(request.headers)
+        sender = None if signed else self._gate.sender(request.headers, kind)
+        async with asyncio.timeout(READ_WITHIN.total_seconds()):
+            body = await request.read()
+        return sender or self._gate.signer(request.headers, body), body
+
+    async def _take(
+        self, source: Source, sender: SourceName, body: bytes, *, headers: Mapping[str, str]
+    ) -> web.Response:
+        try:
+            if len(body) > PARSE_ASIDE:
+                delivery = await asyncio.to_thread(source.parse, body, headers, sender)
+            else:
+                delivery = source.parse(body, headers, sender)
+        except BadPayload as error:
+            log.warning("delivery quarantined", source=sender, reason=str(error))
+            await self._intake.quarantine(sender, body, str(error))
+            raise
+        accepted = await self._intake.accept(delivery)
+        return web.json_response(
+            {"stored": accepted.stored, "rejected": accepted.rejected, "truncated": accepted.truncated}, status=202
+        )
