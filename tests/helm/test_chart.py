@@ -1,0 +1,199 @@
+"""What the chart promises, read from what Helm renders."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+
+from remediator.settings import Settings
+from tests.helm.chart import CHART, render
+
+RULES = CHART.parent / "rules"
+EXTERNAL = {"database": {"url": {"secret": "postgres", "key": "dsn"}}}
+LINKS = {"secretFiles": {"link_secret": {"secret": "keys", "key": "links"}}}
+EVERY_SWITCH = {
+    "settings": {
+        "mode": "act",
+        "public_url": "https://remediator.example.com",
+        "prometheus": {"main": {"url": "http://prometheus:9090"}},
+        "smtp": {"host": "mail", "sender": "ops@example.com"},
+        "engine": {"workers": 16},
+    },
+    "secretFiles": {"prometheus/main/token": {"secret": "keys", "key": "prometheus"}},
+    "rbac": {"namespaces": ["live", "test"]},
+    "image": {"digest": f"sha256:{'0' * 64}", "pullSecrets": ["registry"]},
+    "tolerations": [{"key": "ops", "operator": "Exists"}],
+}
+
+VARIANTS = [
+    pytest.param({}, id="as-shipped"),
+    pytest.param(EVERY_SWITCH, id="every-switch"),
+    pytest.param({"rbac": {"clusterWide": True}}, id="cluster-wide"),
+    pytest.param(EXTERNAL | LINKS | {"replicas": 3}, id="three-replicas"),
+    pytest.param({"rules": {"existingConfigMap": "mine"}}, id="own-rules"),
+]
+
+
+@pytest.mark.parametrize("values", VARIANTS)
+@pytest.mark.parametrize("version", ["1.33", "1.36"])
+def test_every_object_is_valid_for_kubernetes(values: Mapping[str, Any], version: str) -> None:
+    for each in render(values).objects:
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        pytest.param({"replcas": 2}, "replcas", id="unknown-key"),
+        pytest.param({"settings": {"mode": "yolo"}}, "mode", id="unknown-mode"),
+        pytest.param({"settings": {"database_url": "postgres://u:p@h/d"}}, "database_url", id="secret-in-plain-values"),
+        pytest.param({"secretFiles": {"../etc/passwd": {"secret": "a", "key": "b"}}}, "secretFiles", id="path-upwards"),
+        pytest.param({"secretFiles": {"link_secret": {"secret": "a"}}}, "key", id="half-a-reference"),
+        pytest.param({"rules": {"files": {"../a.yaml": "x"}}}, "files", id="rule-path-upwards"),
+        pytest.param({"rbac": {"writes": True}}, "writes", id="wrong-type"),
+        pytest.param({"service": {"port": 0}}, "port", id="port-zero"),
+    ],
+)
+def test_wrong_values_are_refused(values: Mapping[str, Any], complaint: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=complaint):
+        render(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        pytest.param({"replicas": 2}, "database.url", id="replicas-on-the-embedded-database"),
+        pytest.param({"replicas": 2} | EXTERNAL, "link_secret", id="replicas-without-a-common-key"),
+        pytest.param({"rules": {"shipped": False}}, "no rules", id="no-rules"),
+    ],
+)
+def test_what_could_not_work_is_refused_at_install(values: Mapping[str, Any], complaint: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=complaint):
+        render(values)
+
+
+def test_lint_finds_nothing() -> None:
+    report = helm_python.lint(CHART, strict=True)
+
+    assert [m for m in report["messages"] if m["severity"] not in {"INFO", "info"}] == []
+
+
+def test_the_pod_is_locked_down() -> None:
+    pod = render().pod
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_probes_ask_what_the_daemon_answers() -> None:
+    (container,) = render().pod["containers"]
+
+    paths = {probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")}
+    assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+
+
+@pytest.mark.parametrize("values", VARIANTS)
+def test_the_daemon_accepts_the_settings(values: Mapping[str, Any]) -> None:
+    settings = Settings(**render(values).settings)
+
+    assert settings.host == "0.0.0.0"
+    assert settings.kubernetes.enabled
+    assert settings.mode == values.get("settings", {}).get("mode", "observe")
+
+
+def test_every_setting_in_the_schema_is_one_of_the_daemons() -> None:
+    with helm_python.Chart.load(CHART) as chart:
+        schema = chart.schema()
+
+    assert schema is not None
+    assert set(schema["properties"]["settings"]["properties"]) <= set(Settings.model_fields)
+
+
+def test_a_secret_is_only_named() -> None:
+    pod = render(EXTERNAL | LINKS).pod
+    (container,) = pod["containers"]
+
+    (secrets,) = (volume for volume in pod["volumes"] if volume["name"] == "secrets")
+    assert container["env"][-1]["valueFrom"]["secretKeyRef"] == {"name": "postgres", "key": "dsn"}
+    assert {"secret": {"name": "keys", "items": [{"key": "links", "path": "link_secret"}]}} in secrets["projected"][
+        "sources"
+    ]
+
+
+def test_the_embedded_database_keeps_its_volume() -> None:
+    rendered = render()
+
+    claim = rendered.only("PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in rendered.pod[
+        "volumes"
+    ]
+    assert rendered.only("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_a_database_elsewhere_needs_no_volume() -> None:
+    assert render(EXTERNAL).of("PersistentVolumeClaim") == []
+
+
+def test_rule_files_keep_their_folders() -> None:
+    rendered = render({"rules": {"files": {"oncall/people.yaml": "people: {}\n"}}})
+
+    (volume,) = (each for each in rendered.pod["volumes"] if each["name"] == "rules")
+    keys = {item["path"]: item["key"] for item in volume["configMap"]["items"]}
+    data = rendered.only("ConfigMap", ending="-rules")["data"]
+    assert data[keys["oncall/people.yaml"]] == "people: {}\n"
+    assert set(keys.values()) == set(data)
+
+
+def test_the_shipped_rules_are_the_repositorys() -> None:
+    rendered = render()
+
+    (volume,) = (each for each in rendered.pod["volumes"] if each["name"] == "rules")
+    data = rendered.only("ConfigMap", ending="-rules")["data"]
+    shipped = {item["path"]: data[item["key"]] for item in volume["configMap"]["items"]}
+    assert shipped == {path.relative_to(RULES).as_posix(): path.read_text() for path in _rule_files()}
+
+
+@pytest.mark.parametrize(
+    ("values", "may_write"),
+    [
+        pytest.param({}, False, id="observe"),
+        pytest.param({"settings": {"mode": "suggest"}}, True, id="suggest"),
+        pytest.param({"settings": {"mode": "act"}}, True, id="act"),
+        pytest.param({"rbac": {"writes": "always"}}, True, id="rehearses-in-observe"),
+        pytest.param({"settings": {"mode": "act"}, "rbac": {"writes": "never"}}, False, id="never"),
+    ],
+)
+def test_write_permissions_follow_the_mode(values: Mapping[str, Any], may_write: bool) -> None:
+    verbs = {verb for rule in render(values).only("Role")["rules"] for verb in rule["verbs"]}
+
+    assert (verbs - {"get", "list", "watch"} != set()) is may_write
+
+
+def test_each_namespace_gets_its_own_role() -> None:
+    rendered = render(EVERY_SWITCH)
+
+    assert [role["metadata"]["namespace"] for role in rendered.of("Role")] == ["live", "test"]
+    assert {subject["namespace"] for b in rendered.of("RoleBinding") for subject in b["subjects"]} == {"ops"}
+
+
+def test_cluster_wide_roles_carry_the_namespace_in_their_name() -> None:
+    rendered = render({"rbac": {"clusterWide": True}})
+
+    assert rendered.of("Role") == []
+    assert rendered.only("ClusterRoleBinding")["roleRef"]["name"] == "ops:remediator"
+    assert rendered.only("ClusterRole")["metadata"]["name"] == "ops:remediator"
+
+
+def _rule_files() -> list[Path]:
+    return sorted(RULES.rglob("*.yaml"))
