@@ -1,0 +1,168 @@
+"""HTTP to addresses that people wrote: never to link-local or metadata addresses, never along a redirect."""
+
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+
+from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
+
+MOST_BYTES = 1024 * 1024
+_LOOKS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    """Cut at `MOST_BYTES`."""
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpClient:
+    session: aiohttp.ClientSession
+
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10) -> Response:
+        """Any status is an answer. Raises `Temporary` where none came, `NotAllowed` for a forbidden address."""
+        return await self._request("GET", url, headers=headers, timeout=timeout)
+
+    async def post(
+        self, url: str, *, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 10
+    ) -> Response:
+        """Raises `Temporary` where it was surely not sent, `Ambiguous` where the answer never came."""
+        return await self._request("POST", url, headers=headers, timeout=timeout, body=body)
+
+    async def post_for_success(
+        self, url: str, *, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 10
+    ) -> Response:
+        """Like `post`, and 2xx or it raises: 429 and 5xx `Temporary` (with what Retry-After asks), else `Permanent`."""
+        answer = await self.post(url, body=body, headers=headers, timeout=timeout)
+        if answer.status < 300:
+            return answer
+        detail, host = f"answered {answer.status}: {answer.text[:200]}", _host(url)
+        if answer.status in {408, 425, 429} or answer.status >= 500:
+            raise Temporary(detail, system=host, operation="POST", retry_after_seconds=retry_after(answer.headers))
+        raise Permanent(detail, system=host, operation="POST", status=answer.status)
+
+    async def _request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None, timeout: float, body: bytes | None = None
+    ) -> Response:
+        _check_address(url)
+        try:
+            async with self.session.request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, 5)),
+            ) as response:
+                read = await _first_bytes(response)
+                return Response(response.status, dict(response.headers), read)
+        except aiohttp.InvalidURL as error:
+            raise Permanent(f"not a URL: {url!r}", system="http", operation=method) from error
+        except aiohttp.ClientConnectorError as error:
+            raise Temporary(str(error), system=_host(url), operation=method) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            kind = Temporary if method in _LOOKS else Ambiguous
+            raise kind(str(error) or "timed out", system=_host(url), operation=method) from error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """In seconds; None where the header is missing or is a date."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() and len(value) < 7 else None
+
+
+async def _first_bytes(response: aiohttp.ClientResponse) -> bytes:
+    chunks = bytearray()
+    async for chunk in response.content.iter_chunked(64 * 1024):
+        chunks += chunk
+        if len(chunks) >= MOST_BYTES:
+            break
+    return bytes(chunks[:MOST_BYTES])
+
+
+def _host(url: str) -> str:
+    """Without path and query: those may hold secrets (Slack's webhook URLs do)."""
+    from yarl import URL
+
+    return URL(url).host or "http"
+
+
+@asynccontextmanager
+async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
+    """`private_networks` False: public addresses only. Link-local ones are refused either way."""
+    connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=20, ttl_dns_cache=10)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        yield HttpClient(session)
+
+
+class GuardedResolver(AbstractResolver):
+    """Judges the very addresses that are connected to, so a name that changes its mind gains nothing."""
+
+    def __init__(self, private_networks: bool) -> None:
+        self._private_networks = private_networks
+        self._resolver = DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [r for r in found if is_allowed(r["host"], private_networks=self._private_networks)]
+        if not allowed:
+            raise OSError(f"{host} resolves to addresses that must not be called")
+        return allowed
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def is_allowed(address: str, *, private_networks: bool) -> bool:
+    """IPv4 inside IPv6 is judged as the IPv4 it is."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or str(ip) == "fd00:ec2::254":
+        return False
+    return private_networks or ip.is_global
+
+
+def _check_address(url: str) -> None:
+    """Addresses written as numbers never reach a resolver."""
+    from yarl import URL
+
+    try:
+        parsed = URL(url)
+        host, scheme = parsed.host or "", parsed.scheme
+    except ValueError as error:
+        raise Permanent(f"not a URL: {error}", system="http", operation="request") from error
+    if scheme not in {"http", "https"} or not host:
+        raise NotAllowed("only http:// and https:// URLs with a host can be called")
+    try:
+        allowed = is_allowed(host, private_networks=True)
+    except ValueError:
+        return
+    if not allowed:
+        raise NotAllowed(f"{host} is a link-local or metadata address and is never called")
+
+
+def json_of(response: Response, *, system: str, operation: str) -> Any:
+    """Raises `Permanent` where the body is no JSON."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(response.body)
+    except msgspec.DecodeError as error:
+        raise Permanent(f"answered no JSON: {response.text[:200]}", system=system, operation=operation) from error

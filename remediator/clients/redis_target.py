@@ -1,0 +1,101 @@
+"""Other people's Redis or Valkey: looks by allow-list, and one write, UNLINK of keys that a SCAN found."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio as redis
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError, ResponseError, TimeoutError
+
+from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
+
+SECONDS = 2.0
+SCAN_COUNT = 500
+LOOKS = frozenset(
+    {
+        "PING", "INFO", "DBSIZE", "TTL", "PTTL", "TYPE", "EXISTS", "STRLEN", "LLEN", "HLEN", "SCARD", "ZCARD",
+        "XLEN", "GET", "LASTSAVE", "ROLE", "TIME", "MEMORY USAGE", "MEMORY STATS", "MEMORY DOCTOR",
+        "SLOWLOG GET", "SLOWLOG LEN", "LATENCY LATEST", "LATENCY DOCTOR", "CLIENT LIST", "CONFIG GET",
+        "CLUSTER INFO", "OBJECT ENCODING", "OBJECT IDLETIME",
+    }
+)  # fmt: skip
+"""None of them changes anything or takes longer than its own answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisReader:
+    name: str
+    client: "redis.Redis"
+
+    async def run(self, command: Sequence[str]) -> Any:
+        """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list."""
+        check_looks(command)
+        try:
+            return await self.client.execute_command(*command)
+        except RedisError as error:
+            raise failure(error, self.name, command[0]) from error
+
+    async def info(self, section: str = "memory") -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = await self.client.info(section)
+        except RedisError as error:
+            raise failure(error, self.name, "INFO") from error
+        return found
+
+    async def keys(self, pattern: str, *, at_most: int) -> list[bytes]:
+        """By SCAN, in small steps; never KEYS."""
+        found: set[bytes] = set()
+        try:
+            async for key in self.client.scan_iter(match=pattern, count=SCAN_COUNT):
+                found.add(key)
+                if len(found) >= at_most:
+                    break
+        except RedisError as error:
+            raise failure(error, self.name, "SCAN") from error
+        return sorted(found)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisWriter:
+    name: str
+    client: "redis.Redis"
+
+    async def unlink(self, keys: Sequence[bytes]) -> int:
+        """Frees in the background of the server. Raises `Ambiguous` where the answer never came."""
+        if not keys:
+            return 0
+        try:
+            removed: int = await self.client.unlink(*keys)
+        except (ConnectionError, TimeoutError) as error:
+            raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
+        except RedisError as error:
+            raise failure(error, self.name, "UNLINK") from error
+        return removed
+
+
+def check_looks(command: Sequence[str]) -> None:
+    words = [word.upper() for word in command]
+    if not words or not ({words[0], " ".join(words[:2])} & LOOKS):
+        raise NotAllowed(
+            f"{' '.join(command[:2]) or 'an empty command'} is not on the list of read-only commands: "
+            f"{', '.join(sorted(LOOKS))}"
+        )
+
+
+def failure(error: RedisError, name: str, operation: str) -> SystemFailure:
+    permanent = isinstance(error, (ResponseError, AuthenticationError))
+    kind = Permanent if permanent else Temporary
+    return kind(str(error) or type(error).__name__, system=f"redis {name}", operation=operation)
+
+
+@asynccontextmanager
+async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader, RedisWriter]]:
+    """Connects when first used. Whoever must not write is simply not given the writer."""
+    client = redis.Redis.from_url(
+        url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, max_connections=4, client_name="remediator"
+    )
+    try:
+        yield RedisReader(name, client), RedisWriter(name, client)
+    finally:
+        await client.aclose()

@@ -1,0 +1,53 @@
+"""Mail out, by a submission server, over TLS unless the settings say otherwise."""
+
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+import aiosmtplib
+
+from remediator.domain.errors import Ambiguous, Permanent, Temporary
+
+_SECONDS = 10.0
+_IMPLICIT_TLS_PORT = 465
+
+
+@dataclass(frozen=True, slots=True)
+class Mailer:
+    host: str
+    port: int
+    sender: str
+    user: str | None = None
+    password: str | None = None
+    start_tls: bool = True
+
+    async def send(self, message: EmailMessage) -> str:
+        """The server's last word. Raises `Temporary` (4xx, not reached), `Permanent` (5xx) or `Ambiguous`."""
+        message["From"] = self.sender
+        implicit = self.port == _IMPLICIT_TLS_PORT
+        try:
+            _, answer = await aiosmtplib.send(
+                message,
+                hostname=self.host,
+                port=self.port,
+                username=self.user,
+                password=self.password,
+                use_tls=implicit,
+                start_tls=self.start_tls and not implicit,
+                timeout=_SECONDS,
+            )
+        except aiosmtplib.SMTPConnectError as error:
+            raise Temporary(str(error), system="smtp", operation="connect") from error
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _by_code(error.recipients[0].code, str(error)) from error
+        except aiosmtplib.SMTPResponseException as error:
+            raise _by_code(error.code, error.message) from error
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise Ambiguous(str(error) or type(error).__name__, system="smtp", operation="send") from error
+        return answer
+
+
+def _by_code(code: int, message: str) -> Temporary | Permanent:
+    detail = f"{code} {message}"
+    if 400 <= code < 500:
+        return Temporary(detail, system="smtp", operation="send")
+    return Permanent(detail, system="smtp", operation="send", status=code)
