@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio as redis
-from redis.exceptions import AuthenticationError, ConnectionError, RedisError, ResponseError, TimeoutError
+from redis import exceptions
+from redis.exceptions import RedisError
 
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
 
@@ -32,7 +33,7 @@ class RedisReader:
         """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list."""
         check_looks(command)
         try:
-            return await self.client.execute_command(*command)
+            return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped in redis-py
         except RedisError as error:
             raise failure(error, self.name, command[0]) from error
 
@@ -67,7 +68,7 @@ class RedisWriter:
             return 0
         try:
             removed: int = await self.client.unlink(*keys)
-        except (ConnectionError, TimeoutError) as error:
+        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
             raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
         except RedisError as error:
             raise failure(error, self.name, "UNLINK") from error
@@ -84,7 +85,7 @@ def check_looks(command: Sequence[str]) -> None:
 
 
 def failure(error: RedisError, name: str, operation: str) -> SystemFailure:
-    permanent = isinstance(error, (ResponseError, AuthenticationError))
+    permanent = isinstance(error, (exceptions.ResponseError, exceptions.AuthenticationError))
     kind = Permanent if permanent else Temporary
     return kind(str(error) or type(error).__name__, system=f"redis {name}", operation=operation)
 

@@ -39,11 +39,14 @@ class SqlTarget:
         A prepared statement takes exactly one command, so a second one after a `;` is refused by the server.
         """
         try:
-            async with asyncio.timeout(STATEMENT_SECONDS + 5), self.pool.acquire(timeout=5) as connection:
-                async with connection.transaction(readonly=True):
-                    prepared = await connection.prepare(sql)
-                    cursor = await prepared.cursor(*parameters)
-                    found = await cursor.fetch(MOST_ROWS + 1)
+            async with (
+                asyncio.timeout(STATEMENT_SECONDS + 5),
+                self.pool.acquire(timeout=5) as connection,
+                connection.transaction(readonly=True),
+            ):
+                prepared = await connection.prepare(sql)
+                cursor = await prepared.cursor(*parameters)
+                found = await cursor.fetch(MOST_ROWS + 1)
         except (
             asyncpg.PostgresConnectionError,
             asyncpg.QueryCanceledError,
