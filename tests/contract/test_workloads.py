@@ -11,11 +11,9 @@ async def _rolled_out(server: ApiServer, name: str, *, replicas: int) -> None:
     async def is_done() -> bool:
         body = (await server.get(server.path("deployments", name))).body
         status = body.get("status", {})
-        return (
-            status.get("observedGeneration") == body["metadata"]["generation"]
-            and status.get("updatedReplicas", 0) == status.get("replicas", 0) == replicas
-            and status.get("availableReplicas", 0) == replicas
-        )
+        is_seen = status.get("observedGeneration") == body["metadata"]["generation"]
+        counts = {status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")}
+        return is_seen and counts == {replicas}
 
     await eventually(is_done)
 

@@ -174,7 +174,12 @@ def _check_immutable(resource: Resource, obj: Object, current: Object) -> None:
         message = f"Invalid value: {obj['spec']['selector']}: field is immutable"
         raise invalid(resource, name, "spec.selector", message)
     if resource == PODS and _fixed_part(obj) != _fixed_part(current):
-        why = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+        why = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+            "negative)"
+        )
         raise refusals.invalid("Pod", name, field="spec", cause="FieldValueForbidden", message=why)
 
 

@@ -119,6 +119,8 @@ class Api:
         return 200, scale_of(updated)
 
     def _create_under(self, at: Address, body: Object, options: Options) -> Answer:
+        if not at.subresource:
+            raise refusals.method_not_allowed()
         if (at.resource, at.subresource) != (PODS, "eviction"):
             raise _no_such_resource()
         pod = self._store.get(PODS, at.namespace, at.name)

@@ -53,4 +53,4 @@ def _read_token(token: str) -> tuple[int, tuple[str, str]]:
         namespace, name = read["start"]
         return read["rv"], (namespace, name)
     except (ValueError, KeyError, TypeError) as error:
-        raise refusals.bad_request(f"continue key is not valid: {error}") from error
+        raise refusals.bad_request(f"invalid continue token: continue key is not valid: {error}") from error

@@ -73,8 +73,13 @@ def stale(resource: Resource, name: str) -> Refused:
     return Refused(409, message, reason="Conflict", details=_details(resource, name))
 
 
-def another_uid(resource: Resource, name: str, *, asked: str, found: str) -> Refused:
-    why = f"Precondition failed: UID in precondition: {asked}, UID in object meta: {found}"
+def another_uid(resource: Resource, key: str, *, asked: str, found: str) -> Refused:
+    """`key` is namespace/name: this refusal comes from the storage, which shows its own key."""
+    name = key.rpartition("/")[2]
+    why = (
+        f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{key}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {found}"
+    )
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'
     return Refused(409, message, reason="Conflict", details=_details(resource, name))
 
@@ -113,10 +118,7 @@ def method_not_allowed() -> Refused:
 
 
 def unknown_patch_type() -> Refused:
-    accepted = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml")
-    types = ", ".join(f"application/{name}" for name in accepted)
-    message = f"the body of the request was in an unknown format - accepted media types include: {types}"
-    return Refused(415, message, reason="UnsupportedMediaType")
+    return Refused(415, "415: Unsupported Media Type", reason="UnsupportedMediaType", details={})
 
 
 def expired(message: str) -> Refused:

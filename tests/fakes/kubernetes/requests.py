@@ -69,7 +69,7 @@ def options_of(method: str, query: Mapping[str, str], body: Any) -> Options:
                 group="meta.k8s.io",
                 field="dryRun",
                 cause="FieldValueNotSupported",
-                message=f'Unsupported value: "{value}": supported values: "All"',
+                message=f'Unsupported value: ["{value}"]: supported values: "All"',
             )
     return Options(
         labels=query.get("labelSelector", ""),

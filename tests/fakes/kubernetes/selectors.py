@@ -44,8 +44,15 @@ def _field_term(resource: Resource, term: str) -> Callable[[Object], bool]:
         raise bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
     path, wanted, is_equal = found["key"], found["value"], found["operator"] != "!="
     if path not in resource.field_labels | {"metadata.name", "metadata.namespace"}:
-        raise bad_request(f"field label not supported: {path}")
+        raise bad_request(_unknown_field(resource, path))
     return lambda obj: (_field(obj, path) == wanted) == is_equal
+
+
+def _unknown_field(resource: Resource, path: str) -> str:
+    """Kinds with fields of their own say it in other words."""
+    if resource.field_labels:
+        return f"field label not supported: {path}"
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def _field(obj: Object, path: str) -> str:

@@ -132,7 +132,9 @@ class Store:
     def _check_identity(self, resource: Resource, obj: Object, current: Object) -> None:
         metadata, found = obj["metadata"], current["metadata"]
         if metadata.get("uid", found["uid"]) != found["uid"]:
-            raise refusals.another_uid(resource, found["name"], asked=metadata["uid"], found=found["uid"])
+            raise refusals.another_uid(
+                resource, "/".join(key_of(current)).lstrip("/"), asked=metadata["uid"], found=found["uid"]
+            )
         version = metadata.get("resourceVersion")
         if version and version != found["resourceVersion"]:
             raise refusals.stale(resource, found["name"])
