@@ -15,6 +15,10 @@ def _patch(*path: str, body: object, kind: str = MERGE_PATCH, **query: str) -> A
     return lambda server: server.patch(server.path(*path), body, kind=kind, **query)
 
 
+def _put(*path: str, body: object) -> Attempt:
+    return lambda server: server.put(server.path(*path), body)
+
+
 def _get(*path: str, **query: str) -> Attempt:
     return lambda server: server.get(server.path(*path), **query)
 
@@ -62,9 +66,15 @@ def _delete(*path: str, body: object) -> Attempt:
         ),
         pytest.param(
             _patch("configmaps", "settings", body={"metadata": {"uid": "another"}}),
-            409,
-            'Operation cannot be fulfilled on configmaps "settings": ',
+            422,
+            'ConfigMap "settings" is invalid: metadata.uid: Invalid value: "another": field is immutable',
             id="another object patched",
+        ),
+        pytest.param(
+            _put("configmaps", "settings", body={"metadata": {"name": "settings", "uid": "another"}}),
+            409,
+            'Operation cannot be fulfilled on configmaps "settings": StorageError: invalid object, Code: 4, Key: ',
+            id="another object replaced",
         ),
         pytest.param(
             _patch("configmaps", "settings", body=[{"op": "remove", "path": "/data/none"}], kind=JSON_PATCH),

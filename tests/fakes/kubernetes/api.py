@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import refusals
-from .admission import prepare_create, prepare_update, require_version
+from .admission import invalid, prepare_create, prepare_update, require_version
 from .controllers import Controllers
 from .patches import apply_patch
 from .requests import Address, Options, missing_namespace
@@ -69,7 +69,9 @@ class Api:
         current = self._store.get(at.resource, at.namespace, at.name)
         if at.subresource == "scale":
             return self._rescale(at, current, apply_patch(content_type, scale_of(current), patch), options)
-        return self._write(at, apply_patch(content_type, current, patch), current, options)
+        patched = apply_patch(content_type, current, patch)
+        _check_same_uid(at.resource, patched, current)
+        return self._write(at, patched, current, options)
 
     def delete(self, at: Address, body: Object | None, options: Options) -> Answer:
         given = body or {}
@@ -171,6 +173,14 @@ def list_of(resource: Resource, objects: list[Object], metadata: Object) -> Obje
     """Items in lists do not say their kind; the real server leaves it out too."""
     items = [{key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}} for obj in objects]
     return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata, "items": items}
+
+
+def _check_same_uid(resource: Resource, patched: Object, current: Object) -> None:
+    """A patch may not change it; a replace with another one is a conflict instead."""
+    asked, found = patched["metadata"].get("uid"), current["metadata"]["uid"]
+    if asked not in {None, found}:
+        message = f'Invalid value: "{asked}": field is immutable'
+        raise invalid(resource, current["metadata"]["name"], "metadata.uid", message)
 
 
 def _check_apply(options: Options) -> None:

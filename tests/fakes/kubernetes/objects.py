@@ -3,6 +3,20 @@
 from .resources import Object
 
 
+_NODE_INFO = {
+    "architecture": "amd64",
+    "bootID": "fake",
+    "containerRuntimeVersion": "containerd://2.2.0",
+    "kernelVersion": "6.12.0",
+    "kubeProxyVersion": "",
+    "kubeletVersion": "v1.36.3",
+    "machineID": "fake",
+    "operatingSystem": "linux",
+    "osImage": "Debian GNU/Linux 13 (trixie)",
+    "systemUUID": "fake",
+}
+
+
 def node(name: str, now: str) -> Object:
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
     room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
@@ -16,7 +30,7 @@ def node(name: str, now: str) -> Object:
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
             "capacity": room,
             "allocatable": room,
-            "nodeInfo": {"kubeletVersion": "v1.36.3", "operatingSystem": "linux", "architecture": "amd64"},
+            "nodeInfo": _NODE_INFO,
         },
     }
 
