@@ -22,7 +22,8 @@ class Call:
     resource: str
     """A URL path, or a key pattern."""
     query: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, object] | None = None
+    body: Mapping[str, object] | list[Mapping[str, object]] | None = None
+    """A list is a JSON patch."""
     content_type: str = "application/json"
 
     def __str__(self) -> str:

@@ -1,0 +1,180 @@
+"""The parts of Kubernetes objects that we read, and nothing more: msgspec skips the rest at C speed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+from msgspec import field
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel"):
+    """Every field has a default: an API server leaves out what is empty."""
+
+
+class Owner(Struct, frozen=True):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class Metadata(Struct, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    owner_references: list[Owner] = field(default_factory=list)
+
+    @property
+    def controller(self) -> Owner | None:
+        return next((owner for owner in self.owner_references if owner.controller), None)
+
+
+class Selector(Struct, frozen=True):
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_expressions: list[Mapping[str, object]] = field(default_factory=list)
+
+
+class Resources(Struct, frozen=True):
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+
+class ContainerSpec(Struct, frozen=True):
+    name: str = ""
+    image: str = ""
+    resources: Resources = Resources()
+
+
+class PodSpec(Struct, frozen=True):
+    containers: list[ContainerSpec] = field(default_factory=list)
+    node_name: str = ""
+
+
+class Terminated(Struct, frozen=True):
+    reason: str = ""
+    exit_code: int = 0
+    finished_at: datetime | None = None
+
+
+class Waiting(Struct, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(Struct, frozen=True):
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True):
+    name: str = ""
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodCondition(Struct, frozen=True):
+    type: str = ""
+    status: str = ""
+
+
+class PodStatus(Struct, frozen=True):
+    phase: str = ""
+    reason: str = ""
+    conditions: list[PodCondition] = field(default_factory=list)
+    container_statuses: list[ContainerStatus] = field(default_factory=list)
+
+
+class Pod(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        if self.metadata.deletion_timestamp is not None:
+            return False
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+
+class PodTemplate(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+
+
+class WorkloadSpec(Struct, frozen=True):
+    replicas: int = 1
+    selector: Selector = Selector()
+    template: PodTemplate = PodTemplate()
+
+
+class WorkloadStatus(Struct, frozen=True):
+    """Deployments and StatefulSets count replicas, DaemonSets count nodes."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    desired_number_scheduled: int = 0
+    updated_number_scheduled: int = 0
+    number_ready: int = 0
+    number_available: int = 0
+
+
+class Workload(Struct, frozen=True):
+    """A Deployment, StatefulSet, DaemonSet or ReplicaSet."""
+
+    kind: str = ""
+    metadata: Metadata = Metadata()
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+
+class Event(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    reason: str = ""
+    message: str = ""
+    type: str = ""
+    count: int | None = 1
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+    involved_object: Owner = Owner()
+
+
+class Usage(Struct, frozen=True):
+    cpu: str = "0"
+    memory: str = "0"
+
+
+class ContainerUsage(Struct, frozen=True):
+    name: str = ""
+    usage: Usage = Usage()
+
+
+class PodMetrics(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    containers: list[ContainerUsage] = field(default_factory=list)
+
+
+class ScaleTargetRef(Struct, frozen=True):
+    kind: str = ""
+    name: str = ""
+
+
+class HpaSpec(Struct, frozen=True):
+    scale_target_ref: ScaleTargetRef = ScaleTargetRef()
+    min_replicas: int | None = 1
+    max_replicas: int = 0
+
+
+class Hpa(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: HpaSpec = HpaSpec()

@@ -1,0 +1,198 @@
+"""Looks at a cluster. Every write it can send is forced to be a dry run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from remediator.clients.kubernetes.objects import Event, Hpa, Pod, PodMetrics, Selector, Workload
+from remediator.clients.kubernetes.transport import Transport
+from remediator.domain.errors import NotFound, RemediatorError, Temporary
+from remediator.domain.plan import Call, Permission, Rehearsal
+from remediator.domain.target import Target
+
+FIELD_MANAGER = "remediator"
+PAGE = 500
+MOST_OBJECTS = 10_000
+_PLURALS = {"deployment": "deployments", "statefulset": "statefulsets", "daemonset": "daemonsets"}
+
+T = TypeVar("T")
+
+
+class _ListMeta(msgspec.Struct, frozen=True):
+    token: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct, frozen=True):
+    items: list[msgspec.Raw] = msgspec.field(default_factory=list)
+    metadata: _ListMeta = _ListMeta()
+
+
+class _Review(msgspec.Struct, frozen=True):
+    status: Mapping[str, object] = msgspec.field(default_factory=dict)
+
+
+def workload_path(target: Target) -> str:
+    return f"{namespace_path('/apis/apps/v1', target.namespace)}/{_PLURALS[target.kind]}/{quote(target.name)}"
+
+
+def namespace_path(api: str, namespace: str) -> str:
+    return f"{api}/namespaces/{quote(namespace)}"
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesReader:
+    """Each method raises `NotFound`, `NotAllowed` (RBAC), `Temporary` or `Permanent`."""
+
+    transport: Transport
+
+    async def workload(self, target: Target) -> Workload:
+        found = await self._get(workload_path(target), Workload)
+        return msgspec.structs.replace(found, kind=target.kind)
+
+    async def pods(self, target: Target) -> list[Pod]:
+        """The pods of a workload, by its selector; of a pod, itself. An empty selector is nobody's."""
+        if target.kind == "pod":
+            return [await self.pod(target.namespace, target.name)]
+        return await self.pods_of(await self.workload(target))
+
+    async def pods_of(self, workload: Workload) -> list[Pod]:
+        path = f"{namespace_path('/api/v1', workload.metadata.namespace)}/pods"
+        return await self._list(path, Pod, {"labelSelector": selector_text(workload.spec.selector)})
+
+    async def pod(self, namespace: str, name: str) -> Pod:
+        return await self._get(f"{namespace_path('/api/v1', namespace)}/pods/{quote(name)}", Pod)
+
+    async def replica_sets(self, deployment: Workload) -> list[Workload]:
+        """Those the deployment controls, in no order."""
+        path = f"{namespace_path('/apis/apps/v1', deployment.metadata.namespace)}/replicasets"
+        found = await self._list(path, Workload, {"labelSelector": selector_text(deployment.spec.selector)})
+        return [rs for rs in found if rs.metadata.controller and rs.metadata.controller.uid == deployment.metadata.uid]
+
+    async def raw(self, path: str) -> Mapping[str, object]:
+        """The whole object, for what is written back."""
+        document: Mapping[str, object] = msgspec.json.decode(await self._look(path))
+        return document
+
+    async def logs(
+        self, namespace: str, pod: str, *, container: str = "", tail: int, previous: bool, limit_bytes: int
+    ) -> str:
+        query = {"tailLines": str(tail), "limitBytes": str(limit_bytes), "previous": str(previous).lower()}
+        if container:
+            query["container"] = container
+        path = f"{namespace_path('/api/v1', namespace)}/pods/{quote(pod)}/log"
+        return (await self._look(path, query)).decode("utf-8", "replace")
+
+    async def events(self, namespace: str) -> list[Event]:
+        return await self._list(f"{namespace_path('/api/v1', namespace)}/events", Event, {})
+
+    async def pod_metrics(self, workload: Workload) -> list[PodMetrics]:
+        """Raises `NotFound` where the metrics API is not installed."""
+        path = f"{namespace_path('/apis/metrics.k8s.io/v1beta1', workload.metadata.namespace)}/pods"
+        return await self._list(path, PodMetrics, {"labelSelector": selector_text(workload.spec.selector)})
+
+    async def autoscaler_of(self, target: Target) -> Hpa | None:
+        path = f"{namespace_path('/apis/autoscaling/v2', target.namespace)}/horizontalpodautoscalers"
+        try:
+            found = await self._list(path, Hpa, {})
+        except NotFound:
+            return None
+        return next((hpa for hpa in found if _scales(hpa, target)), None)
+
+    async def may(self, permission: Permission, namespace: str) -> bool:
+        """Whether our own identity has it, by the API server's word."""
+        resource, _, subresource = permission.resource.partition("/")
+        attributes = {
+            "verb": permission.verb,
+            "group": permission.api_group,
+            "resource": resource,
+            "subresource": subresource,
+            "namespace": namespace,
+        }
+        body = await self.transport.send(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            {},
+            body={
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            },
+            content_type="application/json",
+        )
+        return msgspec.json.decode(body, type=_Review).status.get("allowed") is True
+
+    async def rehearse(self, call: Call) -> Rehearsal:
+        """Asks the API server with `dryRun=All`: permissions, admission, quotas and preconditions all answer.
+
+        Raises `Temporary` where it cannot be asked; its no is a `Rehearsal`.
+        """
+        query = {**call.query, "dryRun": "All", "fieldManager": FIELD_MANAGER}
+        try:
+            await self.transport.send(call.method, call.resource, query, body=call.body, content_type=call.content_type)
+        except Temporary as error:
+            if "disruption budget" in str(error):
+                return Rehearsal(accepted=False, detail=str(error))
+            raise
+        except RemediatorError as error:
+            return Rehearsal(accepted=False, detail=str(error))
+        return Rehearsal(accepted=True, detail=f"the API server would accept {call}")
+
+    async def _get(self, path: str, kind: type[T]) -> T:
+        return msgspec.json.decode(await self._look(path), type=kind)
+
+    async def _list(self, path: str, kind: type[T], query: Mapping[str, str]) -> list[T]:
+        """Page by page."""
+        found: list[T] = []
+        token = ""
+        while len(found) < MOST_OBJECTS:
+            paging = {"limit": str(PAGE)} | ({"continue": token} if token else {})
+            page = msgspec.json.decode(await self._look(path, {**query, **paging}), type=_Page)
+            found += [msgspec.json.decode(item, type=kind) for item in page.items]
+            token = page.metadata.token
+            if not token:
+                break
+        return found
+
+    async def _look(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        """Looks may be repeated: three tries within a couple of seconds."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(Temporary),
+            stop=stop_after_attempt(3),
+            wait=wait_random_exponential(0.1, max=1),
+            reraise=True,
+        ):
+            with attempt:
+                return await self.transport.look(path, query)
+        raise AssertionError("tenacity ends with a value or an error")
+
+
+def selector_text(selector: Selector) -> str:
+    """As a query wants it. Raises `NotFound` for an empty one: it would select everything."""
+    terms = [f"{name}={value}" for name, value in sorted(selector.match_labels.items())]
+    terms += [_expression_text(expression) for expression in selector.match_expressions]
+    if not terms:
+        raise NotFound("the workload has an empty selector: it names no pods")
+    return ",".join(terms)
+
+
+def _expression_text(expression: Mapping[str, object]) -> str:
+    key, operator, values = expression.get("key"), expression.get("operator"), expression.get("values") or ()
+    listed = ",".join(str(value) for value in values) if isinstance(values, list) else ""
+    match operator:
+        case "In":
+            return f"{key} in ({listed})"
+        case "NotIn":
+            return f"{key} notin ({listed})"
+        case "Exists":
+            return f"{key}"
+        case _:
+            return f"!{key}"
+
+
+def _scales(hpa: Hpa, target: Target) -> bool:
+    reference = hpa.spec.scale_target_ref
+    return reference.kind.lower() == target.kind and reference.name == target.name

@@ -1,0 +1,130 @@
+"""One request to the API server, with a time-out, and its refusals in our own words."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from remediator.domain.errors import Ambiguous, NotAllowed, NotFound, Permanent, RemediatorError, Temporary
+
+LOOK_SECONDS = 10.0
+WRITE_SECONDS = 15.0
+MOST_BYTES = 32 * 1024 * 1024
+_SYSTEM = "kubernetes"
+
+
+class Details(msgspec.Struct, frozen=True):
+    causes: list[Mapping[str, Any]] | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The body of a refusal. Not every refusal has one: a missing API answers plain text."""
+
+    message: str = ""
+    reason: str = ""
+    details: Details | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    api: Any
+    """A kubernetes_asyncio ApiClient: untyped."""
+
+    async def look(self, path: str, query: Mapping[str, str] | None = None, *, seconds: float = LOOK_SECONDS) -> bytes:
+        """A GET. Raises `NotFound`, `NotAllowed`, `Temporary` or `Permanent`."""
+        try:
+            answer = await self.request("GET", path, query or {}, seconds=seconds)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Temporary(str(error) or "timed out", system=_SYSTEM, operation=f"GET {path}") from error
+        if answer.status >= 400:
+            raise refusal(answer, f"GET {path}")
+        return answer.body
+
+    async def send(self, method: str, path: str, query: Mapping[str, str], *, body: object, content_type: str) -> bytes:
+        """Anything that may change something. Once it was sent, no answer and 5xx are `Ambiguous`."""
+        operation = f"{method} {path}"
+        try:
+            answer = await self.request(
+                method, path, query, body=body, content_type=content_type, seconds=WRITE_SECONDS
+            )
+        except aiohttp.ClientConnectorError as error:
+            raise Temporary(str(error), system=_SYSTEM, operation=operation) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Ambiguous(str(error) or "timed out", system=_SYSTEM, operation=operation) from error
+        if answer.status >= 400:
+            raise refusal(answer, operation, written=True)
+        return answer.body
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        seconds: float,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> Answer:
+        async with asyncio.timeout(seconds):
+            response = await self.api.call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=seconds,
+            )
+            try:
+                return Answer(response.status, await _read(response))
+            finally:
+                response.release()
+
+
+async def _read(response: Any) -> bytes:
+    read = bytearray()
+    async for chunk in response.content.iter_any():
+        read += chunk
+        if len(read) > MOST_BYTES:
+            raise Permanent(f"more than {MOST_BYTES >> 20} MiB", system=_SYSTEM, operation="read")
+    return bytes(read)
+
+
+def refusal(answer: Answer, operation: str, *, written: bool = False) -> RemediatorError:
+    """What a status of 400 or more means for whoever asked (facts: kubernetes, "exact answers")."""
+    status = _status_of(answer)
+    detail = status.message or f"answered {answer.status}"
+    match answer.status:
+        case 404:
+            return NotFound(f"kubernetes: {operation}: {detail}")
+        case 401 | 403:
+            return NotAllowed(f"kubernetes: {operation}: {detail}")
+        case 429:
+            return Temporary(detail, system=_SYSTEM, operation=operation)
+        case code if code >= 500 and not _is_two_budgets(status):
+            kind = Ambiguous if written else Temporary
+            return kind(detail, system=_SYSTEM, operation=operation)
+        case code:
+            return Permanent(detail, system=_SYSTEM, operation=operation, status=code)
+
+
+def _is_two_budgets(status: Status) -> bool:
+    """The one 500 that is a plain no: two PodDisruptionBudgets match the pod."""
+    return "more than one PodDisruptionBudget" in status.message
+
+
+def _status_of(answer: Answer) -> Status:
+    try:
+        return msgspec.json.decode(answer.body, type=Status)
+    except msgspec.DecodeError:
+        return Status(message=answer.body[:300].decode("utf-8", "replace").strip())

@@ -1,0 +1,50 @@
+"""Writes to a cluster: a plan's call, as it was planned and rehearsed. Built only above observe mode."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from remediator.clients.kubernetes.reader import FIELD_MANAGER
+from remediator.clients.kubernetes.transport import Transport
+from remediator.domain.ids import IntentId
+from remediator.domain.plan import Call
+
+INTENT_ANNOTATION = "remediator.dev/intent"
+"""Where a plan's body holds this key, the intent's id is put in as its value: the mark to recognise the write by."""
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesWriter:
+    transport: Transport
+
+    async def send(self, call: Call, intent: IntentId) -> Mapping[str, Any]:
+        """Once, never repeated. Raises `Ambiguous` where the answer never came."""
+        body = await self.transport.send(
+            call.method,
+            call.resource,
+            {**call.query, "fieldManager": FIELD_MANAGER},
+            body=marked(call.body, intent),
+            content_type=call.content_type,
+        )
+        answer: Mapping[str, Any] = msgspec.json.decode(body) if body.startswith(b"{") else {}
+        return answer
+
+
+def marked(body: Any, intent: IntentId) -> Any:
+    """The body with the intent's id wherever a plan left room for it."""
+    match body:
+        case dict() | Mapping():
+            return {k: intent if k == INTENT_ANNOTATION else marked(v, intent) for k, v in body.items()}
+        case list() | tuple():
+            return [_marked_operation(item, intent) for item in body]
+        case _:
+            return body
+
+
+def _marked_operation(item: Any, intent: IntentId) -> Any:
+    """A JSON patch names the annotation in its path, with `/` written as `~1`."""
+    if isinstance(item, Mapping) and str(item.get("path", "")).endswith(INTENT_ANNOTATION.replace("/", "~1")):
+        return {**item, "value": intent}
+    return marked(item, intent)
