@@ -76,6 +76,11 @@ class Document:
     file: str
     places: Places = field(repr=False)
 
+    @classmethod
+    def stored(cls, data: Mapping[str, object]) -> "Document":
+        """One that was read earlier, and whose file is gone."""
+        return cls(data, "stored", Places({(): Mark(1, 1)}))
+
     def locate(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
         """Of the value (or its key) at `path`; where there is none, of what should hold it."""
         wanted = tuple(path)

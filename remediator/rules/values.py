@@ -4,6 +4,7 @@ import dataclasses
 import typing
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 
 from remediator.diagnostics import Diagnostic
 from remediator.domain.alert import Alert
@@ -50,10 +51,12 @@ def finding_names(name: str, diagnostic: type[Diagnostic]) -> dict[str, CelType]
     return {f"diagnose.{name}.{fact}": kind for fact, kind in {**facts, **FINDING_NAMES}.items()}
 
 
+@cache
 def alert_scope() -> Scope:
     return Scope(ALERT_NAMES)
 
 
+@cache
 def incident_scope() -> Scope:
     return Scope(INCIDENT_NAMES)
 

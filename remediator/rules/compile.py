@@ -1,0 +1,245 @@
+"""A rule's document made into a `Rule`, or told what is wrong with it: all of it, each at its place."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from remediator.actions import Action
+from remediator.checks import Check
+from remediator.diagnostics import Diagnostic
+from remediator.domain.errors import BadDocument, BadPayload
+from remediator.domain.ids import RuleName, RuleVersion
+from remediator.domain.mode import Mode
+from remediator.domain.target import NAMESPACED, TARGET_KINDS, checked_target
+from remediator.guards import Guard
+from remediator.language.document import Document, Path
+from remediator.language.expression import BadName, CelType, Expression, ExpressionError, Scope
+from remediator.language.matcher import Matcher, MatcherSyntaxError, parse_selector
+from remediator.language.template import Constant, Value, compile_value
+from remediator.rules.approval import Approval, BusinessHours
+from remediator.rules.complaints import Complaints
+from remediator.rules.rule import FixStep, Rule, Step, TargetTemplate, Verify
+from remediator.rules.schema import FixKeys, RuleDocument, TargetPart, VerifyPart
+from remediator.rules.steps import build_now, compile_step, find_plugin
+from remediator.rules.values import alert_scope, finding_names, incident_scope
+
+_FIX_KEYS = frozenset(FixKeys.model_fields)
+_STAND_INS: Mapping[str, object] = {"rule": "unnamed", "match": '{alertname="unnamed"}', "severity": "unnamed"}
+"""In the place of what is wrong, so that the rest of the document is still looked at."""
+
+
+def compile_rule(complaints: Complaints, hours: BusinessHours) -> Rule | None:
+    """None where there is an error; warnings let a rule pass."""
+    before = len(complaints.problems)
+    shape, broken = _shape(complaints)
+    rule = _Compiler(complaints, hours, shape, broken).rule()
+    errors = [p for p in complaints.problems[before:] if p.severity == "error"]
+    return rule if not errors else None
+
+
+def version_of(document: Mapping[str, object]) -> RuleVersion:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return RuleVersion(hashlib.sha256(canonical.encode()).hexdigest()[:16])
+
+
+def _shape(complaints: Complaints) -> tuple[RuleDocument, frozenset[str]]:
+    """The document with what is wrong in it left out, and which of its keys that were."""
+    data = complaints.document.data
+    try:
+        return RuleDocument.model_validate(data), frozenset()
+    except ValidationError as error:
+        complaints.about_shape(error, RuleDocument)
+        broken = frozenset(str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["loc"])
+        sound = {name: value for name, value in data.items() if name not in broken}
+        return RuleDocument.model_validate({**_STAND_INS, **sound}), broken
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    complaints: Complaints
+    hours: BusinessHours
+    shape: RuleDocument
+    broken: frozenset[str]
+
+    def rule(self) -> Rule:
+        shape, document = self.shape, self.complaints.document
+        target = self._target(shape.target) if shape.target is not None else None
+        kinds, diagnose = self._diagnose()
+        scope = self._scope(kinds)
+        self._need_target_and_proof()
+        return Rule(
+            name=RuleName(shape.rule),
+            version=version_of(document.data),
+            document=document.data,
+            file=document.file,
+            summary=shape.summary,
+            matchers=self._matchers(),
+            severity=self._text(("severity",), shape.severity),
+            priority=shape.priority,
+            policy=shape.escalate.policy or "",
+            respond_within=shape.respond_within,
+            page_at_once=shape.escalate.after == "at_once" if shape.escalate.after else None,
+            mode=Mode(shape.mode),
+            target=target,
+            diagnose=self._looks(diagnose),
+            fix=self._fix(scope, target),
+            verify=self._verify(shape.verify, scope) if shape.verify is not None else Verify(),
+            guards=self._guards(),
+            links=shape.links,
+        )
+
+    def _matchers(self) -> tuple[tuple[Matcher, ...], ...]:
+        lines = []
+        written = self.complaints.document.data.get("match")
+        for number, text in enumerate(self.shape.match):
+            path: Path = ("match", number) if isinstance(written, list) else ("match",)
+            try:
+                lines.append(parse_selector(text))
+            except MatcherSyntaxError as error:
+                self.complaints.about_text(path, error.message, column=error.column)
+        return tuple(lines)
+
+    def _text(self, path: Path, written: str) -> Value:
+        """A text that may look at the alert, and at nothing that is known only later."""
+        try:
+            value = compile_value(written, alert_scope())
+        except ExpressionError as error:
+            self.complaints.about_expression(path, error)
+            return Constant("")
+        if value.type not in {CelType.STRING, CelType.DYN}:
+            self.complaints.about(path, f"this must be text, and gives {value.type}")
+        return value
+
+    def _target(self, part: TargetPart) -> TargetTemplate | None:
+        named = {kind: name for kind in TARGET_KINDS if (name := getattr(part, kind)) is not None}
+        if len(named) != 1:
+            self.complaints.about(("target",), "a target is one thing", hint=f"one of {', '.join(TARGET_KINDS)}")
+            return None
+        ((kind, name),) = named.items()
+        if (part.namespace is not None) != (kind in NAMESPACED):
+            word = "needs a" if kind in NAMESPACED else "has no"
+            self.complaints.about(("target",), f"a {kind} {word} namespace", key=True)
+            return None
+        namespace = self._text(("target", "namespace"), part.namespace) if part.namespace else Constant("")
+        target = TargetTemplate(kind, self._text(("target", kind), name), namespace)
+        self._check_constant_target(target)
+        return target
+
+    def _check_constant_target(self, target: TargetTemplate) -> None:
+        name = target.name.render({}) if target.name.is_constant else "later"
+        namespace = target.namespace.render({}) if target.namespace.is_constant else "later"
+        try:
+            checked_target(target.kind, name, namespace)
+        except BadPayload as error:
+            self.complaints.about(("target",), str(error), key=True)
+
+    def _diagnose(self) -> tuple[dict[str, CelType], dict[str, type[Diagnostic]]]:
+        """The names that looks give to expressions. What a broken look would give is taken as it comes."""
+        names: dict[str, CelType] = {}
+        found: dict[str, type[Diagnostic]] = {}
+        written = self.complaints.document.data.get("diagnose")
+        for name in written if isinstance(written, Mapping) else ():
+            step = self.shape.diagnose.get(name)
+            plugin = find_plugin(Diagnostic, step, ("diagnose", name), self.complaints) if step is not None else None
+            if plugin is None:
+                names[f"diagnose.{name}"] = CelType.DYN
+            else:
+                found[name] = plugin
+                names |= finding_names(name, plugin)
+        return names, found
+
+    def _scope(self, names: Mapping[str, CelType]) -> Scope:
+        try:
+            return incident_scope().extend(names)
+        except BadName as error:
+            self.complaints.about(("diagnose",), str(error), key=True)
+            return incident_scope()
+
+    def _looks(self, plugins: Mapping[str, type[Diagnostic]]) -> dict[str, Step[Diagnostic]]:
+        """They run at once, so none can look at what another finds."""
+        scope = incident_scope()
+        steps = {
+            name: compile_step(
+                plugin, self.shape.diagnose[name], ("diagnose", name), scope=scope, complaints=self.complaints
+            )
+            for name, plugin in plugins.items()
+        }
+        return {name: step for name, step in steps.items() if step is not None}
+
+    def _fix(self, scope: Scope, target: TargetTemplate | None) -> tuple[FixStep, ...]:
+        steps = [
+            self._fix_step(written, ("fix", number), scope, target=target)
+            for number, written in enumerate(self.shape.fix)
+        ]
+        return tuple(step for step in steps if step is not None)
+
+    def _fix_step(
+        self, written: Mapping[str, object], path: Path, scope: Scope, *, target: TargetTemplate | None
+    ) -> FixStep | None:
+        keys = self._fix_keys(written, path)
+        when = self._condition((*path, "when"), keys.when, scope) if keys.when is not None else None
+        plugin = find_plugin(Action, written, path, self.complaints)
+        if plugin is None:
+            return None
+        if target is not None and target.kind not in plugin.target_kinds:
+            kinds = ", ".join(plugin.target_kinds)
+            self.complaints.about((*path, "use"), f"{plugin.yaml_name()} works on {kinds}, not on a {target.kind}")
+        step = compile_step(plugin, written, path, scope=scope, complaints=self.complaints, beside=_FIX_KEYS)
+        if step is None:
+            return None
+        return FixStep(step.path, step.plugin, step.parameters, when, Approval(keys.approve, self.hours))
+
+    def _fix_keys(self, written: Mapping[str, object], path: Path) -> FixKeys:
+        try:
+            return FixKeys.model_validate({name: written[name] for name in _FIX_KEYS & written.keys()})
+        except ValidationError as error:
+            self.complaints.about_shape(error, FixKeys, at=path)
+            return FixKeys()
+
+    def _condition(self, path: Path, source: str, scope: Scope) -> Expression | None:
+        try:
+            return scope.condition(source)
+        except ExpressionError as error:
+            self.complaints.about_expression(path, error)
+            return None
+
+    def _verify(self, part: VerifyPart, scope: Scope) -> Verify:
+        checks = []
+        for number, written in enumerate(part.checks):
+            path: Path = ("verify", "checks", number)
+            plugin = find_plugin(Check, written, path, self.complaints)
+            if plugin is not None:
+                checks.append(compile_step(plugin, written, path, scope=scope, complaints=self.complaints))
+        default = Verify()
+        return Verify(
+            tuple(check for check in checks if check is not None),
+            part.within if part.within is not None else default.within,
+            part.steady_for if part.steady_for is not None else default.steady_for,
+        )
+
+    def _guards(self) -> tuple[Guard, ...]:
+        built = [
+            build_now(Guard, written, ("guard", number), self.complaints)
+            for number, written in enumerate(self.shape.guard)
+        ]
+        return tuple(guard for guard in built if guard is not None)
+
+    def _need_target_and_proof(self) -> None:
+        if not self.shape.fix:
+            return
+        if self.shape.target is None and "target" not in self.broken:
+            self.complaints.about(("fix",), "a fix needs a target", hint="say what it may touch", key=True)
+        if self.shape.verify is None and "verify" not in self.broken:
+            self.complaints.warn(("fix",), "nothing proves this fix", hint="without `verify` a person is always paged")
+
+
+def compile_stored(document: Mapping[str, object], hours: BusinessHours) -> Rule:
+    """A version from the store. Raises `BadDocument` where this release no longer understands it."""
+    complaints = Complaints(Document.stored(document))
+    rule = compile_rule(complaints, hours)
+    if rule is None:
+        raise BadDocument(f"this release cannot read the stored rule: {complaints.problems[0].message}")
+    return rule

@@ -1,0 +1,188 @@
+"""Reads a folder of rules whole: one broken file never takes down the others, and every problem is told at once."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from remediator.domain.errors import BadDocument
+from remediator.domain.ids import RuleName
+from remediator.guards import Guard
+from remediator.language.document import Document, Problem, Severity
+from remediator.language.strict_yaml import BadYaml, load
+from remediator.language.suggestion import did_you_mean
+from remediator.rules.approval import BusinessHours
+from remediator.rules.closed import Closed
+from remediator.rules.compile import compile_rule
+from remediator.rules.complaints import Complaints
+from remediator.rules.overlap import shadowed
+from remediator.rules.people import Escalation, EscalationReader
+from remediator.rules.rule import Rule
+from remediator.rules.rulebook import Rulebook
+from remediator.rules.schema import (
+    DOCUMENTS,
+    ChannelsDocument,
+    GuardsDocument,
+    HoursPart,
+    PeopleDocument,
+    PolicyDocument,
+    SchedulesDocument,
+    SeveritiesDocument,
+)
+from remediator.rules.steps import build_now
+
+S = TypeVar("S", bound=BaseModel)
+_GUARDS_KEY = re.compile(r"^[\"']?guards\b", re.MULTILINE)
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    rulebook: Rulebook
+    """What is sound; what is not is left out, and among the problems."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(problem.severity is Severity.ERROR for problem in self.problems)
+
+
+def load_rules(folder: Path) -> Loaded:
+    """Raises `BadDocument` where there is no such folder."""
+    if not folder.is_dir():
+        raise BadDocument(f"{folder} is not a folder")
+    read = _Reading()
+    for path in rule_files(folder):
+        read.file(path)
+    return read.loaded()
+
+
+def rule_files(folder: Path) -> Iterator[Path]:
+    """In the order that counts. Without the hidden folders that a ConfigMap's files are links into."""
+    for path in sorted(folder.rglob("*.y*ml")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix in {".yaml", ".yml"} and path.is_file():
+            yield path
+
+
+class _Reading:
+    """One pass over the files, then one over what they say of each other."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, list[Complaints]] = {kind: [] for kind in DOCUMENTS}
+        self._all: list[Complaints] = []
+        self._unreadable: list[Problem] = []
+        self._guards_lost = False
+        """Something that may have been guards could not be read."""
+
+    def file(self, path: Path) -> None:
+        if path.suffix != ".yaml":
+            told = Problem(str(path), 1, 1, "not read", "its name must end in .yaml", Severity.WARNING)
+            self._unreadable.append(told)
+            return
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
+            self._guards_lost = True
+            return
+        try:
+            documents = load(text, str(path))
+        except BadYaml as error:
+            self._unreadable.append(error.problem)
+            self._guards_lost |= _GUARDS_KEY.search(text) is not None
+            return
+        for document in documents:
+            self._document(document)
+
+    def loaded(self) -> Loaded:
+        escalation = self._escalation()
+        guards, hours = self._guards()
+        rules = self._rules(escalation, hours)
+        told = [problem for complaints in self._all for problem in complaints.problems]
+        problems = sorted([*self._unreadable, *told], key=lambda each: (each.path, each.line, each.column))
+        return Loaded(Rulebook(rules, escalation, guards=guards, hours=hours), tuple(problems))
+
+    def _document(self, document: Document) -> None:
+        complaints = Complaints(document)
+        self._all.append(complaints)
+        kind = next((key for key in DOCUMENTS if key in document.data), None)
+        if kind is not None:
+            self._kinds[kind].append(complaints)
+            return
+        first = next(iter(document.data), "")
+        self._guards_lost |= bool(did_you_mean(first, ["guards"]))
+        hint = did_you_mean(first, DOCUMENTS) or f"it begins with one of {', '.join(DOCUMENTS)}"
+        complaints.about((first,) if first else (), "what kind of document is this?", hint=hint, key=True)
+
+    def _escalation(self) -> Escalation:
+        reader = EscalationReader()
+        for severities, complaints in self._shaped("severities", SeveritiesDocument):
+            reader.severities(severities, complaints)
+        for policy, complaints in self._shaped("policy", PolicyDocument):
+            reader.policy(policy, complaints)
+        for people, complaints in self._shaped("people", PeopleDocument):
+            reader.people(people, complaints)
+        for schedules, complaints in self._shaped("schedules", SchedulesDocument):
+            reader.schedules(schedules, complaints)
+        for channels, complaints in self._shaped("channels", ChannelsDocument):
+            reader.channels(channels, complaints)
+        return reader.finish()
+
+    def _guards(self) -> tuple[tuple[Guard, ...], BusinessHours]:
+        """A guard that cannot be read leaves `Closed` in its place."""
+        guards: list[Guard | None] = [None] if self._guards_lost else []
+        hours = BusinessHours()
+        documents = 0
+        for shape, complaints in self._shaped("guards", GuardsDocument):
+            guards += [build_now(Guard, each, ("guards", n), complaints) for n, each in enumerate(shape.guards)]
+            hours = _hours(shape.business_hours)
+            documents += 1
+        lost = documents < len(self._kinds["guards"]) or None in guards
+        known = tuple(guard for guard in guards if guard is not None)
+        return ((Closed(), *known) if lost else known), hours
+
+    def _rules(self, escalation: Escalation, hours: BusinessHours) -> list[Rule]:
+        rules: dict[RuleName, Rule] = {}
+        places: dict[RuleName, Complaints] = {}
+        for complaints in self._kinds["rule"]:
+            rule = compile_rule(complaints, hours)
+            if rule is None or not _is_reachable(rule, escalation, complaints):
+                continue
+            if rule.name in rules:
+                complaints.about(("rule",), f"there is another rule {rule.name!r}", hint=f"in {rules[rule.name].file}")
+                continue
+            rules[rule.name], places[rule.name] = rule, complaints
+        for late, early in shadowed(list(rules.values())):
+            places[late].warn(
+                ("match",), f"never reached: {early} matches the same alerts first", hint="see `priority`"
+            )
+        return list(rules.values())
+
+    def _shaped(self, kind: str, model: type[S]) -> Iterator[tuple[S, Complaints]]:
+        for complaints in self._kinds[kind]:
+            try:
+                yield model.model_validate(complaints.document.data), complaints
+            except ValidationError as error:
+                complaints.about_shape(error, model)
+
+
+def _is_reachable(rule: Rule, escalation: Escalation, complaints: Complaints) -> bool:
+    """A rule that could call nobody is no rule."""
+    before = len(complaints.problems)
+    if rule.policy and rule.policy not in escalation.policies:
+        hint = did_you_mean(rule.policy, escalation.policies)
+        complaints.about(("escalate", "policy"), f"there is no policy {rule.policy!r}", hint=hint)
+    known = escalation.severities
+    name = rule.severity.render({}) if rule.severity.is_constant else None
+    if not known or (name is not None and name not in known):
+        hint = did_you_mean(str(name), known) or f"known: {', '.join(sorted(known)) or 'none'}"
+        complaints.about(("severity",), f"there is no severity {name!r} with a policy", hint=hint)
+    return len(complaints.problems) == before
+
+
+def _hours(part: HoursPart) -> BusinessHours:
+    return BusinessHours(part.timezone, frozenset(_DAYS.index(day) for day in part.days), part.starts, part.ends)
