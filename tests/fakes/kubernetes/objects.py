@@ -2,7 +2,6 @@
 
 from .resources import Object
 
-
 _NODE_INFO = {
     "architecture": "amd64",
     "bootID": "fake",

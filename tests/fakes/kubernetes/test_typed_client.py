@@ -77,17 +77,14 @@ async def test_the_typed_client_watches_and_evicts(cluster: FakeCluster, api: cl
 
 async def test_the_typed_client_scales_only_from_what_it_saw(api: client.ApiClient) -> None:
     apps = client.AppsV1Api(api)
+    kind: dict[str, Any] = {"_content_type": "application/json-patch+json"}
     patch = [
         {"op": "test", "path": "/spec/replicas", "value": 2},
         {"op": "replace", "path": "/spec/replicas", "value": 3},
     ]
 
-    scaled = await apps.patch_namespaced_deployment_scale(
-        "backend", "prod", patch, _content_type="application/json-patch+json"
-    )
+    scaled = await apps.patch_namespaced_deployment_scale("backend", "prod", patch, **kind)
     with pytest.raises(client.ApiException) as refused:
-        await apps.patch_namespaced_deployment_scale(
-            "backend", "prod", patch, _content_type="application/json-patch+json"
-        )
+        await apps.patch_namespaced_deployment_scale("backend", "prod", patch, **kind)
 
     assert (scaled.spec.replicas, refused.value.status) == (3, 422)
