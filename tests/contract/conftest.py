@@ -30,5 +30,5 @@ async def server(control_plane_or_none: ControlPlane | None) -> AsyncIterator[Ap
     connector = aiohttp.TCPConnector(ssl=plane.ssl)
     async with FakeKubelet(plane), aiohttp.ClientSession(connector=connector) as session:
         namespace = await plane.namespace()
-        yield ApiServer(session, plane.url, namespace, plane.headers(), has_time=True)
+        yield ApiServer(session, plane.url, namespace, plane.headers())
         await session.delete(f"{plane.url}/api/v1/namespaces/{namespace}", headers=plane.headers())

@@ -33,8 +33,6 @@ class ApiServer:
     url: str
     namespace: str
     headers: dict[str, str] = field(default_factory=dict)
-    has_time: bool = False
-    """Controllers need a moment: what they do must be waited for."""
 
     def path(self, plural: str, *rest: str) -> str:
         """`deployments` and so on, in this test's namespace."""
