@@ -8,7 +8,7 @@ from remediator.rules.rule import Rule
 
 
 def shadowed(rules: Sequence[Rule]) -> Iterator[tuple[RuleName, RuleName]]:
-    """(the rule that is never reached, the one before it). Certain, not complete: no regular expressions are compared."""
+    """(the rule never reached, the one before it). Certain, not complete: no regular expressions are compared."""
     earlier: list[tuple[frozenset[Matcher], RuleName]] = []
     for rule in sorted(rules, key=lambda each: -each.priority):
         lines = [frozenset(line) for line in rule.matchers]
