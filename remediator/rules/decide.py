@@ -37,7 +37,7 @@ class Judgement:
 
 def choose_step(rule: Rule, values: Mapping[str, object], attempts: Sequence[Attempt]) -> Chosen | NoneApplies:
     """The first step, not tried yet, whose condition holds. A condition without an answer is not met, and said."""
-    if rule.fix and "target.name" not in values:
+    if rule.fix and "target" not in values:
         return NoneApplies((Entry(EntryKind.PLAN, "no fix: the alert names no target that may be touched", "target"),))
     tried = {attempt.step for attempt in attempts}
     passed: list[Entry] = []

@@ -34,7 +34,7 @@ class Escalation:
     channels: Mapping[str, Notifier] = field(default_factory=dict)
 
 
-Entry = tuple[Complaints, Path, str]
+Mention = tuple[Complaints, Path, str]
 """Where a name is mentioned, and the name."""
 
 
@@ -46,11 +46,12 @@ class EscalationReader:
         self._policies: dict[str, EscalationPolicy] = {}
         self._people: dict[str, Person] = {}
         self._schedules: dict[str, Schedule] = {}
-        self._channels: dict[str, Notifier] = {}
-        self._wanted_channels: list[Entry] = []
-        self._wanted_people: list[Entry] = []
-        self._wanted_policies: list[Entry] = []
-        self._wanted_recipients: list[Entry] = []
+        self._channels: dict[str, Notifier | None] = {}
+        """None: it is there, but not sound; that was told where it stands."""
+        self._wanted_channels: list[Mention] = []
+        self._wanted_people: list[Mention] = []
+        self._wanted_policies: list[Mention] = []
+        self._wanted_recipients: list[Mention] = []
 
     def severities(self, shape: SeveritiesDocument, complaints: Complaints) -> None:
         for name, part in shape.severities.items():
@@ -98,9 +99,7 @@ class EscalationReader:
         for name, written in shape.channels.items():
             path: Path = ("channels", name)
             if _is_new(name, self._channels, path, complaints):
-                notifier = build_now(Notifier, written, path, complaints)
-                if notifier is not None:
-                    self._channels[name] = notifier
+                self._channels[name] = build_now(Notifier, written, path, complaints)
 
     def finish(self) -> Escalation:
         """Tells of every name that stands for nothing. The rest is kept: a page to somebody is better than none."""
@@ -109,12 +108,13 @@ class EscalationReader:
         _tell_unknown(self._wanted_policies, self._policies, "policy")
         reachable = {**self._schedules, **self._people, **self._channels}
         _tell_unknown(self._wanted_recipients, reachable, "schedule, person or channel")
-        people = {name: _with_known(person, self._channels) for name, person in self._people.items()}
+        channels = {name: notifier for name, notifier in self._channels.items() if notifier is not None}
+        people = {name: _with_known(person, channels) for name, person in self._people.items()}
         return Escalation(
             severities={name: s for name, s in self._severities.items() if s.policy in self._policies},
             policies=self._policies,
-            roster=Roster(people, self._schedules, frozenset(self._channels)),
-            channels=self._channels,
+            roster=Roster(people, self._schedules, frozenset(channels)),
+            channels=channels,
         )
 
 
@@ -130,7 +130,7 @@ def _is_new(name: str, known: Mapping[str, object], path: Path, complaints: Comp
     return True
 
 
-def _tell_unknown(wanted: Iterable[Entry], known: Mapping[str, object], kind: str) -> None:
+def _tell_unknown(wanted: Iterable[Mention], known: Mapping[str, object], kind: str) -> None:
     for complaints, path, name in wanted:
         if name not in known:
             hint = did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"

@@ -34,9 +34,8 @@ INCIDENT_NAMES: Mapping[str, CelType] = {
     "incident.mode": CelType.STRING,
     "incident.opened_at": CelType.TIMESTAMP,
     "incident.age": CelType.DURATION,
-    "target.kind": CelType.STRING,
-    "target.name": CelType.STRING,
-    "target.namespace": CelType.STRING,
+    # A map, for CEL reserves the word `namespace` and takes it as a key only.
+    "target": CelType.map_of(CelType.STRING),
     "now": CelType.TIMESTAMP,
 }
 
@@ -94,7 +93,7 @@ def values_of(incident: Incident, *, now: datetime) -> Mapping[str, object]:
 def _values_of_target(target: Target | None) -> dict[str, object]:
     if target is None:
         return {}
-    return {"target.kind": target.kind, "target.name": target.name, "target.namespace": target.namespace}
+    return {"target": {"kind": target.kind, "name": target.name, "namespace": target.namespace}}
 
 
 def _values_of_findings(findings: Mapping[str, Finding]) -> Iterator[tuple[str, object]]:

@@ -22,7 +22,7 @@ from remediator.rules.rule import FixStep, Rule
 from tests.guards.proposals import NOW, ledger, propose
 
 SCOPE = Scope({"diagnose.pods.failing": CelType.INT, "diagnose.pods.names": CelType.list_of(CelType.STRING)})
-TARGETED = {"target.name": "backend"}
+TARGETED = {"target": {"name": "backend"}}
 
 
 def step(when: str | None = None, *, number: int = 0, approve: ApprovalNeed = ApprovalNeed.NEVER) -> FixStep:
