@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -33,6 +34,7 @@ from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import Settings
 from remediator.store.database import Database
 from remediator.store.migrate import migrate, status
+from remediator.toolbox import system_clock
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate, Gate
 from remediator.web.ops import Ops
@@ -135,7 +137,14 @@ def _build(
     )
     intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell))
     worker = Worker(
-        database, rules.rulebook, desk, writer, pace=pace, clock=clock, bell=work_bell, page_bell=page_bell, metrics=metrics
+        database,
+        rules.rulebook,
+        desk,
+        writer,
+        pace=pace,
+        clock=clock,
+        bells=(work_bell, page_bell),
+        metrics=metrics,
     )
     escalator = Escalator(
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
@@ -143,12 +152,14 @@ def _build(
     courier = Courier(database, rules.rulebook, connections.messengers, courier_bell, poll, metrics)
     responder = Responder(database, writer, work_bell)
     gate = ApiGate(api_tokens(settings))
+    body_limit = settings.body_limit_mib << 20
     return _Parts(
         web=make_app(
-            webhooks=Webhooks(intake, Gate(settings.webhooks), metrics=metrics, body_limit=settings.body_limit_mib << 20),
-            api=Api(database, responder, gate=gate),
-            pages=Pages(database, responder, links=links, gate=gate),
-            ops=Ops(metrics, lambda: _unready(database, rules)),
+            Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),
+            Api(database, responder, gate=gate),
+            Pages(database, responder, links=links, gate=gate),
+            Ops(metrics, partial(_unready, database)),
+            body_limit=body_limit,
         ),
         loops=(
             intake.run(),

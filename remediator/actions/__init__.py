@@ -1,6 +1,6 @@
 """Changes. To add one: one file with one `Action`; it is then `use: <file name>` under `fix:`.
 
-plan (look, decide, write nothing) -> rehearse (ask the other system) -> run (the write) -> observe (after a crash) -> undo.
+plan (look, decide, write nothing) -> rehearse (ask the other system) -> run (the write); observe after a crash; undo.
 """
 
 from abc import ABC, abstractmethod

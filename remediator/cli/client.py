@@ -46,7 +46,7 @@ class Api:
 
 def _stop(message: str, code: int) -> click.ClickException:
     error = click.ClickException(message)
-    error.exit_code = code
+    vars(error)["exit_code"] = code
     return error
 
 
@@ -66,7 +66,7 @@ def api_options(function: Any) -> Any:
     @click.option("--token", envvar="REMEDIATOR_TOKEN", help="An API token. Default: the one the daemon keeps.")
     @click.option("--data-dir", envvar="REMEDIATOR_DATA_DIR", default=".data", type=click.Path(path_type=Path))
     @click.pass_context
-    def with_api(context: click.Context, url: str, token: str | None, data_dir: Path, **parameters: Any) -> Any:
+    def with_api(context: click.Context, /, url: str, token: str | None, data_dir: Path, **parameters: Any) -> Any:
         found = token or _kept_token(data_dir)
         return context.invoke(function, api=Api(url.rstrip("/"), found), **parameters)
 

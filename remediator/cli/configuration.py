@@ -45,5 +45,5 @@ def _in_words(error: ValidationError) -> str:
 
 def bad_settings(message: str) -> click.ClickException:
     error = click.ClickException(message)
-    error.exit_code = EXIT_SETTINGS
+    vars(error)["exit_code"] = EXIT_SETTINGS
     return error

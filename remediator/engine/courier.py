@@ -138,4 +138,5 @@ def _pause(attempts: int, error: Temporary) -> timedelta:
     """What the channel asked for, else full jitter: many pages must not knock in step."""
     if error.retry_after_seconds is not None:
         return timedelta(seconds=error.retry_after_seconds)
-    return FIRST_RETRY * (2**attempts) * random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
+    jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
+    return timedelta(seconds=FIRST_RETRY.total_seconds() * 2**attempts * jitter)

@@ -52,7 +52,7 @@ class Escalator:
         try:
             async with self.database.transaction() as tx:
                 due = await escalations.claim_due(tx, limit=BATCH)
-                now = await ledger.now(tx) if due else None
+                now = await ledger.now(tx)
                 for escalation in due:
                     await self._page(tx, escalation, now)
         except Temporary as error:

@@ -30,9 +30,10 @@ def planned_by(action: Action, plan: Plan) -> Plan:
 def revive(plan: Plan) -> Action:
     """The action as it was when it planned. Raises `NotAllowed` where this release no longer understands it."""
     try:
-        return plugins_of(Action)[plan.action].model_validate(plan.parameters)
+        action: Action = plugins_of(Action)[plan.action].model_validate(plan.parameters)
     except (KeyError, pydantic.ValidationError) as error:
         raise NotAllowed(f"this release cannot read the journalled action {plan.action}: {error}") from error
+    return action
 
 
 def new_intent(

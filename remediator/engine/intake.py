@@ -40,7 +40,13 @@ class _Waiting:
 
 class Intake:
     def __init__(
-        self, database: Database, rulebook: Callable[[], Rulebook], *, ceiling: Mode, metrics: Metrics, bells: Sequence[Bell]
+        self,
+        database: Database,
+        rulebook: Callable[[], Rulebook],
+        *,
+        ceiling: Mode,
+        metrics: Metrics,
+        bells: Sequence[Bell],
     ) -> None:
         self._database = database
         self._rulebook = rulebook

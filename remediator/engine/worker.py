@@ -50,8 +50,7 @@ class Worker:
         *,
         pace: Pace,
         clock: DatabaseClock,
-        bell: Bell,
-        page_bell: Bell,
+        bells: tuple[Bell, Bell],
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -60,8 +59,7 @@ class Worker:
         self._writer = writer
         self._pace = pace
         self._clock = clock
-        self._bell = bell
-        self._page_bell = page_bell
+        self._bell, self._page_bell = bells
         self._metrics = metrics
         self._busy = 0
 

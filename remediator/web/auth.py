@@ -7,7 +7,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -60,7 +60,7 @@ class Gate:
         """
         bearer, (user, password) = _bearer(headers), _basic(headers)
         for name, tokens in self.settings.tokens.items():
-            if any([bearer and _same(bearer, token.get_secret_value()) for token in tokens]):
+            if bearer and _any_same(bearer, [token.get_secret_value() for token in tokens]):
                 return SourceName(name)
         for name, login in self.settings.basic.items():
             matches = _same(user, login.user) & _same(password, login.password.get_secret_value())
@@ -93,7 +93,7 @@ def _is_signed(signed: GrafanaSignature, stamp: str, body: bytes, *, signature: 
     made = [
         hmac.new(secret.get_secret_value().encode(), message, hashlib.sha256).hexdigest() for secret in signed.secrets
     ]
-    return any([_same(signature, own) for own in made])
+    return _any_same(signature, made)
 
 
 def _bearer(headers: Mapping[str, str]) -> str:
@@ -110,6 +110,11 @@ def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
     return user, password
+
+
+def _any_same(given: str, expected: Sequence[str]) -> bool:
+    """Compares with every one: how long it takes must not tell which fits."""
+    return sum(_same(given, one) for one in expected) > 0
 
 
 def _same(given: str, expected: str) -> bool:

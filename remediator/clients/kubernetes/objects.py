@@ -1,10 +1,12 @@
 """The parts of Kubernetes objects that we read, and nothing more: msgspec skips the rest at C speed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec import field
+
+REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel"):
@@ -136,6 +138,21 @@ class Workload(Struct, frozen=True):
     metadata: Metadata = Metadata()
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def revision(self) -> int:
+        """Of a ReplicaSet, as its Deployment counts; 0 where it says none."""
+        text = self.metadata.annotations.get(REVISION_ANNOTATION, "0")
+        return int(text) if text.isascii() and text.isdecimal() else 0
+
+    @property
+    def images(self) -> str:
+        return ", ".join(container.image for container in self.spec.template.spec.containers)
+
+
+def newest_first(replica_sets: Sequence[Workload]) -> list[Workload]:
+    """By revision: the present one, the one before it, and so on."""
+    return sorted(replica_sets, key=lambda replica_set: replica_set.revision, reverse=True)
 
 
 class Event(Struct, frozen=True):

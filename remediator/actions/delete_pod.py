@@ -1,0 +1,141 @@
+"""Replaces failing pods, by eviction where the disruption budget lets us."""
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from remediator.actions import Action
+from remediator.clients.kubernetes.objects import Pod
+from remediator.clients.kubernetes.reader import namespace_path
+from remediator.domain.errors import Ambiguous, NotFound, RemediatorError
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan
+from remediator.domain.target import WORKLOADS, Target
+from remediator.toolbox import Toolbox, WriteToolbox
+
+
+class DeletePod(Action):
+    """Evicts the named pods, so that their controller makes new ones. An unready pod that its disruption budget
+    protects is deleted instead: it serves nobody. A ready pod that is protected is left alone."""
+
+    target_kinds: ClassVar[tuple[str, ...]] = (*WORKLOADS, "pod")
+
+    pods: tuple[str, ...] = ()
+    """Names, as in `${{ diagnose.pods.failing_names }}`. None: the target itself where it is a pod, else no pod."""
+    at_most: int = Field(default=1, ge=1, le=50)
+    """The first so many of them, by name."""
+
+    @field_validator("pods", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    def permissions(self, target: Target) -> tuple[Permission, ...]:
+        workload = (Permission("get", f"{target.kind}s", "apps"),) if target.kind in WORKLOADS else ()
+        return (
+            *workload,
+            Permission("get", "pods"),
+            Permission("list", "pods"),
+            Permission("create", "pods/eviction", writes=True),
+            Permission("delete", "pods", writes=True),
+        )
+
+    async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:
+        if incident.target is None:
+            return NoPlan("no target")
+        chosen, refused = await self._chosen(incident.target, tools)
+        calls: list[Call] = []
+        uids: dict[str, object] = {}
+        for pod in chosen:
+            call = await _way(pod, tools)
+            if isinstance(call, str):
+                refused.append(call)
+            else:
+                calls.append(call)
+                uids[pod.metadata.name] = pod.metadata.uid
+        if not calls:
+            return NoPlan("; ".join(refused) or "no pod is named")
+        return Plan(
+            action=self.yaml_name(),
+            target=incident.target,
+            summary=f"delete pod {', '.join(uids)} of {incident.target}",
+            calls=tuple(calls),
+            precondition=", ".join(f"{name} is still pod {uid}" for name, uid in uids.items()),
+            pre_image=uids,
+            units=len(calls),
+        )
+
+    async def _chosen(self, target: Target, tools: Toolbox) -> tuple[list[Pod], list[str]]:
+        """Only pods that are the target's own and are not leaving already."""
+        own = {pod.metadata.name: pod for pod in await tools.kubernetes.pods(target)}
+        names = self.pods or ([target.name] if target.kind == "pod" else [])
+        refused = [f"{name} is no pod of {target}" for name in names if name not in own]
+        staying = [own[n] for n in sorted(names) if n in own and own[n].metadata.deletion_timestamp is None]
+        return staying[: self.at_most], refused
+
+    async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
+        """Pod by pod; one refusal does not keep the others, no answer ends it."""
+        done: list[str] = []
+        refused: list[str] = []
+        for name, call in zip(plan.pre_image, plan.calls, strict=True):
+            try:
+                await tools.kubernetes.send(call, intent)
+                done.append(name)
+            except NotFound:
+                refused.append(f"{name} was gone already")
+            except Ambiguous:
+                raise
+            except RemediatorError as error:
+                refused.append(str(error))
+        told = "; ".join((*(f"pod {name} is leaving" for name in done), *refused))
+        return Outcome(done=bool(done), detail=told)
+
+    async def observe(self, plan: Plan, intent: IntentId, tools: Toolbox) -> Observed:
+        """A pod's uid never comes back: gone is done."""
+        for name, uid in plan.pre_image.items():
+            try:
+                pod = await tools.kubernetes.pod(plan.target.namespace, name)
+            except NotFound:
+                return Observed.DONE
+            if pod.metadata.uid != uid or pod.metadata.deletion_timestamp is not None:
+                return Observed.DONE
+        return Observed.NOT_DONE
+
+
+async def _way(pod: Pod, tools: Toolbox) -> Call | str:
+    """How this pod can go, or why it must stay."""
+    if pod.metadata.controller is None:
+        return f"{pod.metadata.name} has no controller: nothing would replace it"
+    eviction = _eviction(pod)
+    answer = await tools.kubernetes.rehearse(eviction)
+    if answer.accepted:
+        return eviction
+    return answer.detail if pod.is_ready else _deletion(pod)
+
+
+def _eviction(pod: Pod) -> Call:
+    return Call(
+        "kubernetes",
+        "POST",
+        f"{_path(pod)}/eviction",
+        body={
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.metadata.name, "namespace": pod.metadata.namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.metadata.uid}},
+        },
+    )
+
+
+def _deletion(pod: Pod) -> Call:
+    return Call(
+        "kubernetes",
+        "DELETE",
+        _path(pod),
+        body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.metadata.uid}},
+    )
+
+
+def _path(pod: Pod) -> str:
+    return f"{namespace_path('/api/v1', pod.metadata.namespace)}/pods/{pod.metadata.name}"

@@ -1,0 +1,68 @@
+"""Removes the keys of a cache that match a pattern, a batch at a time, without ever blocking the server."""
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from remediator.actions import Action
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan, Rehearsal
+from remediator.domain.target import Target
+from remediator.toolbox import Toolbox, WriteToolbox
+
+_BATCH = 500
+
+
+class FlushCache(Action):
+    """Finds keys with SCAN and frees them with UNLINK, at most so many. Never FLUSHDB, never KEYS, never every key."""
+
+    target_kinds: ClassVar[tuple[str, ...]] = ("redis", "deployment", "statefulset", "daemonset", "pod")
+
+    connection: str = Field(min_length=1)
+    """The name of a Redis connection in the settings."""
+    pattern: str = Field(min_length=2, max_length=256)
+    """A SCAN pattern that begins with a fixed prefix: `cache:feed:*`."""
+    at_most: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Keys; what is left is left."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_a_prefix(cls, pattern: str) -> str:
+        if pattern[0] in "*?[\\":
+            raise ValueError("must begin with a fixed prefix: a pattern for every key would flush the whole cache")
+        return pattern
+
+    def permissions(self, target: Target) -> tuple[Permission, ...]:
+        return ()
+
+    async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:
+        if incident.target is None:
+            return NoPlan("no target")
+        found = len(await tools.redis(self.connection).keys(self.pattern, at_most=self.at_most))
+        if not found:
+            return NoPlan(f"no key in {self.connection} matches {self.pattern}")
+        return Plan(
+            action=self.yaml_name(),
+            target=incident.target,
+            summary=f"unlink about {found} keys {self.pattern} in {self.connection}",
+            calls=(Call(f"redis:{self.connection}", "UNLINK", self.pattern),),
+            precondition=f"only keys that match {self.pattern}, at most {self.at_most}",
+        )
+
+    async def rehearse(self, plan: Plan, tools: Toolbox) -> Rehearsal:
+        """A cache has no dry run: whether it answers is what can be asked."""
+        await tools.redis(self.connection).run(["PING"])
+        return Rehearsal(accepted=True, detail=f"{self.connection} answers; its keys were counted, none was touched")
+
+    async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
+        keys = await tools.look.redis(self.connection).keys(self.pattern, at_most=self.at_most)
+        removed = 0
+        for start in range(0, len(keys), _BATCH):
+            removed += await tools.redis(self.connection).unlink(keys[start : start + _BATCH])
+        return Outcome(done=True, detail=f"{removed} keys unlinked", facts={"removed": removed})
+
+    async def observe(self, plan: Plan, intent: IntentId, tools: Toolbox) -> Observed:
+        """No key left says done. Keys that are there may be new ones, so they say nothing."""
+        left = await tools.redis(self.connection).keys(self.pattern, at_most=1)
+        return Observed.UNKNOWN if left else Observed.DONE

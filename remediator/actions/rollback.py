@@ -1,0 +1,102 @@
+"""Puts a Deployment back to the revision before."""
+
+from typing import Any, ClassVar
+
+from remediator.actions import Action
+from remediator.clients.kubernetes.objects import Workload, newest_first
+from remediator.clients.kubernetes.reader import namespace_path, workload_path
+from remediator.clients.kubernetes.writer import INTENT_ANNOTATION
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan
+from remediator.domain.target import Target
+from remediator.toolbox import Toolbox, WriteToolbox
+
+_HASH_LABEL = "pod-template-hash"
+_JSON_PATCH = "application/json-patch+json"
+_DELIVERERS = {
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "argocd.argoproj.io/instance": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+}
+"""Annotations and labels of tools that would put the newer revision back within minutes."""
+
+
+class Rollback(Action):
+    """Rolls the Deployment back to its previous revision, as `kubectl rollout undo` does. Refuses where there is none,
+    where the Deployment is paused, and where Argo CD or Flux would undo the rollback."""
+
+    target_kinds: ClassVar[tuple[str, ...]] = ("deployment",)
+
+    def permissions(self, target: Target) -> tuple[Permission, ...]:
+        return (
+            Permission("get", "deployments", "apps"),
+            Permission("get", "replicasets", "apps"),
+            Permission("list", "replicasets", "apps"),
+            Permission("patch", "deployments", "apps", writes=True),
+        )
+
+    async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:
+        if incident.target is None:
+            return NoPlan("no target")
+        deployment = await tools.kubernetes.workload(incident.target)
+        if deliverer := delivered_by(deployment):
+            return NoPlan(f"{incident.target} is delivered by {deliverer}, which would undo this: revert it there")
+        raw: Any = await tools.kubernetes.raw(workload_path(incident.target))
+        if raw["spec"].get("paused"):
+            return NoPlan(f"{incident.target} is paused: somebody is at work on it")
+        revisions = newest_first(await tools.kubernetes.replica_sets(deployment))
+        if len(revisions) < 2:
+            return NoPlan(f"{incident.target} has no earlier revision")
+        template = await self._template(revisions[1], tools)
+        return self._planned(incident.target, deployment, revisions[1], template=template)
+
+    async def _template(self, replica_set: Workload, tools: Toolbox) -> dict[str, Any]:
+        path = (
+            f"{namespace_path('/apis/apps/v1', replica_set.metadata.namespace)}/replicasets/{replica_set.metadata.name}"
+        )
+        raw: Any = await tools.kubernetes.raw(path)
+        template: dict[str, Any] = raw["spec"]["template"]
+        template.get("metadata", {}).get("labels", {}).pop(_HASH_LABEL, None)
+        return template
+
+    def _planned(self, target: Target, deployment: Workload, previous: Workload, *, template: dict[str, Any]) -> Plan:
+        metadata = deployment.metadata
+        patch: list[Any] = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
+            {"op": "test", "path": "/metadata/generation", "value": metadata.generation},
+            {"op": "replace", "path": "/spec/template", "value": template},
+            _mark(metadata.annotations),
+        ]
+        return Plan(
+            action=self.yaml_name(),
+            target=target,
+            summary=f"roll {target} back to revision {previous.revision} ({previous.images})",
+            calls=(Call("kubernetes", "PATCH", workload_path(target), body=patch, content_type=_JSON_PATCH),),
+            precondition=f"{target} is still generation {metadata.generation}: no newer roll-out",
+            pre_image={"uid": metadata.uid, "generation": metadata.generation},
+        )
+
+    async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
+        await tools.kubernetes.send(plan.calls[0], intent)
+        return Outcome(done=True, detail=f"{plan.target} rolls back")
+
+    async def observe(self, plan: Plan, intent: IntentId, tools: Toolbox) -> Observed:
+        deployment = await tools.kubernetes.workload(plan.target)
+        metadata = deployment.metadata
+        if metadata.annotations.get(INTENT_ANNOTATION) == intent:
+            return Observed.DONE
+        unchanged = (metadata.uid, metadata.generation) == (plan.pre_image["uid"], plan.pre_image["generation"])
+        return Observed.NOT_DONE if unchanged else Observed.UNKNOWN
+
+
+def delivered_by(workload: Workload) -> str:
+    marks = {**workload.metadata.labels, **workload.metadata.annotations}
+    return next((tool for key, tool in _DELIVERERS.items() if key in marks), "")
+
+
+def _mark(annotations: Any) -> dict[str, object]:
+    if not annotations:
+        return {"op": "add", "path": "/metadata/annotations", "value": {INTENT_ANNOTATION: ""}}
+    return {"op": "add", "path": f"/metadata/annotations/{INTENT_ANNOTATION.replace('/', '~1')}", "value": ""}

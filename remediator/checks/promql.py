@@ -1,0 +1,38 @@
+"""Whether a measured value is where it should be."""
+
+from pydantic import Field, model_validator
+
+from remediator.checks import Check, Sign
+from remediator.domain.incident import Incident
+from remediator.toolbox import Toolbox
+
+
+class Promql(Check):
+    """Every series of an instant query is `below` or `above` a bound. No series is no health: absence is no proof."""
+
+    query: str = Field(min_length=1)
+    connection: str = "default"
+    """The name of a Prometheus connection in the settings."""
+    below: float | None = None
+    above: float | None = None
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> "Promql":
+        if self.below is None and self.above is None:
+            raise ValueError("give `below`, `above` or both")
+        return self
+
+    async def passes(self, incident: Incident, tools: Toolbox) -> Sign:
+        samples = await tools.prometheus(self.connection).query(self.query)
+        if not samples:
+            return Sign(healthy=False, detail="the query gives no series: absence is no proof of health")
+        values = [sample.value for sample in samples]
+        worst = max(values) if self.below is not None else min(values)
+        return Sign(all(map(self._is_inside, values)), f"{worst:g}, wanted {self._wanted()}")
+
+    def _is_inside(self, value: float) -> bool:
+        return (self.below is None or value < self.below) and (self.above is None or value > self.above)
+
+    def _wanted(self) -> str:
+        bounds = (("below", self.below), ("above", self.above))
+        return " and ".join(f"{name} {bound:g}" for name, bound in bounds if bound is not None)

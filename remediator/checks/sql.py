@@ -1,0 +1,24 @@
+"""Whether a database answers as it should."""
+
+from pydantic import Field
+
+from remediator.checks import Check, Sign
+from remediator.domain.incident import Incident
+from remediator.toolbox import Toolbox
+
+
+class Sql(Check):
+    """The first column of the query's one row is true (or is not zero). Runs read-only."""
+
+    connection: str = Field(min_length=1)
+    """The name of a database connection in the settings."""
+    query: str = "SELECT true"
+    parameters: tuple[str | int | float | bool, ...] = ()
+    """Bound to `$1`, `$2`: values never become part of the text."""
+
+    async def passes(self, incident: Incident, tools: Toolbox) -> Sign:
+        found = await tools.database(self.connection).query(self.query, self.parameters)
+        if len(found.rows) != 1:
+            return Sign(healthy=False, detail=f"{self.connection} gave {len(found.rows)} rows, one was wanted")
+        value = next(iter(found.rows[0].values()), None)
+        return Sign(bool(value), f"{self.connection} answered {str(value)[:80]}")

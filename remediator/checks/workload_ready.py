@@ -1,0 +1,40 @@
+"""Whether the target runs as it is meant to."""
+
+from remediator.checks import Check, Sign
+from remediator.clients.kubernetes.objects import Workload
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Permission
+from remediator.domain.target import Target
+from remediator.toolbox import Toolbox
+
+
+class WorkloadReady(Check):
+    """The target's roll-out is complete and every replica is available."""
+
+    def permissions(self, target: Target | None) -> tuple[Permission, ...]:
+        if target is None or target.kind == "pod":
+            return (Permission("get", "pods"),)
+        return (Permission("get", f"{target.kind}s", "apps"),)
+
+    async def passes(self, incident: Incident, tools: Toolbox) -> Sign:
+        if incident.target is None:
+            return Sign(healthy=False, detail="the incident has no target to look at")
+        if incident.target.kind == "pod":
+            pod = await tools.kubernetes.pod(incident.target.namespace, incident.target.name)
+            return Sign(pod.is_ready, f"pod {pod.metadata.name} is {'ready' if pod.is_ready else 'not ready'}")
+        return judge(await tools.kubernetes.workload(incident.target))
+
+
+def judge(workload: Workload) -> Sign:
+    status = workload.status
+    if workload.kind == "daemonset":
+        desired = status.desired_number_scheduled
+        updated, ready, available = status.updated_number_scheduled, status.number_ready, status.number_available
+    else:
+        desired = workload.spec.replicas
+        updated, ready, available = status.updated_replicas, status.ready_replicas, status.available_replicas
+    if status.observed_generation < workload.metadata.generation:
+        return Sign(healthy=False, detail="the controller has not seen the newest specification yet")
+    leaving = 0 if workload.kind == "daemonset" else status.replicas - desired
+    healthy = min(updated, ready, available) >= desired and leaving <= 0
+    return Sign(healthy, f"{ready} of {desired} ready, {updated} up to date, {available} available")

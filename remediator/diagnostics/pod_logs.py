@@ -1,0 +1,92 @@
+"""The last lines that the target's pods wrote."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+
+from remediator.clients.kubernetes import KubernetesReader
+from remediator.clients.kubernetes.objects import Pod
+from remediator.diagnostics import Diagnostic, Look
+from remediator.domain.errors import BadPayload, RemediatorError
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Permission
+from remediator.domain.target import Target
+from remediator.toolbox import Toolbox
+
+_LIMIT_BYTES = 64 * 1024
+_ERROR_WORDS = ("error", "exception", "fatal", "panic", "traceback")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    pods: int
+    """Whose logs could be read."""
+    lines: int
+    error_lines: int
+    """Lines with one of: error, exception, fatal, panic, traceback."""
+    last_error: str
+    out_of_memory: bool
+    """Whether the words of an exhausted heap were seen."""
+
+
+class PodLogs(Diagnostic):
+    """The last lines of the target's pods, the unready ones first, counted for errors. The text itself is not kept."""
+
+    Facts: ClassVar[type] = Facts
+
+    tail: int = Field(default=100, ge=1, le=5_000)
+    """Lines of each pod."""
+    previous: bool = False
+    """Of the container before its last restart, where there was one."""
+    pods: int = Field(default=5, ge=1, le=20)
+    """The most pods to read."""
+
+    def permissions(self, target: Target | None) -> tuple[Permission, ...]:
+        workload = (Permission("get", f"{target.kind}s", "apps"),) if target and target.kind != "pod" else ()
+        return (Permission("list", "pods"), Permission("get", "pods"), Permission("get", "pods/log"), *workload)
+
+    async def examine(self, incident: Incident, tools: Toolbox) -> Look:
+        if incident.target is None:
+            raise BadPayload("this incident has no target to look at")
+        found = sorted(await tools.kubernetes.pods(incident.target), key=lambda pod: (pod.is_ready, pod.metadata.name))
+        texts: list[str] = []
+        refusals: list[RemediatorError] = []
+        for pod in found[: self.pods]:
+            try:
+                texts.append(await self._read(pod, tools.kubernetes))
+            except RemediatorError as error:  # one pod's missing log must not hide the others'
+                refusals.append(error)
+        if refusals and not texts:
+            raise refusals[0]
+        facts = judge(texts)
+        return Look(_in_words(facts), facts)
+
+    async def _read(self, pod: Pod, kubernetes: KubernetesReader) -> str:
+        restarted = [s.name for s in pod.status.container_statuses if s.restart_count > 0]
+        container = restarted[0] if restarted else (pod.spec.containers[0].name if pod.spec.containers else "")
+        return await kubernetes.logs(
+            pod.metadata.namespace,
+            pod.metadata.name,
+            container=container,
+            tail=self.tail,
+            previous=self.previous and bool(restarted),
+            limit_bytes=_LIMIT_BYTES,
+        )
+
+
+def judge(texts: list[str]) -> Facts:
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if any(word in line.lower() for word in _ERROR_WORDS)]
+    return Facts(
+        pods=len(texts),
+        lines=len(lines),
+        error_lines=len(errors),
+        last_error=errors[-1][:300] if errors else "",
+        out_of_memory=any("out of memory" in line.lower() or "outofmemory" in line.lower() for line in lines),
+    )
+
+
+def _in_words(facts: Facts) -> str:
+    last = f", last: {facts.last_error[:120]}" if facts.last_error else ""
+    return f"{facts.error_lines} error line(s) in {facts.lines} of {facts.pods} pod(s){last}"

@@ -1,0 +1,33 @@
+"""A look at a measured value."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+
+from remediator.diagnostics import Diagnostic, Look
+from remediator.domain.incident import Incident
+from remediator.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    series: int
+    value: float
+    """Of the one series, or the largest of several; 0 where there is none."""
+    lowest: float
+
+
+class Promql(Diagnostic):
+    """An instant query: how many series it gives, and the largest and smallest value."""
+
+    Facts: ClassVar[type] = Facts
+
+    query: str = Field(min_length=1)
+    connection: str = "default"
+    """The name of a Prometheus connection in the settings."""
+
+    async def examine(self, incident: Incident, tools: Toolbox) -> Look:
+        values = [sample.value for sample in await tools.prometheus(self.connection).query(self.query)]
+        facts = Facts(len(values), max(values, default=0.0), min(values, default=0.0))
+        return Look(f"{facts.value:g} ({facts.series} series)" if values else "no series", facts)

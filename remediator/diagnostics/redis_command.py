@@ -1,0 +1,78 @@
+"""A look into a Redis or Valkey."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from remediator.clients.redis_target import check_looks
+from remediator.diagnostics import Diagnostic, Look
+from remediator.domain.errors import NotAllowed
+from remediator.domain.incident import Incident
+from remediator.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    text: str
+    """The answer, cut to 2,000 characters."""
+    number: float
+    """The answer where it is a number, else 0."""
+    seconds: float
+    """How long the server took to answer."""
+    used_memory: float
+    """Share of `maxmemory`; 0 where none is set, or where this was no `INFO memory`."""
+
+
+class RedisCommand(Diagnostic):
+    """Runs one command of the read-only list (PING, INFO, DBSIZE, SLOWLOG GET ...) and keeps its answer."""
+
+    Facts: ClassVar[type] = Facts
+
+    connection: str = Field(min_length=1)
+    """The name of a Redis connection in the settings."""
+    command: list[str] = Field(default=["PING"], min_length=1, max_length=8)
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return value.split() if isinstance(value, str) else value
+
+    @field_validator("command")
+    @classmethod
+    def _only_looks(cls, command: list[str]) -> list[str]:
+        try:
+            check_looks(command)
+        except NotAllowed as error:
+            raise ValueError(str(error)) from error
+        return command
+
+    async def examine(self, incident: Incident, tools: Toolbox) -> Look:
+        started = time.monotonic()
+        answer = await tools.redis(self.connection).run(self.command)
+        facts = Facts(
+            text=in_words(answer)[:2_000],
+            number=float(answer) if isinstance(answer, (int, float)) else 0.0,
+            seconds=round(time.monotonic() - started, 4),
+            used_memory=_memory_share(answer),
+        )
+        return Look(f"{self.connection}: {' '.join(self.command)} -> {facts.text[:120]}", facts)
+
+
+def in_words(answer: Any) -> str:
+    match answer:
+        case bytes():
+            return answer.decode("utf-8", "replace")
+        case dict():
+            return ", ".join(f"{in_words(key)}={in_words(value)}" for key, value in answer.items())
+        case list() | tuple():
+            return ", ".join(map(in_words, answer))
+        case _:
+            return str(answer)
+
+
+def _memory_share(answer: Any) -> float:
+    if not isinstance(answer, dict) or not answer.get("maxmemory"):
+        return 0.0
+    return round(float(answer.get("used_memory", 0)) / float(answer["maxmemory"]), 4)

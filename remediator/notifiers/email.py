@@ -1,0 +1,56 @@
+"""Pages by mail."""
+
+import hashlib
+from email.message import EmailMessage
+from html import escape
+
+from remediator.domain.errors import Permanent
+from remediator.domain.notification import Notification, Receipt
+from remediator.notifiers import Notifier
+from remediator.toolbox import Messengers
+
+
+class Email(Notifier):
+    """Mails the page to the contact's address, as plain text and HTML, through the settings' SMTP server."""
+
+    async def send(self, notification: Notification, tools: Messengers) -> Receipt:
+        if tools.mailer is None:
+            raise Permanent("no SMTP server is configured: set REMEDIATOR_SMTP__HOST", system="smtp", operation="send")
+        if not notification.address:
+            raise Permanent("the contact has no address", system="smtp", operation="send")
+        return Receipt(detail=await tools.mailer.send(mail_of(notification)))
+
+
+def mail_of(notification: Notification) -> EmailMessage:
+    """One thread an incident. Raises `Permanent` where the address is none."""
+    message = EmailMessage()
+    try:
+        message["To"] = notification.address
+        message["Subject"] = _one_line(f"[{notification.severity}] {notification.title}")
+        message["Message-ID"] = f"<{hashlib.sha256(notification.dedup_key.encode()).hexdigest()[:32]}@remediator>"
+        message["References"] = f"<incident-{notification.incident}@remediator>"
+        message["Auto-Submitted"] = "auto-generated"
+    except ValueError as error:
+        raise Permanent(f"not a mail address: {error}", system="smtp", operation="send") from error
+    lines = [notification.body, *(line for line in _links(notification) if line)]
+    message.set_content("\n\n".join(lines))
+    message.add_alternative(_html(notification), subtype="html")
+    return message
+
+
+def _links(notification: Notification) -> tuple[str, str]:
+    acknowledge = f"Acknowledge: {notification.acknowledge_url}" if notification.acknowledge_url else ""
+    return acknowledge, f"Incident: {notification.incident_url}" if notification.incident_url else ""
+
+
+def _html(notification: Notification) -> str:
+    links = [
+        f'<p><a href="{escape(url)}">{text}</a></p>'
+        for text, url in (("Acknowledge", notification.acknowledge_url), ("Incident", notification.incident_url))
+        if url
+    ]
+    return f"<h2>{escape(notification.title)}</h2><pre>{escape(notification.body)}</pre>{''.join(links)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]
