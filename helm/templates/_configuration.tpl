@@ -11,7 +11,7 @@
 {{- merge $fixed .Values.settings | toYaml -}}
 {{- end -}}
 
-{{/* Path -> content of every rule file, as YAML. */}}
+{{/* Path -> content of every rule file, as JSON: toYaml would trim the last newline. */}}
 {{- define "remediator.ruleFiles" -}}
 {{- $files := dict -}}
 {{- if .Values.rules.shipped -}}
@@ -27,7 +27,7 @@
 {{- if not $files -}}
 {{- fail "no rules: set rules.shipped, rules.files or rules.existingConfigMap" -}}
 {{- end -}}
-{{- toYaml $files -}}
+{{- toJson $files -}}
 {{- end -}}
 
 {{/* A ConfigMap key holds no slash: oncall/people.yaml is kept as oncall..people.yaml and mounted at its path. */}}

@@ -73,8 +73,16 @@ class FakeKubelet:
             await self._tasks.__aexit__(kind, error, trace)
             await self._leave()
         finally:
-            await self._runner.cleanup()
+            await self._hang_up()
             await self._api.__aexit__(None, None, None)
+
+    async def _hang_up(self) -> None:
+        """The API server keeps its connections; waiting for its half of a TLS goodbye would outlive the test's loop."""
+        for connection in self._runner.server.connections if self._runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+        await self._runner.cleanup()
+        await asyncio.sleep(0)
 
     async def _register(self, *, port: int) -> None:
         await self._api.create("/api/v1/nodes", _node(self.node, port))

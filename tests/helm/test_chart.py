@@ -1,11 +1,12 @@
 """What the chart promises, read from what Helm renders."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import helm_python
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from remediator.settings import Settings
@@ -75,10 +76,10 @@ def test_what_could_not_work_is_refused_at_install(values: Mapping[str, Any], co
         render(values)
 
 
-def test_lint_finds_nothing() -> None:
+def test_lint_finds_nothing_above_information() -> None:
     report = helm_python.lint(CHART, strict=True)
 
-    assert [m for m in report["messages"] if m["severity"] not in {"INFO", "info"}] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
 
 
 def test_the_pod_is_locked_down() -> None:
@@ -106,16 +107,14 @@ def test_the_probes_ask_what_the_daemon_answers() -> None:
 def test_the_daemon_accepts_the_settings(values: Mapping[str, Any]) -> None:
     settings = Settings(**render(values).settings)
 
-    assert settings.host == "0.0.0.0"
+    assert settings.host == "0.0.0.0"  # noqa: S104
     assert settings.kubernetes.enabled
     assert settings.mode == values.get("settings", {}).get("mode", "observe")
 
 
 def test_every_setting_in_the_schema_is_one_of_the_daemons() -> None:
-    with helm_python.Chart.load(CHART) as chart:
-        schema = chart.schema()
+    schema = json.loads((CHART / "values.schema.json").read_text())
 
-    assert schema is not None
     assert set(schema["properties"]["settings"]["properties"]) <= set(Settings.model_fields)
 
 
