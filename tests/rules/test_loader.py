@@ -1,0 +1,256 @@
+"""A folder is read whole: what is sound is kept, and everything that is wrong is told at its place."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from remediator.actions.delete_pod import DeletePod
+from remediator.domain.errors import BadDocument
+from remediator.domain.verdict import Deny
+from remediator.language.document import Severity
+from remediator.rules.decide import judge_all
+from remediator.rules.loader import load_rules
+from tests.guards.proposals import ledger, propose
+from tests.rules.folder import RULE, load_with
+
+
+def told(folder: Path, **files: str) -> list[str]:
+    """`line:column message: hint`, of every problem."""
+    problems = load_with(folder, **files).problems
+    return [f"{p.line}:{p.column} {p.message}{f': {p.hint}' if p.hint else ''}" for p in problems]
+
+
+def test_a_sound_folder_has_no_problems(tmp_path: Path) -> None:
+    loaded = load_with(tmp_path)
+
+    assert loaded.problems == ()
+    assert [rule.name for rule in loaded.rulebook.rules] == ["service-down"]
+
+
+def test_a_rule_knows_everything_its_document_says(tmp_path: Path) -> None:
+    (rule,) = load_with(tmp_path).rulebook.rules
+
+    assert rule.fix[0].plugin is DeletePod
+    assert rule.fix[0].path == "fix[0]"
+    assert rule.diagnose["pods"].path == "diagnose.pods"
+    assert rule.verify.checks[0].path == "verify.checks[0]"
+    assert (rule.verify.within, rule.verify.steady_for) == (timedelta(minutes=10), timedelta(minutes=1))
+    assert rule.document["rule"] == "service-down"
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "problem"),
+    [
+        pytest.param("summary:", "sumary:", "2:1 unknown key 'sumary': did you mean 'summary'?", id="misspelt key"),
+        pytest.param(
+            "use: pod_status",
+            "use: pod_statu",
+            "10:16 there is no diagnostic 'pod_statu': did you mean 'pod_status'?",
+            id="misspelt plug-in",
+        ),
+        pytest.param("use: delete_pod", "usr: delete_pod", "12:5 'use' is missing: it names the action", id="no use"),
+        pytest.param("pods: ${{", "pod: ${{", "14:5 unknown key 'pod': did you mean 'pods'?", id="misspelt parameter"),
+        pytest.param(
+            "    when:", "    at_most: 0\n    when:", "13:14 0 should be greater than or equal to 1", id="a bound"
+        ),
+        pytest.param(
+            "failing_names", "failing", "14:5 pods wants list(string), this gives int", id="an expression's type"
+        ),
+        pytest.param(
+            "within: 10m", "within: 10", "16:11 10 is not a duration: it has no unit, write 10s or 10m", id="no unit"
+        ),
+        pytest.param(
+            "severity: sev1",
+            "severity: sev2",
+            "5:11 there is no severity 'sev2' with a policy: did you mean 'sev1'?",
+            id="unknown severity",
+        ),
+        pytest.param("rule: service-down", "rule: Service Down", "1:7 ", id="a name that is none"),
+        pytest.param(
+            "  deployment: ${{ alert.labels.deployment }}",
+            "  deployment: ${{ alert.lables.deployment }}",
+            "7:19 ",
+            id="misspelt variable",
+        ),
+        pytest.param("ServiceDown\"}'", "ServiceDown'", "4:", id="a matcher that does not end"),
+        pytest.param("alertname=", "alertname!=", "4:", id="a matcher that takes everything"),
+        pytest.param("use: workload_ready", "use: workload_redy", "19:12 there is no check", id="misspelt check"),
+        pytest.param("  namespace: ${{ alert.labels.namespace }}\n", "", "6:1 a deployment needs a namespace", id="ns"),
+        pytest.param("  deployment:", "  node: a\n  deployment:", "7:3 a target is one thing", id="two targets"),
+        pytest.param(
+            "${{ alert.labels.deployment }}", "Back_End", "6:1 target deployment: 'Back_End' is not", id="no such name"
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_place(tmp_path: Path, written: str, instead: str, problem: str) -> None:
+    assert written in RULE
+    problems = told(tmp_path, service_down=RULE.replace(written, instead))
+
+    assert any(each.startswith(problem) for each in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        ("diagnose.pods.failling > 0", "did you mean"),
+        ("diagnose.pod.failing > 0", "did you mean"),
+        ("diagnose.pods.failing > 'two'", "int"),
+        ("diagnose.pods.failing", "a condition must be true or false, this is int"),
+        ("diagnose.pods.failing >", ""),
+    ],
+)
+def test_a_condition_is_type_checked_against_what_the_looks_find(tmp_path: Path, condition: str, problem: str) -> None:
+    (only,) = told(tmp_path, service_down=RULE.replace("diagnose.pods.failing > 0", condition))
+
+    assert only.startswith("13:")
+    assert problem in only
+
+
+def test_a_position_inside_an_expression_counts_on_in_the_file(tmp_path: Path) -> None:
+    (only,) = told(
+        tmp_path, service_down=RULE.replace("diagnose.pods.failing > 0", "1 > 0 && diagnose.pods.failling > 0")
+    )
+
+    assert only.startswith("13:20 "), only
+
+
+def test_all_problems_are_told_and_not_only_the_first(tmp_path: Path) -> None:
+    broken = RULE.replace("summary:", "sumary:").replace("failing_names", "names").replace("workload_ready", "ready")
+
+    problems = told(tmp_path, service_down=broken, oncall__people="people:\n  alice: { name: Alice }\n")
+
+    places = sorted(int(each.partition(":")[0]) for each in problems)
+    assert {2, 14, 19} <= set(places), problems
+
+
+def test_a_broken_diagnostic_does_not_make_its_facts_a_second_problem(tmp_path: Path) -> None:
+    assert len(told(tmp_path, service_down=RULE.replace("use: pod_status", "use: nothing_like_it"))) == 1
+
+
+def test_one_broken_file_does_not_take_down_the_others(tmp_path: Path) -> None:
+    loaded = load_with(tmp_path, broken="rule: [", other=RULE.replace("service-down", "other").replace("sev1", "none"))
+
+    assert [rule.name for rule in loaded.rulebook.rules] == ["service-down"]
+    assert loaded.has_errors
+
+
+def test_two_rules_of_one_name_are_one_too_many(tmp_path: Path) -> None:
+    problems = told(tmp_path, zz=RULE)
+
+    assert any("there is another rule 'service-down'" in each for each in problems)
+
+
+def test_a_rule_that_is_never_reached_is_a_warning(tmp_path: Path) -> None:
+    later = RULE.replace("rule: service-down", "rule: later").replace('"}', '", team="a"}')
+
+    (problem,) = load_with(tmp_path, zz=later).problems
+
+    assert problem.severity is Severity.WARNING
+    assert problem.message == "never reached: service-down matches all of it before"
+
+
+def test_a_higher_priority_reaches_it_again(tmp_path: Path) -> None:
+    later = RULE.replace("rule: service-down", "rule: later\npriority: 1").replace('"}', '", team="a"}')
+
+    assert load_with(tmp_path, zz=later).problems == ()
+
+
+def test_a_fix_needs_a_target_and_a_fix_without_proof_is_a_warning(tmp_path: Path) -> None:
+    without = (
+        RULE[: RULE.index("verify:")]
+        .replace("target:\n", "")
+        .replace("  deployment: ${{ alert.labels.deployment }}\n", "")
+    )
+    without = without.replace("  namespace: ${{ alert.labels.namespace }}\n", "")
+
+    problems = told(tmp_path, service_down=without)
+
+    assert [each.partition(" ")[2] for each in problems] == [
+        "a fix needs a target: say what it may touch",
+        "nothing proves this fix: without `verify` a person is always paged",
+    ]
+
+
+def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> None:
+    redis = RULE.replace(
+        "  deployment: ${{ alert.labels.deployment }}\n  namespace: ${{ alert.labels.namespace }}", "  redis: cache"
+    )
+
+    problems = told(tmp_path, service_down=redis)
+
+    assert any("delete_pod works on" in each and "not on a redis" in each for each in problems)
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"escalation__on_call": "policy: on-call\nsteps:\n  - page: primry\n"}, "there is no schedule, person or channel 'primry': did you mean 'primary'?"),
+        ({"oncall__people": "people:\n  alice:\n    name: A\n    reach: [{ channel: opps }]\n"}, "there is no channel 'opps': did you mean 'ops'?"),
+        ({"oncall__schedules": "schedules:\n  primary: { participants: alic, starts_on: 2024-01-01T09:00 }\n"}, "there is no person 'alic': did you mean 'alice'?"),
+        ({"oncall__schedules": "schedules:\n  primary: { participants: alice, starts_on: 2024-01-01T09:00, turn: 12h }\n"}, "a turn is whole days: write it like 1d or 1w"),
+        ({"oncall__schedules": "schedules:\n  primary: { participants: alice, starts_on: 2024-01-01T09:00, timezone: Berlin }\n"}, "'Berlin' is not a time zone"),
+        ({"oncall__schedules": "schedules:\n  primary: { participants: alice, starts_on: monday }\n"}, "'monday' is not a moment"),
+        ({"oncall__channels": "channels:\n  ops: { use: consol }\n"}, "there is no notifier 'consol': did you mean 'console'?"),
+        ({"odd": "gaurds: []\n"}, "what kind of document is this?: did you mean 'guards'?"),
+        ({"guards": "guards:\n  - { use: attempts, at_most: 0, within: 1h }\n"}, "0 should be greater than or equal to 1"),
+        ({"guards": "guards:\n  - { use: attempts, at_most: '${{ 1 + 1 }}', within: 1h }\n"}, ""),
+    ],
+)  # fmt: skip
+def test_names_that_stand_for_nothing_are_told(tmp_path: Path, files: dict[str, str], problem: str) -> None:
+    problems = told(tmp_path, **files)
+
+    assert any(problem in each for each in problems), problems
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"guards": "guards: [{ use: nothing }]\n"}, id="an unknown guard"),
+        pytest.param({"guards": "guards: 3\n"}, id="no list of guards"),
+        pytest.param({"guards": "guards:\n  - ["}, id="no YAML"),
+        pytest.param({"guards": "gaurds: [{ use: cooldown, for: 1h }]\n"}, id="misspelt guards"),
+    ],
+)
+def test_guards_that_cannot_be_read_stop_every_fix(tmp_path: Path, files: dict[str, str]) -> None:
+    rulebook = load_with(tmp_path, **files).rulebook
+
+    judgement = judge_all(rulebook.guards, propose(), ledger())
+
+    assert judgement.verdict == Deny("the global guards cannot be read: nothing is changed until they can")
+
+
+def test_mode_and_kill_switch_are_on_guard_without_a_file(tmp_path: Path) -> None:
+    assert [guard.yaml_name() for guard in load_with(tmp_path).rulebook.guards] == ["kill_switch", "mode_ceiling"]
+
+
+def test_hidden_folders_are_not_read_twice(tmp_path: Path) -> None:
+    """A ConfigMap's files are links into a folder whose name begins with two dots."""
+    loaded = load_with(tmp_path, **{"..2026_01_05/service_down": RULE})
+
+    assert loaded.problems == ()
+
+
+def test_a_file_that_is_not_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "more.yml").write_text(RULE)
+
+    (problem,) = load_with(tmp_path).problems
+
+    assert (problem.severity, problem.hint) == (Severity.WARNING, "its name must end in .yaml")
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadDocument, match="is not a folder"):
+        load_rules(tmp_path / "nowhere")
+
+
+def test_the_shipped_rules_are_sound() -> None:
+    loaded = load_rules(Path(__file__).parents[2] / "rules")
+
+    assert loaded.problems == ()
+    assert {rule.name for rule in loaded.rulebook.rules} >= {
+        "high-error-rate",
+        "service-down",
+        "high-response-time",
+        "high-memory-usage",
+    }

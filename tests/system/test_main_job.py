@@ -1,0 +1,148 @@
+"""The main job, end to end: a webhook in, and out come a fixed cluster, a page, or a plan that nobody carried out."""
+
+from pathlib import Path
+
+from tests.fakes.kubernetes import FakeCluster, Fault
+from tests.system.daemon import running, settings_for, told
+from tests.system.rules import write_rules
+
+ALERT = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
+
+
+async def test_a_failing_pod_is_replaced_and_the_fix_is_proven(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    [broken] = fake_cluster.break_until_restarted("prod", "backend", pods=1)
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+    )
+
+    async with running(settings) as (_, client):
+        assert await client.alert(**ALERT) == 202
+        incident = await client.until(1, lambda seen: seen["status"] == "resolved")
+
+    assert incident["resolution"].startswith("fixed: delete pod")
+    assert broken not in {pod["metadata"]["name"] for pod in fake_cluster.pods("prod", "backend")}
+    assert [(write.method, write.path.rpartition("/")[2]) for write in fake_cluster.requests.writes] == [
+        ("POST", "eviction")
+    ]
+
+
+async def test_a_fix_that_does_not_work_pages_the_person_on_call(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_pods("prod", "backend", reason=Fault.CRASHING)
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+    )
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        incident = await client.until(
+            1, lambda seen: any("sent to alice" in line for line in told(seen)) and seen["phase"] == "handed_over"
+        )
+        status, acknowledged = await client.post("/api/v1/incidents/1/acknowledge", {})
+        await client.resolve(**ALERT)
+        resolved = await client.until(1, lambda seen: seen["status"] == "resolved")
+
+    assert incident["status"] == "triggered"
+    assert any("not healthy within 2s" in line for line in told(incident))
+    assert (status, acknowledged["acknowledged_by"]) == (200, "tests")
+    assert resolved["resolution"] == "the alert resolved"
+
+
+async def test_observe_mode_says_what_it_would_do_and_does_nothing(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_until_restarted("prod", "backend", pods=1)
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+        mode="observe",
+    )
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        incident = await client.until(1, lambda seen: seen["phase"] == "handed_over")
+        await client.until(1, lambda seen: any("would page alice" in line for line in told(seen)))
+
+    assert any("would have done: delete pod" in line for line in told(incident))
+    assert fake_cluster.requests.writes == []
+
+
+async def test_suggest_mode_waits_for_a_person_who_approves_this_very_plan(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_until_restarted("prod", "backend", pods=1)
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+        mode="suggest",
+    )
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        proposed = await client.until(1, lambda seen: seen["phase"] == "proposed")
+        wrong, _ = await client.post("/api/v1/incidents/1/approve", {"plan": "0" * 16})
+        written_before = list(fake_cluster.requests.writes)
+        right, _ = await client.post("/api/v1/incidents/1/approve", {"plan": proposed["plan"]["digest"]})
+        await client.until(1, lambda seen: seen["status"] == "resolved")
+
+    assert (wrong, right) == (409, 200)
+    assert written_before == []
+    assert len(fake_cluster.requests.writes) == 1
+
+
+async def test_the_kill_switch_stops_a_fix_but_not_the_page(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_until_restarted("prod", "backend", pods=1)
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+    )
+
+    async with running(settings) as (_, client):
+        async with client.session.put(
+            f"{client.url}/api/v1/kill-switch",
+            json={"on": True, "reason": "the test says so"},
+            headers={"Authorization": "Bearer api-token"},
+        ) as response:
+            assert response.status == 200
+        await client.alert(**ALERT)
+        await client.until(1, lambda seen: any("sent to alice" in line for line in told(seen)))
+
+    assert fake_cluster.requests.writes == []
+
+
+async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(
+    tmp_path: Path, database_address: str
+) -> None:
+    settings = settings_for(
+        tmp_path, write_rules(tmp_path / "rules"), database_url=database_address, kubeconfig=None
+    )
+
+    async with running(settings) as (started, client):
+        answer = await client.alert(alertname="Watchdog")
+        async with started.database.connection() as connection:
+            episodes = await connection.fetchval("SELECT count(*) FROM episodes")
+        found = await client.incidents()
+
+    assert (answer, episodes, found) == (202, 1, [])
