@@ -67,7 +67,7 @@ class Scale(Action):
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
         await tools.kubernetes.send(plan.calls[0], intent)
-        return Outcome(done=True, detail=f"{plan.target} has {plan.post_image['replicas']} replicas asked for")
+        return Outcome(done=True, detail=f"{plan.target} is asked for {plan.post_image['replicas']} replicas")
 
     async def observe(self, plan: Plan, intent: IntentId, tools: Toolbox) -> Observed:
         """What was wanted is there, whoever did it; what was before is still there; or somebody else was at work."""

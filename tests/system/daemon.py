@@ -19,7 +19,9 @@ API_TOKEN = "api-token"
 YEAR_1 = "0001-01-01T00:00:00Z"
 
 
-def settings_for(folder: Path, rules: Path, *, database_url: str, kubeconfig: Path | None, mode: str = "act") -> Settings:
+def settings_for(
+    folder: Path, rules: Path, *, database_url: str, kubeconfig: Path | None, mode: str = "act"
+) -> Settings:
     return Settings.model_validate(
         {
             "mode": mode,

@@ -132,12 +132,8 @@ async def test_the_kill_switch_stops_a_fix_but_not_the_page(
     assert fake_cluster.requests.writes == []
 
 
-async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(
-    tmp_path: Path, database_address: str
-) -> None:
-    settings = settings_for(
-        tmp_path, write_rules(tmp_path / "rules"), database_url=database_address, kubeconfig=None
-    )
+async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(tmp_path: Path, database_address: str) -> None:
+    settings = settings_for(tmp_path, write_rules(tmp_path / "rules"), database_url=database_address, kubeconfig=None)
 
     async with running(settings) as (started, client):
         answer = await client.alert(alertname="Watchdog")
