@@ -1,4 +1,4 @@
-"""Runs the whole daemon in this process, against a fake cluster and a fresh database, with waits of fractions of a second."""
+"""Runs the whole daemon in this process, on a fake cluster and a fresh database; waits are fractions of a second."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -56,6 +56,12 @@ channels:
 """
 
 
+def rule_with(step: str) -> str:
+    """Our one rule with another fix, written in one line."""
+    before, _, after = SERVICE_DOWN.partition("fix:")
+    return f"{before}fix:\n  - {step}\nverify:{after.partition('verify:')[2]}"
+
+
 def write_rules(folder: Path, **files: str) -> Path:
     """The folder with our one rule and one person; `files` replaces or adds, with `__` for `/`."""
     contents = {
