@@ -1,23 +1,26 @@
-{{/* What diagnostics and checks read. tests/helm compares both lists with what the shipped rules declare. */}}
+{{/* What the shipped rules read: `remediator rbac` prints it for yours. A test holds both lists to what the rules declare. */}}
 {{- define "remediator.reads" -}}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list]
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-- apiGroups: [""]
-  resources: [events]
-  verbs: [list]
 - apiGroups: [apps]
-  resources: [deployments, replicasets]
-  verbs: [get, list]
-- apiGroups: [apps]
-  resources: [deployments/scale]
+  resources: [deployments]
   verbs: [get]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get, list]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
 - apiGroups: [metrics.k8s.io]
   resources: [pods]
-  verbs: [get, list]
+  verbs: [list]
 {{- end -}}
 
 {{/* What fixes write. A dry run is authorized like the write itself. */}}

@@ -1,5 +1,6 @@
 """`remediator rbac`: the least roles that the rules need, as manifests for kubectl."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -45,9 +46,8 @@ def command(
 
     loaded = load_or_stop(folder)
     if broken := sum(problem.severity is Severity.ERROR for problem in loaded.problems):
-        failure = click.ClickException(f"{folder} has {broken} error(s): `remediator check {folder}` shows them")
-        failure.exit_code = EXIT_RULES
-        raise failure
+        click.echo(f"Error: {folder} has {broken} error(s): `remediator check {folder}` shows them", err=True)
+        sys.exit(EXIT_RULES)
     account = _Account(service_account, account_namespace)
     manifests = list(_manifests(permissions_of(loaded.rulebook), namespaces, account, reads_only=reads_only))
     click.echo(yaml.safe_dump_all(manifests, sort_keys=False, explicit_start=True), nl=False)

@@ -26,13 +26,13 @@ PINNED = RULE.replace('alertname="ServiceDown"', 'alertname="ServiceDown", names
     ],
 )
 def test_the_namespace_is_known_where_the_rule_pins_it(tmp_path: Path, rule: str, namespace: str) -> None:
-    (need,) = permissions_of(load_rules(write_rules(tmp_path, rule)).rulebook)
+    (need,) = permissions_of(load_rules(write_rules(tmp_path, service_down=rule)).rulebook)
 
     assert need.namespace == namespace
 
 
 def test_a_rule_needs_what_its_steps_declare(tmp_path: Path) -> None:
-    (need,) = permissions_of(load_rules(write_rules(tmp_path, PINNED)).rulebook)
+    (need,) = permissions_of(load_rules(write_rules(tmp_path, service_down=PINNED)).rulebook)
 
     assert need.writes == {
         Permission("create", "pods/eviction", writes=True),
@@ -42,7 +42,7 @@ def test_a_rule_needs_what_its_steps_declare(tmp_path: Path) -> None:
 
 
 def test_roles_for_reading_and_writing_are_apart(tmp_path: Path) -> None:
-    printed = CliRunner().invoke(command, [str(write_rules(tmp_path, PINNED))])
+    printed = CliRunner().invoke(command, [str(write_rules(tmp_path, service_down=PINNED))])
 
     manifests = list(yaml.safe_load_all(printed.output))
     names = [(each["kind"], each["metadata"]["name"], each["metadata"]["namespace"]) for each in manifests]
@@ -56,7 +56,7 @@ def test_roles_for_reading_and_writing_are_apart(tmp_path: Path) -> None:
 
 
 def test_an_unknown_namespace_makes_a_cluster_role_until_it_is_named(tmp_path: Path) -> None:
-    folder = str(write_rules(tmp_path, RULE))
+    folder = str(write_rules(tmp_path, service_down=RULE))
 
     wide = yaml.safe_load_all(CliRunner().invoke(command, [folder, "--reads-only"]).output)
     named = yaml.safe_load_all(CliRunner().invoke(command, [folder, "--reads-only", "--namespace", "shop"]).output)
@@ -66,7 +66,9 @@ def test_an_unknown_namespace_makes_a_cluster_role_until_it_is_named(tmp_path: P
 
 
 def test_half_a_set_of_rules_makes_no_role(tmp_path: Path) -> None:
-    answer = CliRunner().invoke(command, [str(write_rules(tmp_path, RULE.replace("pod_status", "pod_statsu")))])
+    answer = CliRunner().invoke(
+        command, [str(write_rules(tmp_path, service_down=RULE.replace("pod_status", "pod_statsu")))]
+    )
 
     assert answer.exit_code == 3
     assert "remediator check" in answer.output
