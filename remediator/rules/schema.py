@@ -65,7 +65,8 @@ def _as_list(value: object) -> object:
 Timezone = Annotated[str, AfterValidator(_known_timezone), Field(examples=["Europe/Berlin"])]
 WallClock = Annotated[datetime, BeforeValidator(_wall_clock), Field(examples=["2026-01-05T09:00"])]
 ClockTime = Annotated[time, BeforeValidator(_clock_time), Field(examples=["09:00"])]
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Names = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+"""One name may stand without its brackets."""
 
 
 class Part(BaseModel):
