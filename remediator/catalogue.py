@@ -16,7 +16,7 @@ from remediator.domain.errors import BadDocument
 class Plugin(BaseModel):
     """A step people write in YAML: its fields are its parameters, its docstring is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
     @classmethod
     def yaml_name(cls) -> str:

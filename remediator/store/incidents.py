@@ -23,12 +23,13 @@ _COLUMNS = """
     NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered) AS recovered
 """
 
+# NO KEY: a page being written holds the row by its foreign key, and a claim must not pass it over for that.
 _CLAIM = f"""
 WITH due AS (
     SELECT id FROM incidents
     WHERE wake_at <= now() AND (lease_until IS NULL OR lease_until < now())
     ORDER BY wake_at LIMIT $3
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE incidents i SET epoch = i.epoch + 1, lease_owner = $1, lease_until = now() + $2
 FROM due WHERE i.id = due.id
@@ -118,7 +119,7 @@ RETURNING {_COLUMNS}
 
 
 async def _hold_fence(tx: Connection, incident: Incident) -> None:
-    epoch = await tx.fetchval("SELECT epoch FROM incidents WHERE id = $1 FOR UPDATE", incident.id)
+    epoch = await tx.fetchval("SELECT epoch FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident.id)
     if epoch != incident.epoch:
         raise StaleFence(f"incident {incident.id}: claim {incident.epoch} was overtaken by claim {epoch}")
 
@@ -190,7 +191,7 @@ async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str)
 
 
 async def _locked(tx: Connection, incident: IncidentId) -> Incident:
-    await tx.execute("SELECT FROM incidents WHERE id = $1 FOR UPDATE", incident)
+    await tx.execute("SELECT FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident)
     return await get(tx, incident)
 
 

@@ -172,7 +172,7 @@ async def _nudge(tx: Connection, incidents: Sequence[int]) -> None:
         await tx.execute(
             """UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
                FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
-                     ORDER BY id FOR UPDATE) k WHERE i.id = k.id""",
+                     ORDER BY id FOR NO KEY UPDATE) k WHERE i.id = k.id""",
             list(incidents),
         )
 
