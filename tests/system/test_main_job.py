@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.kubernetes import FakeCluster, Fault
 from tests.system.daemon import running, settings_for, told
-from tests.system.rules import write_rules
+from tests.system.rules import rule_with, write_rules
 
 ALERT = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
 
@@ -142,3 +144,75 @@ async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(tmp_pat
         found = await client.incidents()
 
     assert (answer, episodes, found) == (202, 1, [])
+
+
+async def test_a_refused_permission_is_named_and_goes_to_a_person(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_until_restarted("prod", "backend", pods=1)
+    fake_cluster.deny("create", "pods/eviction")
+    fake_cluster.deny("delete", "pods")
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+    )
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        incident = await client.until(1, lambda seen: any("sent to alice" in line for line in told(seen)))
+
+    assert any("forbidden" in line for line in told(incident)), told(incident)
+    assert fake_cluster.requests.writes == []
+
+
+async def test_a_leased_fix_is_taken_back_after_its_time(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    rule = rule_with("{ use: scale, by: 2, undo_after: 1s }")
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules", **{"service-down": rule}),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+    )
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        incident = await client.until(1, lambda seen: any(line.startswith("undo : done") for line in told(seen)))
+
+    assert incident["status"] == "resolved"
+    assert fake_cluster.deployment("prod", "backend")["spec"]["replicas"] == 3
+
+
+async def test_the_page_carries_a_link_that_shows_on_get_and_acknowledges_on_post(
+    tmp_path: Path, database_address: str, fake_cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_pods("prod", "backend", reason=Fault.CRASHING)
+    settings = settings_for(
+        tmp_path,
+        write_rules(tmp_path / "rules"),
+        database_url=database_address,
+        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
+    )
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        await client.until(1, lambda seen: any("sent to alice" in line for line in told(seen)))
+        link = capsys.readouterr().out.partition("acknowledge: ")[2].split()[0]
+        async with client.session.get(link) as shown:
+            page = await shown.text()
+        after_get = await client.incident(1)
+        async with client.session.post(link) as acted:
+            assert acted.status == 200
+        after_post = await client.incident(1)
+        async with client.session.post(link[:-4] + "0000") as forged:
+            refused = forged.status
+
+    assert "Acknowledge" in page
+    assert (after_get["status"], after_post["status"]) == ("triggered", "acknowledged")
+    assert (after_post["acknowledged_by"], refused) == ("alice", 403)
