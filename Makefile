@@ -32,8 +32,8 @@ bench: $(VENV)/.tests ## alerts a second, and how long from webhook to first act
 	$(BIN)/python -m tests.bench
 
 lock: ## after changing pyproject.toml
-	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock
-	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --extra embedded --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
