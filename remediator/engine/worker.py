@@ -30,6 +30,11 @@ log = structlog.get_logger()
 REFUSED_FOR = timedelta(seconds=30)
 """Before asking again after the kill switch, a lost alert or a short lease refused a write."""
 
+STOP_WITHIN = timedelta(seconds=20)
+"""For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
+_WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
+"""The intent is journalled: a stop here would leave a write that nobody made, to be looked for by the next owner."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -61,21 +66,34 @@ class Worker:
         self._clock = clock
         self._bell, self._page_bell = bells
         self._metrics = metrics
-        self._busy = 0
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def run(self) -> None:
-        """Until cancelled; incidents in hand finish the move they are making, their leases cover the rest."""
-        async with asyncio.TaskGroup() as group:
+        """Until cancelled; then the moves being made are finished, and their incidents given back."""
+        try:
             while True:
                 claimed = await self._claim()
                 for incident in claimed:
-                    self._busy += 1
-                    group.create_task(self._work_on(incident))
+                    task = asyncio.create_task(self._work_on(incident))
+                    self._in_hand.add(task)
+                    task.add_done_callback(self._in_hand.discard)
                 if not claimed:
                     await self._bell.wait(self._pace.poll)
+        finally:
+            self._stopping = True
+            await self._put_down()
+
+    async def _put_down(self) -> None:
+        if not self._in_hand:
+            return
+        _, late = await asyncio.wait(self._in_hand, timeout=STOP_WITHIN.total_seconds())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _claim(self) -> list[Incident]:
-        room = self._pace.slots - self._busy
+        room = self._pace.slots - len(self._in_hand)
         if room <= 0:
             return []
         try:
@@ -87,12 +105,12 @@ class Worker:
             return []
 
     async def _work_on(self, incident: Incident) -> None:
-        try:
-            with structlog.contextvars.bound_contextvars(incident=incident.id, rule=incident.rule):
+        with structlog.contextvars.bound_contextvars(incident=incident.id, rule=incident.rule):
+            try:
                 await self._walk(incident)
-        finally:
-            self._busy -= 1
-            self._bell.ring()
+            except Exception as error:  # our own bug; the lease runs out, somebody tries again, and pages go on
+                log.exception("move not committed", error=str(error))
+        self._bell.ring()
 
     async def _walk(self, incident: Incident) -> None:
         """Move after move while there is something to do at once."""
@@ -105,10 +123,18 @@ class Worker:
                     self._page_bell.ring()
                 if move.wake_in != timedelta() or move.phase is Phase.CLOSED:
                     return
+                if self._stopping and move.phase not in _WRITE_FOLLOWS:
+                    await self._give_back(incident)
+                    return
         except StaleFence as error:
             log.warning("lease lost", error=str(error))
         except Temporary as error:
             log.warning("move not committed, the lease will run out", error=str(error))
+
+    async def _give_back(self, incident: Incident) -> None:
+        """Whoever comes by goes on at once, not when the lease has run out."""
+        async with self._database.transaction() as tx:
+            await incidents.release(tx, incident)
 
     async def _decide(self, incident: Incident) -> Move:
         try:

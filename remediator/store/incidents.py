@@ -118,6 +118,13 @@ RETURNING {_COLUMNS}
 """  # noqa: S608  # constants only
 
 
+async def release(tx: Connection, incident: Incident) -> None:
+    """Gives the lease back early, if it is still ours."""
+    await tx.execute(
+        "UPDATE incidents SET lease_until = NULL WHERE id = $1 AND epoch = $2", incident.id, incident.epoch
+    )
+
+
 async def _hold_fence(tx: Connection, incident: Incident) -> None:
     epoch = await tx.fetchval("SELECT epoch FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident.id)
     if epoch != incident.epoch:
