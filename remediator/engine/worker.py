@@ -77,7 +77,7 @@ class Worker:
                 for incident in claimed:
                     task = asyncio.create_task(self._work_on(incident))
                     self._in_hand.add(task)
-                    task.add_done_callback(self._in_hand.discard)
+                    task.add_done_callback(self._put_away)
                 if not claimed:
                     await self._bell.wait(self._pace.poll)
         finally:
@@ -110,6 +110,9 @@ class Worker:
                 await self._walk(incident)
             except Exception as error:  # our own bug; the lease runs out, somebody tries again, and pages go on
                 log.exception("move not committed", error=str(error))
+
+    def _put_away(self, task: asyncio.Task[None]) -> None:
+        self._in_hand.discard(task)
         self._bell.ring()
 
     async def _walk(self, incident: Incident) -> None:

@@ -1,27 +1,21 @@
 """The main job, end to end: a webhook in, and out come a fixed cluster, a page, or a plan that nobody carried out."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.fakes.kubernetes import FakeCluster, Fault
-from tests.system.daemon import running, settings_for, told
-from tests.system.rules import rule_with, write_rules
+from tests.system.conftest import SettingsOf
+from tests.system.daemon import running, told
+from tests.system.rules import rule_with
 
 ALERT = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
 
 
 async def test_a_failing_pod_is_replaced_and_the_fix_is_proven(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+    settings_of: SettingsOf, fake_cluster: FakeCluster
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     [broken] = fake_cluster.break_until_restarted("prod", "backend", pods=1)
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-    )
+    settings = settings_of()
 
     async with running(settings) as (_, client):
         assert await client.alert(**ALERT) == 202
@@ -35,16 +29,11 @@ async def test_a_failing_pod_is_replaced_and_the_fix_is_proven(
 
 
 async def test_a_fix_that_does_not_work_pages_the_person_on_call(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+    settings_of: SettingsOf, fake_cluster: FakeCluster
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_pods("prod", "backend", reason=Fault.CRASHING)
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-    )
+    settings = settings_of()
 
     async with running(settings) as (_, client):
         await client.alert(**ALERT)
@@ -62,17 +51,11 @@ async def test_a_fix_that_does_not_work_pages_the_person_on_call(
 
 
 async def test_observe_mode_says_what_it_would_do_and_does_nothing(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+    settings_of: SettingsOf, fake_cluster: FakeCluster
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-        mode="observe",
-    )
+    settings = settings_of("observe")
 
     async with running(settings) as (_, client):
         await client.alert(**ALERT)
@@ -84,17 +67,11 @@ async def test_observe_mode_says_what_it_would_do_and_does_nothing(
 
 
 async def test_suggest_mode_waits_for_a_person_who_approves_this_very_plan(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+    settings_of: SettingsOf, fake_cluster: FakeCluster
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-        mode="suggest",
-    )
+    settings = settings_of("suggest")
 
     async with running(settings) as (_, client):
         await client.alert(**ALERT)
@@ -109,17 +86,10 @@ async def test_suggest_mode_waits_for_a_person_who_approves_this_very_plan(
     assert len(fake_cluster.requests.writes) == 1
 
 
-async def test_the_kill_switch_stops_a_fix_but_not_the_page(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
-) -> None:
+async def test_the_kill_switch_stops_a_fix_but_not_the_page(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-    )
+    settings = settings_of()
 
     async with running(settings) as (_, client):
         async with client.session.put(
@@ -134,8 +104,8 @@ async def test_the_kill_switch_stops_a_fix_but_not_the_page(
     assert fake_cluster.requests.writes == []
 
 
-async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(tmp_path: Path, database_address: str) -> None:
-    settings = settings_for(tmp_path, write_rules(tmp_path / "rules"), database_url=database_address, kubeconfig=None)
+async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(settings_of: SettingsOf) -> None:
+    settings = settings_of()
 
     async with running(settings) as (started, client):
         answer = await client.alert(alertname="Watchdog")
@@ -147,18 +117,13 @@ async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(tmp_pat
 
 
 async def test_a_refused_permission_is_named_and_goes_to_a_person(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
+    settings_of: SettingsOf, fake_cluster: FakeCluster
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)
     fake_cluster.deny("create", "pods/eviction")
     fake_cluster.deny("delete", "pods")
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-    )
+    settings = settings_of()
 
     async with running(settings) as (_, client):
         await client.alert(**ALERT)
@@ -168,17 +133,10 @@ async def test_a_refused_permission_is_named_and_goes_to_a_person(
     assert fake_cluster.requests.writes == []
 
 
-async def test_a_leased_fix_is_taken_back_after_its_time(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster
-) -> None:
+async def test_a_leased_fix_is_taken_back_after_its_time(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     rule = rule_with("{ use: scale, by: 2, undo_after: 1s }")
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules", **{"service-down": rule}),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-    )
+    settings = settings_of(**{"service-down": rule})
 
     async with running(settings) as (_, client):
         await client.alert(**ALERT)
@@ -189,16 +147,11 @@ async def test_a_leased_fix_is_taken_back_after_its_time(
 
 
 async def test_the_page_carries_a_link_that_shows_on_get_and_acknowledges_on_post(
-    tmp_path: Path, database_address: str, fake_cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    settings_of: SettingsOf, fake_cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_pods("prod", "backend", reason=Fault.CRASHING)
-    settings = settings_for(
-        tmp_path,
-        write_rules(tmp_path / "rules"),
-        database_url=database_address,
-        kubeconfig=fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"),
-    )
+    settings = settings_of()
 
     async with running(settings) as (_, client):
         await client.alert(**ALERT)
