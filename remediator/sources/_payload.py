@@ -17,6 +17,10 @@ from remediator.domain.ids import Fingerprint, SourceName
 MOST_LABELS = 256
 LONGEST_TEXT = 64 * 1024
 _FINGERPRINT = re.compile(r"[0-9a-f]{1,64}")
+_ESCAPES = re.compile(
+    rb"(\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)"  # an escaped backslash, or two halves that make a character
+    rb"|(\\u[dD][89a-fA-F]..)"  # one half alone
+)
 _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 
 
@@ -50,12 +54,21 @@ class ReadEnvelope(msgspec.Struct, frozen=True):
 def read_envelope(body: bytes) -> ReadEnvelope:
     """Raises `BadPayload` with the place where it stops making sense."""
     try:
-        envelope = _ENVELOPE.decode(body)
+        envelope = _decoded(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadPayload(f"the body is not a webhook payload: {error}") from error
     if envelope.alerts is None:
         raise BadPayload("the body has no list `alerts`")
     return ReadEnvelope(envelope.version, envelope.alerts, max(envelope.truncated or 0, 0))
+
+
+def _decoded(body: bytes) -> Envelope:
+    """A broken character anywhere would cost every alert its place, so it is replaced and the body read once more."""
+    try:
+        return _ENVELOPE.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        whole = body.decode("utf-8", "replace").encode()
+        return _ENVELOPE.decode(_ESCAPES.sub(lambda found: found[1] or rb"\ufffd", whole))
 
 
 def read_alerts(
