@@ -1,6 +1,6 @@
 """Our own PostgreSQL: one pool, short transactions, and one translation of its failures into ours."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -97,7 +97,23 @@ class translated:  # noqa: N801  # reads as a word at its uses
 
 def to_json(value: object) -> str:
     """What jsonb can hold: no NUL, no lone surrogate; datetimes as ISO 8601."""
-    return clean(msgspec.json.encode(value).decode()).replace("\\u0000", "\\ufffd")
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        text = msgspec.json.encode(_cleaned(value)).decode()
+    return text.replace("\\u0000", "\\ufffd")
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case Mapping():
+            return {clean(str(key)): _cleaned(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_cleaned(item) for item in value]
+        case _:
+            return value
 
 
 def clean(text: str) -> str:

@@ -1,0 +1,141 @@
+"""Who may commit a move, and what the transaction that journals a write still refuses."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from remediator.domain.budget import Budget
+from remediator.domain.errors import BudgetSpent, NotAllowed, StaleFence
+from remediator.domain.finding import Finding
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident, Intent, IntentResult, IntentState, Move, Phase, Progress
+from remediator.domain.plan import Plan
+from remediator.domain.target import Target
+from remediator.store import incidents, intents, ledger
+from remediator.store.database import Database
+from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
+
+PLAN = Plan("scale", Target("deployment", "backend", "prod"), "scale it", (), "still 3")
+ON = Move(Phase.DIAGNOSED, Progress())
+
+
+def intent_of(incident: Incident, *budgets: Budget, **changes: object) -> Intent:
+    made = Intent(IntentId(str(uuid4())), incident.id, "fix[0]", PLAN, budgets=budgets)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+async def commit(database: Database, incident: Incident, move: Move) -> Incident:
+    async with database.transaction() as tx:
+        return await incidents.commit_move(tx, incident, move, lease=LEASE)
+
+
+async def claim(database: Database, limit: int = 100) -> list[Incident]:
+    async with database.transaction() as tx:
+        return await incidents.claim(tx, owner="another", lease=LEASE, limit=limit)
+
+
+async def test_two_workers_never_hold_the_same_incident(database: Database) -> None:
+    await file(database, *(alert(f"f{n}") for n in range(50)), opens=lambda a: opening(a.fingerprint))
+
+    first, second, third = await asyncio.gather(*(claim(database, 20) for _ in range(3)))
+
+    held = [incident.id for incident in (*first, *second, *third)]
+    assert len(held) == len(set(held)) == 50
+
+
+async def test_a_claim_that_was_overtaken_cannot_commit(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET lease_until = now() - interval '1 s'")
+    [taken_over] = await claim(database)
+
+    with pytest.raises(StaleFence):
+        await commit(database, incident, ON)
+    await commit(database, taken_over, ON)
+
+
+async def test_a_person_who_resolves_fences_the_worker_out(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+
+    with pytest.raises(StaleFence):
+        await commit(database, incident, ON)
+
+
+async def test_what_happened_meanwhile_wakes_at_once_whatever_the_move_says(database: Database) -> None:
+    incident = await claimed(database)
+    await file(database, resolved())
+
+    await commit(database, incident, replace(ON, wake_in=timedelta(hours=1)))
+
+    assert [found.id for found in await claim(database)] == [incident.id]
+
+
+async def test_a_move_that_waits_sleeps_and_one_that_goes_on_keeps_the_lease(database: Database) -> None:
+    incident = await claimed(database)
+    going_on = await commit(database, incident, ON)
+    nobody = await claim(database)
+    await commit(database, going_on, replace(ON, wake_in=timedelta(hours=1)))
+
+    assert (nobody, await claim(database)) == ([], [])
+
+
+async def test_facts_keep_their_types_through_the_database(database: Database) -> None:
+    incident = await claimed(database)
+    facts = {"age": timedelta(minutes=3), "at": datetime(2026, 3, 1, tzinfo=UTC), "names": ["a"], "share": 0.5, "n": 3}
+    progress = Progress(findings={"rollout": Finding(ok=True, summary="", facts=facts)})
+
+    await commit(database, incident, Move(Phase.DIAGNOSED, progress))
+
+    async with database.connection() as connection:
+        assert (await incidents.get(connection, incident.id)).progress.findings["rollout"].facts == facts
+
+
+@pytest.mark.parametrize("change", ["kill switch", "alert resolved", "lease too short"])
+async def test_an_intent_is_refused_when_the_world_has_changed_since_the_guards_said_yes(
+    database: Database, change: str
+) -> None:
+    incident = await claimed(database)
+    intent = intent_of(incident)
+    if change == "kill switch":
+        async with database.transaction() as tx:
+            await ledger.set_kill_switch(tx, on=True, by="alice", reason="stop")
+    elif change == "alert resolved":
+        await file(database, resolved())
+    else:
+        intent = replace(intent, timeout=LEASE + timedelta(seconds=1))
+
+    with pytest.raises(NotAllowed):
+        await commit(database, incident, replace(ON, intent=intent))
+
+    async with database.connection() as connection:
+        assert await intents.of_incident(connection, incident.id) == []
+
+
+async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_once(database: Database) -> None:
+    await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
+    both = await claim(database)
+    budget = Budget("cluster", at_most=1, within=timedelta(hours=1))
+
+    results = await asyncio.gather(
+        *(commit(database, i, replace(ON, intent=intent_of(i, budget))) for i in both), return_exceptions=True
+    )
+
+    assert [type(result) for result in results if isinstance(result, BaseException)] == [BudgetSpent]
+
+
+async def test_the_first_result_of_an_intent_counts(database: Database) -> None:
+    incident = await claimed(database)
+    intent = intent_of(incident)
+    moved = await commit(database, incident, replace(ON, intent=intent))
+    await commit(database, moved, replace(ON, result=IntentResult(intent.id, IntentState.DONE, "done")))
+
+    async with database.transaction() as tx:
+        await intents.finish(tx, IntentResult(intent.id, IntentState.FAILED, "late"))
+        stored = await intents.get(tx, intent.id)
+
+    assert (stored.state, stored.detail, stored.intent.plan) == (IntentState.DONE, "done", PLAN)

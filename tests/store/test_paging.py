@@ -1,0 +1,107 @@
+"""Deadlines and messages: who is due, in what order, and that a message is one message."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from remediator.domain.ids import IncidentId
+from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.oncall import Contact
+from remediator.store import escalations, incidents, outbox
+from remediator.store.database import Connection, Database
+from remediator.store.outbox import OutboxItem, Outgoing
+from tests.store.facts import claimed
+
+MAIL, CHAT = Contact("email", "a@example.invalid"), Contact("chat", "")
+LEASE = timedelta(seconds=30)
+
+
+def message(incident: IncidentId, key: str = "1:1:0:alice") -> Outgoing:
+    note = Notification(incident, NotificationKind.PAGE, key, "alice", "", "", "down", "sev1", "")
+    return Outgoing(note, (MAIL, CHAT))
+
+
+async def due(tx: Connection) -> list[IncidentId]:
+    await tx.execute("UPDATE escalations SET due_at = now() WHERE due_at IS NOT NULL")
+    return [escalation.incident.id for escalation in await escalations.claim_due(tx, limit=10)]
+
+
+async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await escalations.advance(tx, incident.id, step=0, next_in=timedelta(minutes=15))
+        await incidents.acknowledge(tx, incident.id, by="alice")
+        await incidents.acknowledge(tx, incident.id, by="bob")
+        held = await incidents.get(tx, incident.id)
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        [again] = await escalations.claim_due(tx, limit=10)
+
+    assert held.acknowledged_by == "alice"
+    assert (again.incident.status, again.since_start, again.run) == ("triggered", None, 2)
+
+
+async def test_a_resolved_incident_pages_nobody(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+        assert await due(tx) == []
+
+
+async def test_the_same_message_is_stored_once(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [message(incident.id), message(incident.id)])
+        await outbox.enqueue(tx, [message(incident.id)])
+        assert len(await outbox.claim(tx, lease=LEASE, limit=10)) == 1
+
+
+async def test_a_claimed_message_is_nobody_elses_until_its_lease_runs_out(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [message(incident.id)])
+        [item] = await outbox.claim(tx, lease=LEASE, limit=10)
+        nobody = await outbox.claim(tx, lease=LEASE, limit=10)
+        await tx.execute("UPDATE outbox SET lease_until = now() - interval '1 s'")
+        [again] = await outbox.claim(tx, lease=LEASE, limit=10)
+        await outbox.sent(tx, item, Receipt())
+        late = await outbox.sent_pages(tx, incident.id)
+        await outbox.sent(tx, again, Receipt())
+        [done] = await outbox.sent_pages(tx, incident.id)
+
+    assert (nobody, late, done.reach[0]) == ([], [], MAIL)
+
+
+async def test_a_channel_that_fails_gives_way_to_the_next_and_the_last_to_every_other(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [message(incident.id)])
+        [item] = await outbox.claim(tx, lease=LEASE, limit=10)
+        await outbox.next_contact(tx, item, error="bounced")
+        [second] = await outbox.claim(tx, lease=LEASE, limit=10)
+        await outbox.next_contact(tx, second, error="gone")
+        await outbox.enqueue_last_resort(tx, second, [MAIL, CHAT])
+        last = await outbox.claim(tx, lease=LEASE, limit=10)
+
+    assert second.reach == (CHAT,)
+    assert {one.reach for one in last} == {(MAIL,), (CHAT,)}
+    assert all(one.is_last_resort for one in last)
+
+
+async def test_due_work_is_found_by_its_index(database: Database) -> None:
+    queries = {
+        "incidents_due": "SELECT id FROM incidents WHERE wake_at <= now() ORDER BY wake_at LIMIT 8",
+        "escalations_due": "SELECT incident_id FROM escalations WHERE due_at <= now() ORDER BY due_at LIMIT 8",
+        "outbox_due": "SELECT id FROM outbox WHERE due_at <= now()",
+        "episodes_open": "SELECT id FROM episodes WHERE source = 'a' AND fingerprint = 'b' AND closed_at IS NULL",
+        "timeline_of_incident": "SELECT at FROM timeline WHERE incident_id = 1 ORDER BY id",
+    }
+    async with database.transaction() as tx:
+        await tx.execute("SET LOCAL enable_seqscan = off")
+        for index, query in queries.items():
+            plan = "\n".join(row[0] for row in await tx.fetch(f"EXPLAIN {query}"))
+            assert index in plan, plan
+
+
+def test_a_message_knows_where_it_goes() -> None:
+    item = OutboxItem(1, 1, 0, (MAIL,), message(IncidentId(1)).notification)
+
+    assert item.notification_for(MAIL) == replace(item.notification, channel="email", address="a@example.invalid")
