@@ -1,6 +1,7 @@
 """The main job, end to end: a webhook in, and out come a fixed cluster, a page, or a plan that nobody carried out."""
 
 import pytest
+from pydantic import SecretStr
 
 from tests.fakes.kubernetes import FakeCluster, Fault
 from tests.system.conftest import SettingsOf
@@ -169,3 +170,19 @@ async def test_the_page_carries_a_link_that_shows_on_get_and_acknowledges_on_pos
     assert "Acknowledge" in page
     assert (after_get["status"], after_post["status"]) == ("triggered", "acknowledged")
     assert (after_post["acknowledged_by"], refused) == ("alice", 403)
+
+
+async def test_a_dead_channel_falls_through_to_the_next(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.break_pods("prod", "backend", reason=Fault.CRASHING)
+    hook = f"{{ use: webhook, url: '{fake_cluster.url}/nobody-here', secret: signing }}"
+    settings = settings_of(
+        oncall__channels=f"channels:\n  console: {{ use: console }}\n  hook: {hook}\n",
+        oncall__people="people:\n  alice: { name: Alice, reach: [{ channel: hook }, { channel: console }] }\n",
+    ).model_copy(update={"secrets": {"signing": SecretStr("key")}})
+
+    async with running(settings) as (_, client):
+        await client.alert(**ALERT)
+        incident = await client.until(1, lambda seen: any("sent to alice by console" in line for line in told(seen)))
+
+    assert any("hook did not reach alice" in line and "next: console" in line for line in told(incident))

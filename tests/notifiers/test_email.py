@@ -1,0 +1,45 @@
+"""Mail through a real SMTP conversation."""
+
+from dataclasses import replace
+
+import pytest
+
+from remediator.clients.http import open_http
+from remediator.clients.smtp import Mailer
+from remediator.domain.errors import Permanent, SystemFailure, Temporary
+from remediator.notifiers.email import Email
+from remediator.toolbox import Messengers
+from tests.fakes.smtp_sink import SmtpSink, smtp_sink
+from tests.notifiers.test_notifiers import PAGE
+
+MAIL = replace(PAGE, address="alice@example.invalid")
+
+
+async def send(sink: SmtpSink, port: int | None = None) -> None:
+    mailer = Mailer("127.0.0.1", port or sink.port, "remediator@example.invalid", start_tls=False)
+    async with open_http(private_networks=True) as http:
+        await Email().send(MAIL, Messengers(http, mailer))
+
+
+async def test_a_page_arrives_with_its_links() -> None:
+    async with smtp_sink() as sink:
+        await send(sink)
+
+    [message] = sink.messages
+    assert "Subject: [sev1] ServiceDown" in message
+    assert "To: alice@example.invalid" in message
+    assert "pods: 0 of 3 ready" in message
+
+
+@pytest.mark.parametrize(("answer", "error"), [("451 later", Temporary), ("550 no such user", Permanent)])
+async def test_the_servers_refusal_says_whether_to_try_again(answer: str, error: type[SystemFailure]) -> None:
+    async with smtp_sink() as sink:
+        sink.rcpt_answer = answer
+        with pytest.raises(error):
+            await send(sink)
+
+
+async def test_nobody_there_is_temporary() -> None:
+    async with smtp_sink() as sink:
+        with pytest.raises(Temporary):
+            await send(sink, port=1)
