@@ -15,6 +15,7 @@ from remediator.domain.notification import Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
+from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import incidents, outbox
@@ -78,6 +79,7 @@ class Courier:
 
     async def _carry(self, item: OutboxItem) -> None:
         contact = item.reach[0]
+        reached(Mark.PAGE_CLAIMED)
         try:
             receipt = await self._send(item, contact)
         except Temporary as error:
@@ -88,7 +90,9 @@ class Courier:
             outcome = partial(self._fall_through, item=item, contact=contact, error=error)
         else:
             outcome = partial(self._sent, item=item, contact=contact, receipt=receipt)
+        reached(Mark.PAGE_SENT)
         await self._record(contact, outcome)
+        reached(Mark.PAGE_RECORDED)
 
     async def _send(self, item: OutboxItem, contact: Contact) -> Receipt:
         notifier = self.rulebook().notifier(contact.channel)

@@ -17,6 +17,7 @@ from remediator.domain.oncall import Contact, Recipient, Roster
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
 from remediator.engine.pages import PageWriter
+from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import escalations, incidents, ledger, outbox
@@ -55,6 +56,8 @@ class Escalator:
                 now = await ledger.now(tx)
                 for escalation in due:
                     await self._page(tx, escalation, now)
+                if due:
+                    reached(Mark.PAGE_ORDERED)
         except Temporary as error:
             log.warning("cannot escalate", error=str(error))
             return 0

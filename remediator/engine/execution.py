@@ -18,6 +18,7 @@ from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent, IntentResult, IntentState
 from remediator.domain.plan import Observed, Outcome, Plan
 from remediator.engine.desk import Desk
+from remediator.marks import Mark, reached
 
 log = structlog.get_logger()
 
@@ -74,7 +75,9 @@ async def _run(action: Action, intent: Intent, desk: Desk) -> IntentResult:
         )
     try:
         async with asyncio.timeout(action.timeout.total_seconds()):
+            reached(Mark.WRITE_BEGINS)
             outcome = await action.run(intent.plan, intent.id, desk.writers)
+            reached(Mark.WRITE_DONE)
     except (Ambiguous, TimeoutError) as error:
         return await _look(action, intent, desk, because=f"no answer came ({error or 'timed out'})")
     except RemediatorError as error:

@@ -18,6 +18,7 @@ from remediator.domain.errors import Overloaded, RemediatorError, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
 from remediator.engine.bell import Bell
+from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import intake as filing
@@ -61,6 +62,7 @@ class Intake:
         """Returns after the commit. Raises `Overloaded` or `Temporary`: nothing is stored, 503 is the answer."""
         if self._waiting and self._waiting_bytes + len(delivery.body) > MOST_WAITING_BYTES:
             raise Overloaded(f"{self._waiting_bytes >> 20} MiB of alerts wait for the database already")
+        reached(Mark.DELIVERY_READ)
         waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._waiting_bytes += len(delivery.body)
@@ -106,6 +108,7 @@ class Intake:
         except Exception as error:  # one poisonous delivery must not cost its neighbours their place
             await self._part_from_neighbours(batch, error)
         else:
+            reached(Mark.DELIVERY_COMMITTED)
             self._metrics.intake_seconds.observe(time.monotonic() - started)
             for waiting in batch:
                 _answer(waiting, _accepted(waiting.delivery))
@@ -126,6 +129,7 @@ class Intake:
             result = await filing.file_deliveries(
                 tx, deliveries, lambda alert: rulebook.opening(alert, ceiling=self._ceiling)
             )
+            reached(Mark.DELIVERY_FILED)
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
 

@@ -10,6 +10,7 @@ from remediator.domain.ledger import KillSwitch
 from remediator.engine.announce import announce_end
 from remediator.engine.bell import Bell
 from remediator.engine.pages import PageWriter
+from remediator.marks import Mark, reached
 from remediator.store import incidents, ledger
 from remediator.store.database import Database
 
@@ -28,13 +29,17 @@ class Responder:
         """Safe to repeat: the first acknowledgement counts."""
         async with self.database.transaction() as tx:
             await incidents.acknowledge(tx, incident, by=by)
-            return await self._told("acknowledged", await incidents.get(tx, incident), by)
+            after = await incidents.get(tx, incident)
+            reached(Mark.RESPONSE_WRITTEN)
+        return self._told("acknowledged", after, by)
 
     async def approve(self, incident: IncidentId, *, digest: str, by: str) -> Incident:
         """Bound to the plan's digest: an approval for an old plan cannot run a new one."""
         async with self.database.transaction() as tx:
             await incidents.approve(tx, incident, digest=digest, by=by)
-            return await self._told("approved", await incidents.get(tx, incident), by)
+            after = await incidents.get(tx, incident)
+            reached(Mark.RESPONSE_WRITTEN)
+        return self._told("approved", after, by)
 
     async def resolve(self, incident: IncidentId, *, by: str, note: str = "") -> Incident:
         async with self.database.transaction() as tx:
@@ -43,7 +48,8 @@ class Responder:
             after = await incidents.get(tx, incident)
             if before.is_open:
                 await announce_end(tx, after, self.writer)
-            return await self._told("resolved", after, by)
+            reached(Mark.RESPONSE_WRITTEN)
+        return self._told("resolved", after, by)
 
     async def set_kill_switch(self, switch: KillSwitch) -> None:
         """On: from the next transaction on no replica begins a write."""
@@ -52,7 +58,8 @@ class Responder:
         log.warning("kill switch", on=switch.on, by=switch.by, reason=switch.reason)
         self.bell.ring()
 
-    async def _told(self, what: str, incident: Incident, by: str) -> Incident:
+    def _told(self, what: str, incident: Incident, by: str) -> Incident:
+        reached(Mark.RESPONSE_COMMITTED)
         log.info("incident changed by a person", what=what, incident=incident.id, by=by)
         self.bell.ring()
         return incident

@@ -19,6 +19,7 @@ from remediator.engine.clock import DatabaseClock
 from remediator.engine.desk import Desk
 from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
+from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
@@ -118,9 +119,12 @@ class Worker:
     async def _walk(self, incident: Incident) -> None:
         """Move after move while there is something to do at once."""
         try:
+            reached(Mark.INCIDENT_CLAIMED)
             while True:
                 move = await self._decide(incident)
+                reached(Mark.MOVE_DECIDED)
                 incident = await self._commit(incident, move)
+                reached(Mark.MOVE_COMMITTED)
                 self._metrics.moves.labels(phase=move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
                     self._page_bell.ring()
@@ -182,6 +186,7 @@ class Worker:
             after = await incidents.commit_move(tx, incident, move, lease=self._pace.lease)
             if incident.is_open and not after.is_open:
                 await announce_end(tx, after, self._writer)
+            reached(Mark.MOVE_WRITTEN)
         return after
 
     async def _keep_result(self, move: Move) -> None:

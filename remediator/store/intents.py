@@ -11,6 +11,7 @@ from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Intent, IntentResult, IntentState
 from remediator.domain.ledger import free_in
 from remediator.domain.plan import Plan
+from remediator.marks import Mark, reached
 from remediator.store import ledger
 from remediator.store.database import Connection, clean
 from remediator.store.documents import from_document, to_document
@@ -44,6 +45,7 @@ async def begin(tx: Connection, intent: Intent, *, epoch: int) -> None:
         "INSERT INTO reservations (key, intent_id, units) VALUES ($1, $2, $3)",
         [(budget.key, UUID(intent.id), budget.units) for budget in intent.budgets],
     )
+    reached(Mark.INTENT_WRITTEN)
 
 
 async def _still_allowed(tx: Connection, intent: Intent) -> None:
