@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -239,6 +239,7 @@ class Cluster:
         """The last word: every alert as it stands now, on a sound network, until each has its 2xx."""
         await self.stop()
         self.wire, self.max_alerts = Wire(), 0
+        self.timing = replace(self.timing, answer_within=Timing().answer_within)
         alerts = [told(firing) for firing in self.truth.latest()]
         while alerts:
             answered = await self.deliver(alerts, peer=0)

@@ -76,11 +76,25 @@ async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
         )
 
 
-async def read_json(connection: "asyncpg.Connection[Any]") -> None:
-    """Makes this connection read jsonb as what it holds."""
-    await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=str, decoder=msgspec.json.decode, format="text"
-    )
+class Line:
+    """A connection of our own, made anew where the database has dropped it. For one task at a time."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._known: asyncpg.Connection[Any] | None = None
+
+    async def connection(self) -> "asyncpg.Connection[Any]":
+        if self._known is None or self._known.is_closed():
+            self._known = await asyncpg.connect(self._dsn, timeout=10, command_timeout=10)
+            await self._known.set_type_codec(
+                "jsonb", schema="pg_catalog", encoder=str, decoder=msgspec.json.decode, format="text"
+            )
+            await self._known.execute("SET lock_timeout = '100ms'")
+        return self._known
+
+    async def close(self) -> None:
+        if self._known is not None:
+            self._known.terminate()
 
 
 @dataclass(frozen=True, slots=True)

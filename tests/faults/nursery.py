@@ -84,7 +84,11 @@ class Nursery:
         if told["what"] == "born":
             child = Child(pid, asyncio.get_running_loop().create_future())
             self._children[pid] = child
-            self._waiting.pop(0).set_result(child)
+            waiting = self._waiting.pop(0)
+            if waiting.cancelled():
+                child.signal(signal.SIGKILL)
+            else:
+                waiting.set_result(child)
         elif told["what"] == "stopped":
             self._children[pid].stopped.set()
         else:
