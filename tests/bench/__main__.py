@@ -13,13 +13,14 @@ import uvloop
 
 from remediator.cli.tables import print_table
 from remediator.store.embedded import EmbeddedPostgres
-from tests.bench import intake
+from tests.bench import intake, pipeline
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table
 from tests.bench.processes import Failed
 
 SUBJECTS: Mapping[str, Callable[[Bench], AsyncIterator[Figure]]] = {
     "intake": intake.measure,
+    "pipeline": pipeline.measure,
 }
 
 

@@ -64,9 +64,10 @@ async def floor(dsn: str) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def sink() -> AsyncIterator[Served]:
+async def sink(cache: str = "") -> AsyncIterator[Served]:
+    """`cache`: the Redis that its looks fill."""
     port = free_port()
-    async with served(_python("tests.bench.sink", str(port)), port, environment={}) as started:
+    async with served(_python("tests.bench.sink", str(port), cache), port, environment={}) as started:
         yield started
 
 
@@ -74,21 +75,21 @@ async def sink() -> AsyncIterator[Served]:
 async def daemon(environment: Mapping[str, str]) -> AsyncIterator[Served]:
     """`remediator serve` with its settings as they come, but for `environment`."""
     port = free_port()
-    settings = {"REMEDIATOR_PORT": str(port), "REMEDIATOR_LOG_LEVEL": "error"} | environment
+    settings = {"REMEDIATOR_PORT": str(port), "REMEDIATOR_LOG_LEVEL": "error", **environment}
     async with served(_python("remediator", "serve"), port, environment=settings) as started:
         yield started
 
 
 @asynccontextmanager
 async def served(command: list[str], port: int, *, environment: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Ready when entered, ended when left."""
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment)
+    """Ready when entered, killed when left: a daemon that is asked would finish what it has in hand first."""
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
     try:
-        await _ready(process, port, " ".join(command[-3:]))
+        await ready(process, port, " ".join(command[-3:]))
         yield Served(port, process.pid)
     finally:
         if process.returncode is None:
-            process.terminate()
+            process.kill()
             await process.wait()
 
 
@@ -102,7 +103,7 @@ def _python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-W", "ignore", "-m", module, *arguments]
 
 
-async def _ready(process: asyncio.subprocess.Process, port: int, name: str) -> None:
+async def ready(process: asyncio.subprocess.Process, port: int, name: str) -> None:
     async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as session:
         while process.returncode is None:
             try:

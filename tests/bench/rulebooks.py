@@ -45,6 +45,25 @@ def rules_that_match(slow_look: str, *, per_target: bool) -> Iterator[str]:
         yield rule(f"bench-{kind}", matcher) + (target if per_target else "") + look
 
 
+def flushing_rule(sink: str) -> str:
+    """The cheapest whole walk there is with real plug-ins: one GET, one UNLINK, one GET, each on this machine."""
+    return (
+        rule("flush", '{alertname=~"Bench.+"}')
+        + f"""
+target: {{ redis: "${{{{ alert.labels.pod }}}}" }}
+diagnose:
+  page: {{ use: http_get, url: "{sink}/cold/${{{{ alert.labels.pod }}}}" }}
+fix:
+  - {{ use: flush_cache, when: diagnose.page.well, connection: cache, pattern: "${{{{ alert.labels.pod }}}}:*" }}
+verify:
+  within: 1m
+  steady_for: 0s
+  checks:
+    - {{ use: http, url: "{sink}/well" }}
+"""
+    )
+
+
 def rule(name: str, *matchers: str) -> str:
     lines = "".join(f"  - '{matcher}'\n" for matcher in matchers)
     return f"rule: {name}\nmatch:\n{lines}severity: sev1\n"

@@ -1,6 +1,6 @@
 """What the daemon calls during a run, in a process of its own: pages come in here, looks are answered or kept waiting.
 
-`python -m tests.bench.sink PORT`
+`python -m tests.bench.sink PORT REDIS`
 """
 
 import asyncio
@@ -9,10 +9,12 @@ import time
 
 import uvloop
 from aiohttp import web
+from redis.asyncio import Redis
 
 
 class Sink:
-    def __init__(self) -> None:
+    def __init__(self, cache: Redis | None) -> None:
+        self._cache = cache
         self._pages: dict[str, float] = {}
 
     async def page(self, request: web.Request) -> web.Response:
@@ -28,18 +30,25 @@ class Sink:
         await asyncio.sleep(600)
         return web.Response()
 
+    async def cold(self, request: web.Request) -> web.Response:
+        """Looking at it fills the cache that the fix will flush, so that there is one key an incident under way."""
+        assert self._cache is not None
+        await self._cache.set(f"{request.match_info['name']}:page", b"stale")
+        return web.Response(text="stale")
+
     async def well(self, request: web.Request) -> web.Response:
         return web.Response(text="well")
 
 
-async def serve(port: int) -> None:
-    sink = Sink()
+async def serve(port: int, cache: str) -> None:
+    sink = Sink(Redis.from_url(cache) if cache else None)
     app = web.Application()
     app.add_routes(
         [
             web.post("/page", sink.page),
             web.get("/pages", sink.pages),
             web.get("/slow", sink.slow),
+            web.get("/cold/{name}", sink.cold),
             web.get("/well", sink.well),
             web.get("/readyz", sink.well),
         ]
@@ -52,4 +61,4 @@ async def serve(port: int) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(serve(int(sys.argv[1])))
+        loop.run(serve(int(sys.argv[1]), sys.argv[2]))
