@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
-from remediator.domain.ids import EpisodeId
+from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import incidents, openings, timeline
 from remediator.store.database import Connection, clean, to_json
 
-Key = tuple[str, str]
-"""(source, fingerprint)"""
 OpeningFor = Callable[[Alert], Opening | None]
 """Which incident a new alert opens; None: no rule, the episode alone is kept."""
 
@@ -66,25 +64,35 @@ async def file_deliveries(tx: Connection, deliveries: Sequence[Delivery], openin
 
 
 async def file_alerts(tx: Connection, alerts: Sequence[Alert], opening_for: OpeningFor) -> FilingResult:
-    if not alerts:
-        return FilingResult({})
-    books, now = await _books(tx, {_key(alert) for alert in alerts})
+    filings: Counter[Filing] = Counter()
+    for source, told in sorted(_by_source(alerts).items()):
+        filings += await _file_of_source(tx, source, told, opening_for)
+    return FilingResult(filings)
+
+
+def _by_source(alerts: Sequence[Alert]) -> dict[SourceName, list[Alert]]:
+    told: dict[SourceName, list[Alert]] = {}
+    for alert in alerts:
+        told.setdefault(alert.source, []).append(alert)
+    return told
+
+
+async def _file_of_source(
+    tx: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
+) -> Counter[Filing]:
+    books, now = await _books(tx, source, alerts)
     changes = _decide(alerts, books, now)
     await _refresh(tx, changes.seen)
     await _close(tx, changes.ends)
-    await _open(tx, changes.births, opening_for)
-    return FilingResult(changes.filings)
+    await _open(tx, source, changes.births, opening_for)
+    return changes.filings
 
 
-def _key(alert: Alert) -> Key:
-    return alert.source, alert.fingerprint
-
-
-def _decide(alerts: Sequence[Alert], books: Mapping[Key, _Book], now: datetime) -> _Changes:
+def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
     """Pure: every alert of the batch in the order told."""
     changes = _Changes()
     for alert in alerts:
-        book = books[_key(alert)]
+        book = books[alert.fingerprint]
         filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
         changes.filings[filing] += 1
         if filing is Filing.OPEN:
@@ -142,38 +150,39 @@ async def keep_bodies(tx: Connection, deliveries: Iterable[Delivery]) -> None:
 
 # The first row is the time alone; then one row for each alert that is known in any way.
 _BOOKS = """
-SELECT now() AS now, '' AS source, '' AS fingerprint, NULL::bigint AS id, NULL::timestamptz AS starts_at,
-    false AS seen_lately, NULL::timestamptz AS ended_at, NULL::timestamptz AS closed_at
+SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, false AS seen_lately,
+    NULL::timestamptz AS ended_at, now() AS closed_at
 UNION ALL
-SELECT now(), k.source, k.fingerprint, o.id, o.starts_at, o.last_seen_at > now() - $3::interval,
+SELECT k.position, o.id, o.starts_at, o.last_seen_at > now() - $3::interval,
     COALESCE(e.ends_at, e.closed_at), e.closed_at
-FROM unnest($1::text[], $2::text[]) k(source, fingerprint)
+FROM unnest($2::text[]) WITH ORDINALITY k(fingerprint, position)
 LEFT JOIN LATERAL (
     SELECT id, starts_at, last_seen_at FROM episodes
-    WHERE source = k.source AND fingerprint = k.fingerprint AND closed_at IS NULL
+    WHERE source = $1 AND fingerprint = k.fingerprint AND closed_at IS NULL
 ) o ON true
 LEFT JOIN LATERAL (
     SELECT ends_at, closed_at FROM episodes
-    WHERE source = k.source AND fingerprint = k.fingerprint AND closed_at IS NOT NULL
+    WHERE source = $1 AND fingerprint = k.fingerprint AND closed_at IS NOT NULL AND o.id IS NULL
     ORDER BY closed_at DESC LIMIT 1
 ) e ON true
 WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
 """
 
 
-async def _books(tx: Connection, keys: Iterable[Key]) -> tuple[dict[Key, _Book], datetime]:
-    books = {key: _Book() for key in keys}
-    told, *known = await tx.fetch(
-        _BOOKS, [source for source, _ in books], [fingerprint for _, fingerprint in books], SEEN_EVERY
-    )
-    for row in known:
-        book = books[row["source"], row["fingerprint"]]
-        if row["id"] is not None:
-            book.open_episode = OpenEpisode(EpisodeId(row["id"]), row["starts_at"])
-            book.seen_lately = row["seen_lately"]
-        if row["closed_at"] is not None:
-            book.last_ended = EndedEpisode(row["ended_at"], row["closed_at"])
-    return books, told["now"]
+async def _books(
+    tx: Connection, source: SourceName, alerts: Sequence[Alert]
+) -> tuple[dict[Fingerprint, _Book], datetime]:
+    books = {alert.fingerprint: _Book() for alert in alerts}
+    in_order = list(books.values())
+    told, *known = await tx.fetch(_BOOKS, source, list(books), SEEN_EVERY)
+    for position, number, starts_at, seen_lately, ended_at, closed_at in known:
+        book = in_order[position - 1]
+        if number is None:
+            book.last_ended = EndedEpisode(ended_at, closed_at)
+        else:
+            book.open_episode = OpenEpisode(EpisodeId(number), starts_at)
+            book.seen_lately = seen_lately
+    return books, told["closed_at"]
 
 
 async def _refresh(tx: Connection, seen: set[int]) -> None:
@@ -207,7 +216,7 @@ async def _close(tx: Connection, ends: Mapping[int, Alert]) -> None:
     await timeline.append(tx, [(incident, _end_of(alert)) for incident, alert in told.items()])
 
 
-async def _open(tx: Connection, births: Sequence[_Birth], opening_for: OpeningFor) -> None:
+async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], opening_for: OpeningFor) -> None:
     found: dict[str, openings.Requested] = {}
     joining: dict[str, list[_Birth]] = {}
     for birth in births:
@@ -219,41 +228,55 @@ async def _open(tx: Connection, births: Sequence[_Birth], opening_for: OpeningFo
     for run_key, group in joining.items():
         for birth in group:
             birth.incident = opened[run_key]
-    await _insert_episodes(tx, births)
+    await _insert_open(tx, source, [birth for birth in births if birth.ended_by is None])
+    await _insert_ended(tx, source, [(birth, birth.ended_by) for birth in births if birth.ended_by is not None])
 
 
-_INSERT_EPISODES = """
-INSERT INTO episodes (source, fingerprint, incident_id, labels, annotations, generator_url, starts_at,
-    ends_at, closed_at, recovered)
-SELECT source, fingerprint, incident_id, labels::jsonb, annotations::jsonb, generator_url, starts_at,
-    CASE WHEN closed THEN COALESCE(ends_at, now()) END, CASE WHEN closed THEN now() END, recovered
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-    $8::timestamptz[], $9::bool[], $10::bool[])
-    r(source, fingerprint, incident_id, labels, annotations, generator_url, starts_at, ends_at, closed, recovered)
+# Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
+# they are of use: in the incident's alert, and in the body as it was sent.
+_INSERT_OPEN = """
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
+SELECT $1, fingerprint, incident_id, labels::jsonb, starts_at
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[]) r(fingerprint, incident_id, labels, starts_at)
 ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
 """
 
 
-async def _insert_episodes(tx: Connection, births: Sequence[_Birth]) -> None:
-    """Where another replica opened the same episode a moment ago, ours is a refresh of it."""
+async def _insert_open(tx: Connection, source: SourceName, births: Sequence[_Birth]) -> None:
     if not births:
         return
-    births = sorted(births, key=lambda birth: _key(birth.alert))
-    alerts = [birth.alert for birth in births]
-    ends = [birth.ended_by for birth in births]
+    births = sorted(births, key=lambda birth: birth.alert.fingerprint)
     await tx.execute(
-        _INSERT_EPISODES,
-        [alert.source for alert in alerts],
-        [alert.fingerprint for alert in alerts],
+        _INSERT_OPEN,
+        source,
+        [birth.alert.fingerprint for birth in births],
         [birth.incident for birth in births],
-        [to_json(alert.labels) for alert in alerts],
-        [to_json(alert.annotations) for alert in alerts],
-        [clean(alert.generator_url) for alert in alerts],
-        [alert.starts_at for alert in alerts],
-        [end.ends_at if end else None for end in ends],
-        [end is not None for end in ends],
-        [end.recovered if end else True for end in ends],
+        [to_json(birth.alert.labels) for birth in births],
+        [birth.alert.starts_at for birth in births],
     )
+
+
+_INSERT_ENDED = """
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at, ends_at, closed_at, recovered)
+SELECT $1, fingerprint, incident_id, labels::jsonb, starts_at, COALESCE(ends_at, now()), now(), recovered
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::bool[])
+    r(fingerprint, incident_id, labels, starts_at, ends_at, recovered)
+"""
+
+
+async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tuple[_Birth, Alert]]) -> None:
+    """Those that began and ended within the batch."""
+    if births:
+        await tx.execute(
+            _INSERT_ENDED,
+            source,
+            [birth.alert.fingerprint for birth, _ in births],
+            [birth.incident for birth, _ in births],
+            [to_json(birth.alert.labels) for birth, _ in births],
+            [birth.alert.starts_at for birth, _ in births],
+            [end.ends_at for _, end in births],
+            [end.recovered for _, end in births],
+        )
 
 
 def _end_of(alert: Alert) -> Entry:

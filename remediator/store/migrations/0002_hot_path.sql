@@ -6,6 +6,9 @@ CREATE INDEX incidents_due_by_rule ON incidents (rule, wake_at) WHERE wake_at IS
 CREATE INDEX episodes_with_incident ON episodes (incident_id) WHERE incident_id IS NOT NULL;
 DROP INDEX episodes_of_incident;
 
+-- No longer written: the incident's alert and the body as it was sent have them. A later release drops the column.
+ALTER TABLE episodes ALTER COLUMN annotations SET DEFAULT '{}';
+
 -- A storm of one rule must not hold up the first page of another.
 ALTER TABLE outbox ADD COLUMN rule text NOT NULL DEFAULT '';
 CREATE INDEX outbox_due_by_rule ON outbox (kind, rule, due_at) WHERE due_at IS NOT NULL;
