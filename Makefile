@@ -28,8 +28,8 @@ format: $(VENV)/.tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.tests ## alerts a second, and how long from webhook to first action and first page
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.tests ## how fast, each figure beside its floor: ONLY=intake for one subject, QUICK=1 for a minute
+	$(BIN)/python -W ignore -m tests.bench $(foreach subject,$(ONLY),--only $(subject)) $(if $(QUICK),--quick)
 
 lock: ## after changing pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock

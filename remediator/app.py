@@ -149,7 +149,7 @@ def _build(
     escalator = Escalator(
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
     )
-    courier = Courier(database, rules.rulebook, connections.messengers, courier_bell, poll, metrics)
+    courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
     responder = Responder(database, writer, work_bell)
     gate = ApiGate(api_tokens(settings))
     body_limit = settings.body_limit_mib << 20

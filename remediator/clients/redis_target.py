@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
 
 SECONDS = 2.0
+MOST_CONNECTIONS = 4
 SCAN_COUNT = 500
 LOOKS = frozenset(
     {
@@ -93,9 +94,16 @@ def failure(error: RedisError, name: str, operation: str) -> SystemFailure:
 @asynccontextmanager
 async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader, RedisWriter]]:
     """Connects when first used. Whoever must not write is simply not given the writer."""
-    client = redis.Redis.from_url(
-        url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, max_connections=4, client_name="remediator"
+    # Blocking: incidents of one storm wait for a connection, where the plain pool would refuse all but the first four.
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        timeout=SECONDS,
+        socket_timeout=SECONDS,
+        socket_connect_timeout=SECONDS,
+        max_connections=MOST_CONNECTIONS,
+        client_name="remediator",
     )
+    client = redis.Redis.from_pool(pool)
     try:
         yield RedisReader(name, client), RedisWriter(name, client)
     finally:

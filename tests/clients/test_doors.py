@@ -1,5 +1,6 @@
 """What each door to another system refuses to let through."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +8,7 @@ from aiohttp import web
 
 from remediator.clients.http import HttpClient, is_allowed, open_http
 from remediator.clients.prometheus import Prometheus
-from remediator.clients.redis_target import connect_redis
+from remediator.clients.redis_target import MOST_CONNECTIONS, connect_redis
 from remediator.clients.sql_target import MOST_ROWS, connect_sql_target
 from remediator.domain.errors import NotAllowed, Permanent, Temporary
 
@@ -134,3 +135,10 @@ async def test_only_keys_that_match_are_unlinked(valkey_url: str) -> None:
         assert len(await reader.keys("feed:*", at_most=10)) == 10
         assert await writer.unlink(await reader.keys("feed:*", at_most=10_000)) == 1_200
         assert await reader.run(["DBSIZE"]) == 1
+
+
+async def test_more_looks_at_once_than_connections_wait_for_one(valkey_url: str) -> None:
+    async with connect_redis("cache", valkey_url) as (reader, _):
+        answers = await asyncio.gather(*(reader.run(["PING"]) for _ in range(4 * MOST_CONNECTIONS)))
+
+    assert answers == [True] * 4 * MOST_CONNECTIONS

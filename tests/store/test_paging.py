@@ -8,6 +8,7 @@ from remediator.domain.notification import Notification, NotificationKind, Recei
 from remediator.domain.oncall import Contact
 from remediator.store import escalations, incidents, outbox
 from remediator.store.database import Connection, Database
+from remediator.store.escalations import Struck
 from remediator.store.outbox import OutboxItem, Outgoing
 from tests.store.facts import claimed
 
@@ -28,7 +29,7 @@ async def due(tx: Connection) -> list[IncidentId]:
 async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database: Database) -> None:
     incident = await claimed(database)
     async with database.transaction() as tx:
-        await escalations.advance(tx, incident.id, step=0, next_in=timedelta(minutes=15))
+        await escalations.advance(tx, [Struck(incident.id, step=0, next_in=timedelta(minutes=15))])
         await incidents.acknowledge(tx, incident.id, by="alice")
         await incidents.acknowledge(tx, incident.id, by="bob")
         held = await incidents.get(tx, incident.id)
@@ -63,9 +64,9 @@ async def test_a_claimed_message_is_nobody_elses_until_its_lease_runs_out(databa
         await tx.execute("UPDATE outbox SET lease_until = now() - interval '1 s'")
         [again] = await outbox.claim(tx, lease=LEASE, limit=10)
         await outbox.sent(tx, item, Receipt())
-        late = await outbox.sent_pages(tx, incident.id)
+        late = await outbox.sent_pages(tx, [incident.id])
         await outbox.sent(tx, again, Receipt())
-        [done] = await outbox.sent_pages(tx, incident.id)
+        [done] = await outbox.sent_pages(tx, [incident.id])
 
     assert (nobody, late, done.reach[0]) == ([], [], MAIL)
 
