@@ -33,15 +33,15 @@ _DELETE = """fix:
   - use: delete_pod
     when: diagnose.pods.failing > 0
     pods: ${{ diagnose.pods.failing_names }}
-    timeout: 2s
+    timeout: {timeout}
 """
 
 _FIXES = {
     Trouble.REPLACE: _DELETE,
     Trouble.HOPELESS: _DELETE,
-    Trouble.APPROVED: f"{_DELETE}    approve: always\n",
-    Trouble.RESTART: "fix:\n  - { use: restart, when: diagnose.pods.failing > 0, timeout: 2s }\n",
-    Trouble.SCALE: "fix:\n  - { use: scale, by: 1, undo_after: 1500ms, timeout: 2s }\n",
+    Trouble.APPROVED: _DELETE + "    approve: always\n",
+    Trouble.RESTART: "fix:\n  - { use: restart, when: diagnose.pods.failing > 0, timeout: {timeout} }\n",
+    Trouble.SCALE: "fix:\n  - { use: scale, by: 1, undo_after: 1500ms, timeout: {timeout} }\n",
     Trouble.LOOK: "",
 }
 
@@ -71,11 +71,12 @@ people:
 """
 
 
-def write_fault_rules(folder: Path, *, sink: str) -> Path:
+def write_fault_rules(folder: Path, *, sink: str, timeout: str = "10s") -> Path:
+    """`timeout` of each write; a lease must have more than that left."""
     channels = "".join(f"  {name}: {{ use: webhook, url: '{sink}/{name}', secret: sink }}\n" for name in CHANNELS)
     return write_rules(
         folder,
-        **{"service-down": "\n---\n".join(_rule(trouble) for trouble in Trouble)},
+        **{"service-down": "\n---\n".join(_rule(trouble, timeout) for trouble in Trouble)},
         severities=_SEVERITIES,
         oncall__people=_PEOPLE,
         oncall__channels=f"channels:\n{channels}",
@@ -85,7 +86,8 @@ def write_fault_rules(folder: Path, *, sink: str) -> Path:
 CHANNELS = ("pager", "chat")
 
 
-def _rule(trouble: Trouble) -> str:
+def _rule(trouble: Trouble, timeout: str) -> str:
     severity = "loud" if trouble is Trouble.LOOK else "quiet"
     rule = _RULE.format(name=trouble.lower(), alertname=trouble, severity=severity)
-    return rule + (_FIXES[trouble] + _VERIFIED % BUDGET if _FIXES[trouble] else "")
+    fix = _FIXES[trouble].replace("{timeout}", timeout)
+    return rule + (fix + _VERIFIED % BUDGET if fix else "")

@@ -91,7 +91,13 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             "REMEDIATOR_MODE": "act",
             "REMEDIATOR_DATA_DIR": str(folder / "data"),
             "REMEDIATOR_DATABASE_POOL": "5",
-            "REMEDIATOR_RULES_DIR": str(write_fault_rules(folder / "rules", sink=f"{stage.post.url}/{name}")),
+            "REMEDIATOR_RULES_DIR": str(
+                write_fault_rules(
+                    folder / "rules",
+                    sink=f"{stage.post.url}/{name}",
+                    timeout="2s" if scenario.waits_for_leases else "10s",
+                )
+            ),
             "REMEDIATOR_WEBHOOKS__TOKENS": f'{{"alertmanager": ["{TOKEN}"]}}',
             "REMEDIATOR_API_TOKENS": json.dumps(
                 {"tests": {"token": API_TOKEN, "roles": ["read", "respond", "approve"]}}
