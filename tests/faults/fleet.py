@@ -103,7 +103,7 @@ class Fleet:
             )
             self.counts["daemons started"] += 1
             await self._watch(child)
-            code = await child.ended
+            code = await asyncio.shield(child.ended)
             if code != -signal.SIGKILL:
                 self.crashed.append(f"the daemon on port {replica.port} ended by itself with {code}")
             await asyncio.sleep(random.uniform(0.02, 0.3))
@@ -145,7 +145,8 @@ class Fleet:
     async def _end(self) -> None:
         for keeper in self._keepers:
             keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        ended = await asyncio.gather(*self._keepers, return_exceptions=True)
+        self.crashed += [f"the supervisor failed: {error!r}" for error in ended if isinstance(error, Exception)]
         for replica in self.replicas:
             if replica.child is not None:
                 replica.child.signal(signal.SIGKILL)

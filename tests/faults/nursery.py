@@ -136,9 +136,12 @@ def _load_everything() -> None:
     from remediator.diagnostics import Diagnostic
     from remediator.guards import Guard
     from remediator.notifiers import Notifier
+    from remediator.rules.loader import load_rules
+    from remediator.sources import Source
 
-    for family in (Action, Check, Diagnostic, Guard, Notifier):
+    for family in (Action, Check, Diagnostic, Guard, Notifier, Source):
         plugins_of(family)
+    load_rules(Path("rules"))  # what is compiled and cached on the way is there for every child
 
 
 def _fork(asked: dict[str, Any]) -> int:
@@ -161,7 +164,9 @@ def _live(environment: dict[str, str], log: str) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, 64)
-        os.environ.update(environment)
+        os.environ.update(
+            environment, SSL_CERT_FILE=os.devnull, SSL_CERT_DIR=os.devnull
+        )  # read at each start otherwise
         from tests.faults.daemon import main as serve
 
         serve()

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -45,7 +45,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         yield Stage(nursery, server, post, folder)
 
 
-async def run(seeds: Iterable[int], folder: Path, *, at_once: int, told: Callable[[Verdict], None]) -> Report:
+async def run(seeds: Sequence[int], folder: Path, *, at_once: int, told: Callable[[Verdict], None]) -> Report:
     """Plays every seed, so many at once; `told` hears of each as it is over."""
     report, room = Report(), asyncio.Semaphore(at_once)
     async with stage(folder) as shared:
@@ -59,6 +59,8 @@ async def run(seeds: Iterable[int], folder: Path, *, at_once: int, told: Callabl
         async with asyncio.TaskGroup() as group:
             for seed in seeds:
                 group.create_task(one(seed))
+    if report.figures.counts["seeds"] != len(seeds):
+        raise RuntimeError(f"{len(seeds)} seeds were asked for, {report.figures.counts['seeds']} were played")
     return report
 
 

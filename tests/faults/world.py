@@ -37,7 +37,7 @@ NAMESPACE = "prod"
 REST_WITHIN = 90.0
 """Twice that where leases run out in their own time: a frozen replica's transaction may last for 30 s."""
 _REFUSALS = (aiohttp.ClientError, TimeoutError)
-_DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _REPLICAS = 2
 
 
@@ -69,7 +69,7 @@ async def play(scenario: Scenario, stage: Stage) -> Verdict:
             return await world.play()
         except Exception as error:
             violation = Violation(Kind.OTHER, f"the run broke: {type(error).__name__}: {error}")
-            return Verdict(scenario, (violation,), world.figures(), folder, ())
+            return Verdict(scenario, (violation,), world.figures(), folder, world.stories())
 
 
 @asynccontextmanager
@@ -148,15 +148,16 @@ class World:
     fleet: Fleet = field(init=False)
     alertmanager: Alertmanager = field(init=False)
     _reading: Line = field(init=False)
+    _thawing: Line = field(init=False)
     _writing: Line = field(init=False)
     _last: Books | None = None
     _leased: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._reading, self._writing = Line(self.dsn), Line(self.dsn)
+        self._reading, self._thawing, self._writing = Line(self.dsn), Line(self.dsn), Line(self.dsn)
 
     async def close(self) -> None:
-        for line in (self._reading, self._writing):
+        for line in (self._reading, self._thawing, self._writing):
             await line.close()
 
     async def play(self) -> Verdict:
@@ -177,7 +178,7 @@ class World:
         if self.scenario.database is None:
             violations += [Violation(Kind.OTHER, crash) for crash in self.fleet.crashed]
         unique = tuple(dict.fromkeys(violations))
-        return Verdict(self.scenario, unique, self.figures(), self.folder, _stories(evidence.books))
+        return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
 
     def deploy(self) -> None:
         if self.scenario.api_errors:
@@ -297,28 +298,22 @@ class World:
         calm, unrest = 0, ["the database cannot be read"]
         while time.monotonic() < ends:
             await asyncio.sleep(0.15)
-            books = await self._read()
+            books = await _read(self._reading)
             if books is None:
                 continue
+            self._last = books
             unrest = books.unrest()
             calm = 0 if unrest or not self.fleet.is_whole else calm + 1
             if calm == 2:
-                self._last = books
                 return self._evidence(books)
         raise TimeoutError(f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'the daemons do not stay up'}")
-
-    async def _read(self) -> Books | None:
-        try:
-            return await read_books(await self._reading.connection())
-        except _DATABASE_ERRORS:
-            return None
 
     def _evidence(self, books: Books) -> Evidence:
         deliveries = self.alertmanager.deliveries
         return Evidence(books, self.cluster.requests.writes, self.inbox, deliveries, self.answered, self.thawed)
 
     async def look_at_the_closed(self) -> None:
-        books = await self._read()
+        books = await _read(self._thawing)
         if books is not None:
             closed = [row for row in books.incidents if row["phase"] == "closed" and row["wake_at"] is None]
             self.thawed += closed
@@ -357,6 +352,20 @@ class World:
         alertname = self.scenario.alarms[number].trouble.value
         return {"alertname": alertname, "namespace": NAMESPACE, "deployment": self._workload(number)}
 
+    def stories(self) -> tuple[str, ...]:
+        """The timelines, and how each incident stood when it was last seen."""
+        if self._last is None:
+            return ()
+        told = [
+            f"{row['at']:%H:%M:%S.%f} incident {row['incident_id']} {row['kind']} {row['path']}: {row['message']}"
+            for row in self._last.timeline
+        ]
+        stands = [
+            f"{self._last.now:%H:%M:%S.%f} {' '.join(f'{name}={row[name]}' for name in _STANDING)}"
+            for row in self._last.incidents
+        ]
+        return (*told, *stands)
+
     def figures(self) -> Figures:
         deliveries, books = self.alertmanager.deliveries, self._last
         figures = Figures(self.fleet.struck(How.KILL), self.fleet.struck(How.STOP), self.fleet.counts.copy())
@@ -392,6 +401,7 @@ class World:
 
 _AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
 _PATIENCE = aiohttp.ClientTimeout(2)
+_STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
 _ROUGHLY = {"POST": "eviction", "PATCH": "deployments"}
 
 _LEASES_OF_THE_DEAD = """
@@ -408,13 +418,14 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'i
 """
 
 
+async def _read(line: Line) -> Books | None:
+    """None where the database cannot be read now."""
+    try:
+        return await read_books(await line.connection())
+    except _DATABASE_ERRORS:
+        return None
+
+
 async def _later(seconds: float, does: Callable[[], Awaitable[None]]) -> None:
     await asyncio.sleep(seconds)
     await does()
-
-
-def _stories(books: Books) -> tuple[str, ...]:
-    return tuple(
-        f"{row['at']:%H:%M:%S.%f} incident {row['incident_id']} {row['kind']} {row['path']}: {row['message']}"
-        for row in books.timeline
-    )
