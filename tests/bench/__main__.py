@@ -13,14 +13,21 @@ import uvloop
 
 from remediator.cli.tables import print_table
 from remediator.store.embedded import EmbeddedPostgres
-from tests.bench import intake, pipeline
+from tests.bench import burst, footprint, intake, latency, matching, pipeline, startup, timers, waiting
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table
 from tests.bench.processes import Failed
 
 SUBJECTS: Mapping[str, Callable[[Bench], AsyncIterator[Figure]]] = {
     "intake": intake.measure,
+    "waiting": waiting.measure,
+    "burst": burst.measure,
+    "matching": matching.measure,
+    "startup": startup.measure,
     "pipeline": pipeline.measure,
+    "latency": latency.measure,
+    "timers": timers.measure,
+    "footprint": footprint.measure,
 }
 
 

@@ -169,9 +169,9 @@ def _bodies(order: Order) -> Iterator[bytes]:
 async def send(order: Order) -> Sent:
     loop = asyncio.get_running_loop()
     senders = Senders(order)
-    for number in range(order.connections):
-        port = order.ports[number % len(order.ports)]
-        await loop.create_connection(lambda: Sender(senders), "127.0.0.1", port)
+    ports = [order.ports[number % len(order.ports)] for number in range(order.connections)]
+    opening = (loop.create_connection(lambda: Sender(senders), "127.0.0.1", port) for port in ports)
+    await asyncio.gather(*opening)
     async with asyncio.timeout(order.warm_up + order.seconds + ANSWER_WITHIN):
         await senders.over
     took = sorted(senders.took)
