@@ -15,9 +15,9 @@ _TEXT = """# How fast
 Written by `make bench WRITE=1`. {machine}: the load, the daemon and PostgreSQL share them, with `fsync` on.
 
 **Ratios carry over to other machines, absolute figures do not.** Each figure stands beside its floor, measured in the
-same run, by turns. For the intake that is the same HTTP handler and the same group commit, storing one bare row an alert
-without episodes, rules and incidents (`tests/bench/floor.py`); elsewhere what the column names. For rates, 100 % is the
-floor; for times, 1.00x.
+same run, by turns. For the intake that is the same HTTP handler and the same group commit, storing one bare row an
+alert without episodes, rules and incidents (`tests/bench/floor.py`); elsewhere what the column names. For rates, 100 %
+is the floor; for times, 1.00x.
 
 ![Ours beside its floor, figure by figure](bench.svg)
 
