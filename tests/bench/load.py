@@ -175,6 +175,8 @@ async def send(order: Order) -> Sent:
     async with asyncio.timeout(order.warm_up + order.seconds + ANSWER_WITHIN):
         await senders.over
     took = sorted(senders.took)
+    if not took:
+        raise Refused("no answer came after the warm-up")
     return Sent(
         alerts=len(took) * order.alerts,
         seconds=time.perf_counter() - senders.counts_from,
