@@ -28,7 +28,7 @@ format: $(VENV)/.tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.tests ## how fast, each figure beside its floor; ONLY=intake, QUICK=1 (a minute), WRITE=1 (docs/bench.*)
+bench: $(VENV)/.tests ## how fast, each figure beside its floor; ONLY=intake, QUICK=1 (a minute or two), WRITE=1 (docs/bench.*)
 	$(BIN)/python -W ignore -m tests.bench $(foreach subject,$(ONLY),--only $(subject)) $(if $(QUICK),--quick) $(if $(WRITE),--write)
 
 lock: ## after changing pyproject.toml

@@ -34,7 +34,7 @@ SUBJECTS: Mapping[str, Callable[[Bench], AsyncIterator[Figure]]] = {
 
 @click.command()
 @click.option("--only", type=click.Choice(list(SUBJECTS)), multiple=True, help="These subjects; all where left out.")
-@click.option("--quick", is_flag=True, help="About a minute: fewer cases, one round each.")
+@click.option("--quick", is_flag=True, help="A minute or two: fewer cases, one round each.")
 @click.option("--write", is_flag=True, help="Writes docs/bench.md and docs/bench.svg too.")
 @click.option("-o", "output", type=click.Choice(["table", "json"]), default="table")
 def main(only: Sequence[str], output: str, *, quick: bool, write: bool) -> None:

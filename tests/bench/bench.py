@@ -35,7 +35,7 @@ class Bench:
     @property
     def seconds(self) -> float:
         """Of one slice of load."""
-        return 1.5 if self.is_quick else 3.0
+        return 1.0 if self.is_quick else 3.0
 
     def tell(self, what: str) -> None:
         click.echo(f"{time.monotonic() - self.began:5.0f} s  {what}", err=True)

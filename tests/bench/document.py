@@ -24,8 +24,8 @@ is the floor; for times, 1.00x.
 {table}
 
 ```
-make bench                 # everything, about ten minutes on a quiet machine
-make bench QUICK=1         # about a minute: fewer cases, one round each; shows breakage, not differences
+make bench                 # everything, a quarter of an hour on a quiet machine
+make bench QUICK=1         # a minute or two: fewer cases, one round each; shows breakage, not differences
 make bench ONLY=intake     # one subject: {subjects}
 make bench WRITE=1         # rewrites this page
 .venv/bin/python -m tests.bench -o json

@@ -48,7 +48,7 @@ def _legend() -> str:
         '<rect class="ours" x="16" y="44" width="12" height="12"/><text x="34" y="55">Remediator</text>\n'
         '<rect class="floor" x="130" y="44" width="12" height="12"/>'
         '<text x="148" y="55">its floor in the same run: the same work without our logic</text>\n'
-        f'<text x="{WIDTH - 16}" y="55" text-anchor="end">ratio</text>'
+        f'<text x="{WIDTH - 16}" y="55" text-anchor="end">% of its rate, or times its time</text>'
     )
 
 

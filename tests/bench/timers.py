@@ -27,8 +27,8 @@ CLONE_INCIDENTS = """INSERT INTO incidents (rule, rule_version, run_key, title, 
     SELECT rule, rule_version, run_key || '/' || n, title, severity, mode, alert, target, 'handed_over'
     FROM incidents, generate_series(1, $1::int) n"""
 CLONE_ESCALATIONS = """INSERT INTO escalations (incident_id, policy, severity, due_at)
-    SELECT i.id, s.policy, s.severity, to_timestamp($1::float) FROM incidents i, escalations s
-    WHERE i.id <> s.incident_id"""
+    SELECT i.id, s.policy, s.severity, 'infinity' FROM incidents i, escalations s WHERE i.id <> s.incident_id"""
+ALL_DUE = "UPDATE escalations SET due_at = to_timestamp($1::float) WHERE due_at = 'infinity'"
 LATENESS = "SELECT extract(epoch FROM created_at)::float - $1::float FROM outbox WHERE kind = 'page'"
 
 CLAIM = """UPDATE timers SET due_at = NULL WHERE id IN (
@@ -96,9 +96,10 @@ async def _all_due_at_once(dsn: str, served: Served, count: int) -> float:
     await connection.execute(FIRST_PAGE_NEVER)
     await connection.execute("DELETE FROM outbox")
     await connection.execute(CLONE_INCIDENTS, count)
-    due = float(int(time.time() + HEAD_START))
-    await connection.execute(CLONE_ESCALATIONS, due)
+    await connection.execute(CLONE_ESCALATIONS)
     await connection.execute("ANALYZE")
+    due = float(int(time.time() + HEAD_START))
+    await connection.execute(ALL_DUE, due)
     await connection.close()
     if time.time() > due:
         raise Failed(f"preparing {count:,} escalations took longer than {HEAD_START:.0f} s")
