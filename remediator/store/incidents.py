@@ -23,7 +23,7 @@ RECOVERED = "NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND N
 _COLUMNS = f"""
     i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert::text AS alert,
     i.target::text AS target, i.progress::text AS progress, i.opened_at, i.acknowledged_by, i.resolved_at,
-    i.resolution, i.epoch, i.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
+    i.resolution, i.epoch, i.lease_until, i.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
 """
 
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
@@ -186,6 +186,7 @@ def _incident(row: Any) -> Incident:
         recovered=row["recovered"],
         progress=progress_from(row["progress"]),
         epoch=row["epoch"],
+        lease_until=row["lease_until"],
         nudges=row["nudges"],
         acknowledged_by=row["acknowledged_by"],
         resolution=row["resolution"],
