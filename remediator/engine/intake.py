@@ -64,6 +64,9 @@ class Intake:
     def admit(self, source: SourceName, size: int) -> contextlib.AbstractContextManager[Hold]:
         """For a body of `size` bytes, before it is read and until it is answered. Raises `Overloaded`: 503."""
         self._demand_openness()
+        oldest = self._queue.oldest
+        if oldest is not None and asyncio.get_running_loop().time() - oldest > MOST_BEHIND.total_seconds():
+            raise Overloaded(f"more than {MOST_BEHIND.total_seconds():.0f} s behind")
         return self._room.hold(source, size)
 
     async def accept(self, delivery: Delivery) -> Accepted:
@@ -84,9 +87,6 @@ class Intake:
     def _demand_openness(self) -> None:
         if self._refusing:
             raise Overloaded(self._refusing)
-        oldest = self._queue.oldest
-        if oldest is not None and asyncio.get_running_loop().time() - oldest > MOST_BEHIND.total_seconds():
-            raise Overloaded(f"more than {MOST_BEHIND.total_seconds():.0f} s behind")
 
     async def run(self) -> None:
         """The writer. Runs until cancelled."""
