@@ -1,8 +1,8 @@
 """YAML as people mean it: YAML 1.2's plain values, each key once, and every complaint with its place in the file.
 
-Built from PyYAML's events, so that each value keeps the position it was written at; what is plain is read without them,
-and again with them once somebody asks for a place. What YAML 1.1 read otherwise (`yes`, `010`, `1:30`) is refused rather
-than guessed at; anchors and aliases are refused, and the bombs with them.
+Built from PyYAML's events, so that each value keeps the position it was written at; what is plain is read without
+positions, and once more with them when somebody asks for a place. What YAML 1.1 read otherwise (`yes`, `010`, `1:30`)
+is refused rather than guessed at; anchors and aliases are refused, and the bombs with them.
 """
 
 from collections.abc import Callable, Iterator

@@ -199,11 +199,29 @@ def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
         load(text, "any.yaml")
 
 
-snippets = st.sampled_from(
-    ["a: ", "b: ", "k", "- ", "? ", "[", "]", "{ ", " }", ", ", "\n", "\n  ", "\t", "#c", "---\n", "...\n", ": "]
-    + ["&x ", "*x", "&& ", "! ", "!= ", "!!str ", "!x ", "!<!> ", "%TAG ! !\n", "%YAML 1.1\n", "<<: ", "\ufeff"]
-    + ["yes", "010", "0x1F", "1", "1.5", "~", "null", "true", "'", '"', "|\n   t\n", ">-\n   t\n", "\\", "é", "\x07"]
-)
+structure = [
+    "[",
+    "]",
+    "{ ",
+    " }",
+    ", ",
+    "- ",
+    "? ",
+    ": ",
+    "\n",
+    "\n  ",
+    "\t",
+    "---\n",
+    "...\n",
+    "#c",
+    "'",
+    '"',
+    "\\",
+    ">-\n   t\n",
+]
+marks = ["&x ", "*x", "&& ", "! ", "!= ", "!!str ", "!x ", "!<!> ", "%TAG ! !\n", "%YAML 1.1\n", "<<: ", "\ufeff"]
+plain = ["a: ", "b: ", "k", "yes", "010", "0x1F", "1", "1.5", "~", "null", "true", "é", "\x07"]
+snippets = st.sampled_from([*structure, *marks, *plain])
 
 
 @given(st.lists(snippets, max_size=12).map("".join))
