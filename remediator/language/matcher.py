@@ -41,14 +41,16 @@ class Matcher:
     value: str
     pattern: Pattern | None = field(init=False, repr=False, compare=False)
     """The compiled value of `=~` and `!~`."""
+    is_negative: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         is_regex = self.op in {MatchOp.REGEX, MatchOp.NOT_REGEX}
         object.__setattr__(self, "pattern", Pattern(self.value) if is_regex else None)
+        object.__setattr__(self, "is_negative", self.op.is_negative)
 
     def matches(self, value: str) -> bool:
         found = self.pattern.matches(value) if self.pattern else value == self.value
-        return found is not self.op.is_negative
+        return found is not self.is_negative
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         return self.matches(labels.get(self.name, ""))
