@@ -4,6 +4,7 @@ A `Scope` says which dotted names exist and what they are; an `Expression` compi
 of times. Where several expressions look at the same values, `Scope.bind` them once.
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
@@ -25,7 +26,7 @@ from remediator.language.cel_source import (
     words,
 )
 from remediator.language.cel_type import CelKind, CelType, python_type_to_cel
-from remediator.language.cel_value import to_cel
+from remediator.language.cel_value import clean_text, to_cel
 
 __all__ = [
     "BadName",
@@ -48,6 +49,8 @@ _NATIVE: Final = {
     CelKind.DURATION: cel.Type.DURATION,
     CelKind.DYN: cel.Type.DYN,
 }
+_TEXTS: Final = CelType.map_of(CelType.STRING)
+_KEY: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _UNUSABLE: Final = {"BYTES": "bytes", "TYPE": "a type", "optional_type": "an optional value, add .orValue(...)"}
 
 
@@ -77,7 +80,7 @@ class Facts:
 
 
 class Expression:
-    __slots__ = ("__weakref__", "_program", "_references", "_scope", "result_type", "source")
+    __slots__ = ("__weakref__", "_entry", "_program", "_references", "_scope", "result_type", "source")
 
     def __init__(self, source: str, program: cel.Expression, scope: "Scope") -> None:
         self.source = source
@@ -85,6 +88,7 @@ class Expression:
         self._program = program
         self._scope = scope
         self._references: frozenset[str] | None = None
+        self._entry = scope.entry_of_text(source)
 
     @property
     def references(self) -> frozenset[str]:
@@ -95,6 +99,10 @@ class Expression:
 
     def evaluate(self, values: Mapping[str, object] | Facts) -> object:
         """Raises `EvaluationError` wherever the answer is not a plain value of the declared type."""
+        if self._entry is not None and isinstance(values, Mapping):
+            known = _known_text(values, *self._entry)
+            if known is not None:
+                return known
         facts = values if isinstance(values, Facts) else self._scope.bind(values, only=self.references)
         try:
             value = self._program.eval(facts.activation)
@@ -146,6 +154,13 @@ class Scope:
     def names_among(self, found: frozenset[str]) -> frozenset[str]:
         return frozenset(name for word in found for name, parts in self._by_last_part.get(word, ()) if found >= parts)
 
+    def entry_of_text(self, source: str) -> tuple[str, str] | None:
+        """`alert.labels.pod` as (`alert.labels`, `pod`); None for whatever is not just an entry of such a map."""
+        path = source.strip()
+        name, _, key = path.rpartition(".")
+        is_entry = self.variables.get(name) == _TEXTS and path not in self.variables and _KEY.fullmatch(key)
+        return (name, key) if is_entry else None
+
     def compile(self, source: str) -> Expression:
         expression = self._compiled.get(source)
         if expression is None:
@@ -180,6 +195,13 @@ class Scope:
             if value is not None or (name in values and kind.kind is CelKind.DYN):
                 data[name] = to_cel(value, kind)
         return Facts(self._env.Activation(data))
+
+
+def _known_text(values: Mapping[str, object], name: str, key: str) -> str | None:
+    """What CEL would answer, without handing it the whole map; None where it may have something to complain about."""
+    entries = values.get(name)
+    found = entries.get(key) if isinstance(entries, Mapping) else None
+    return clean_text(found) if type(found) is str else None
 
 
 @cache

@@ -20,6 +20,7 @@ from remediator.rules.approval import BusinessHours
 from remediator.rules.closed import Closed
 from remediator.rules.compile import SoundParts, compile_rule
 from remediator.rules.complaints import Complaints
+from remediator.rules.files import rule_files
 from remediator.rules.overlap import shadowed
 from remediator.rules.people import Escalation, EscalationReader
 from remediator.rules.rule import Rule
@@ -73,14 +74,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def rule_files(folder: Path) -> Iterator[Path]:
-    """In the order that counts. Without the hidden folders that a ConfigMap's files are links into."""
-    for path in sorted(folder.rglob("*.y*ml")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix in {".yaml", ".yml"} and path.is_file():
-            yield path
 
 
 class _Reading:
