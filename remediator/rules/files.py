@@ -36,7 +36,10 @@ def _paths(folder: str) -> Iterator[str]:
     """Links into folders are followed, for a ConfigMap's folders are such links; each folder is read once."""
     seen: set[tuple[int, int]] = set()
     for where, folders, files in os.walk(folder, followlinks=True):
-        here = os.stat(where)  # noqa: PTH116
+        try:
+            here = os.stat(where)  # noqa: PTH116
+        except OSError:  # gone in the middle of a swap
+            continue
         if (here.st_dev, here.st_ino) in seen:
             folders.clear()
             continue
