@@ -22,8 +22,10 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Partition:
     name: str
+    starts: datetime | None
+    """None: from ever."""
     ends: datetime | None
-    """None: the catch-all, for rows that no other partition takes."""
+    """None: the default one, for rows that no other partition takes."""
 
 
 def span_at(period: Period, moment: datetime) -> Span:

@@ -112,8 +112,8 @@ BEGIN
             EXECUTE format('GRANT %s ON %I TO %s', granted.privilege_type, kept.name, granted.grantee);
         END LOOP;
         EXECUTE format('SELECT EXISTS (SELECT FROM %I)', first) INTO has_rows;
-        EXECUTE format('SELECT setval(pg_get_serial_sequence(%L, ''id''), nextval(pg_get_serial_sequence(%L, ''id'')))',
-            kept.name, first);
+        EXECUTE format('SELECT setval(%L, last_value, is_called) FROM %s',
+            pg_get_serial_sequence(kept.name, 'id'), pg_get_serial_sequence(first, 'id'));
         bound := date_trunc(kept.period, now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
         IF has_rows THEN
             SELECT (regexp_match(pg_get_constraintdef(oid), '''([^'']+)'''))[1]::timestamptz INTO bound
