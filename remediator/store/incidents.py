@@ -19,9 +19,10 @@ from remediator.store.documents import from_document, progress_document, progres
 _COLUMNS = """
     i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert, i.target, i.progress,
     i.opened_at, i.acknowledged_by, i.resolved_at, i.resolution, i.epoch, i.nudges,
-    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing,
-    NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered) AS recovered
+    COALESCE((SELECT true FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL LIMIT 1), false) AS firing,
+    COALESCE((SELECT false FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered LIMIT 1), true) AS recovered
 """
+"""Not EXISTS: that may be answered by hashing every episode there ever was."""
 
 # NO KEY: a page being written holds the row by its foreign key, and a claim must not pass it over for that.
 _CLAIM = f"""
@@ -50,9 +51,10 @@ async def get(connection: Connection, incident: IncidentId) -> Incident:
 
 
 async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:
-    """The newest first."""
+    """The newest first. The few open ones are found among themselves, however old they are."""
+    among = "i.status <> 'resolved'" if status not in (None, Status.RESOLVED) else "true"
     rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM incidents i WHERE $1::text IS NULL OR i.status = $1
+        f"""SELECT {_COLUMNS} FROM incidents i WHERE ($1::text IS NULL OR i.status = $1) AND {among}
             ORDER BY i.opened_at DESC, i.id DESC LIMIT $2""",  # noqa: S608  # constants only
         status,
         limit,
