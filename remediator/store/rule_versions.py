@@ -29,6 +29,14 @@ async def save(tx: Connection, versions: Sequence[tuple[RuleVersion, RuleName, M
     return len(missing)
 
 
+async def still_in_force(tx: Connection, versions: Sequence[RuleVersion]) -> None:
+    """Keeps them from being forgotten, although no incident may refer to them. Once a day is enough."""
+    await tx.execute(
+        "UPDATE rule_versions SET seen_at = now() WHERE version = ANY($1) AND seen_at < now() - interval '1 day'",
+        sorted(versions),
+    )
+
+
 async def load(connection: Connection, version: RuleVersion) -> Mapping[str, object]:
     document: Mapping[str, object] | None = await connection.fetchval(
         "SELECT document FROM rule_versions WHERE version = $1", version

@@ -1,7 +1,7 @@
 """Incidents a second through the whole pipeline, five durable moves each, and the daemon's own time for one.
 
 Every look, write and check is real (HTTP and a Valkey on this machine) and as cheap as can be, so that what is measured
-is the engine and not its targets. The floor is five bare commits an incident by as many connections as there are workers.
+is the engine and not its targets. The floor is five bare commits an incident by as many connections as workers.
 """
 
 import asyncio
