@@ -1,5 +1,7 @@
 """Tells the people who were paged that it is over."""
 
+from collections.abc import Sequence
+
 from remediator.domain.incident import Incident
 from remediator.domain.notification import NotificationKind
 from remediator.engine.pages import PageWriter
@@ -8,21 +10,23 @@ from remediator.store.database import Connection
 from remediator.store.outbox import Outgoing
 
 
-async def announce_end(tx: Connection, incident: Incident, writer: PageWriter) -> None:
-    """In the transaction that resolves the incident; each recipient once, by the channel that reached them."""
-    told = {item.recipient: item.reach for item in await outbox.sent_pages(tx, incident.id)}
+async def announce_ends(tx: Connection, ended: Sequence[Incident], writer: PageWriter) -> None:
+    """In the transaction that resolves the incidents; each recipient once, by the channel that reached them."""
+    incidents = {incident.id: incident for incident in ended}
+    pages = await outbox.sent_pages(tx, list(incidents))
+    told = {(page.incident, page.recipient): page.reach for page in pages}
     await outbox.enqueue(
         tx,
         [
             Outgoing(
                 writer.page(
-                    incident,
+                    incidents[number],
                     recipient=recipient,
-                    dedup_key=f"{incident.id}:resolved:{recipient}",
+                    dedup_key=f"{number}:resolved:{recipient}",
                     kind=NotificationKind.RESOLVED,
                 ),
                 reach,
             )
-            for recipient, reach in told.items()
+            for (number, recipient), reach in told.items()
         ],
     )

@@ -3,8 +3,8 @@ and pages every channel there is when a person's last channel has failed. A seco
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -15,64 +15,82 @@ from remediator.domain.notification import Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
+from remediator.engine.group_commit import GroupCommit
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
-from remediator.store import incidents, outbox
+from remediator.store import outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.outbox import OutboxItem
 from remediator.toolbox import Messengers
 
 log = structlog.get_logger()
 
+Outcome = Callable[[Connection], Awaitable[None]]
+"""Writes down what became of one message."""
+
 LEASE = timedelta(seconds=30)
-MOST_IN_FLIGHT = 50
+MOST_IN_FLIGHT = 100
+MOST_A_CHANNEL = 40
+"""Of those: a channel that hangs must leave room for the others."""
 TRIES_PER_CHANNEL = 3
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
 """A channel that wants a longer pause is passed over: the next channel is quicker."""
 
 
-@dataclass(frozen=True, slots=True)
 class Courier:
-    database: Database
-    rulebook: Callable[[], Rulebook]
-    messengers: Messengers
-    bell: Bell
-    poll: timedelta
-    metrics: Metrics
-    _in_flight: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    def __init__(
+        self,
+        database: Database,
+        rulebook: Callable[[], Rulebook],
+        messengers: Messengers,
+        *,
+        bell: Bell,
+        poll: timedelta,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._messengers = messengers
+        self._bell = bell
+        self._poll = poll
+        self._metrics = metrics
+        self._in_flight: Counter[str] = Counter()
+        """Channel -> messages on their way."""
+        self._records: GroupCommit[Outcome, None] = GroupCommit(self._write)
 
     async def run(self) -> None:
         """Until cancelled. A slow channel holds up its own messages only."""
         async with asyncio.TaskGroup() as group:
             while True:
-                items = await self._claim(MOST_IN_FLIGHT - len(self._in_flight))
+                items = await self._claim()
                 for item in items:
-                    task = group.create_task(self._carry(item))
-                    self._in_flight.add(task)
-                    task.add_done_callback(self._landed)
+                    self._in_flight[item.reach[0].channel] += 1
+                    group.create_task(self._carry(item)).add_done_callback(partial(self._landed, item))
                 if not items:
-                    await self.bell.wait(self.poll)
+                    await self._bell.wait(self._poll)
 
     async def deliver(self) -> int:
         """Sends whatever is due now and waits for it; returns how many."""
-        items = await self._claim(MOST_IN_FLIGHT)
+        items = await self._claim()
         async with asyncio.TaskGroup() as group:
             for item in items:
                 group.create_task(self._carry(item))
         return len(items)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self.bell.ring()
+    def _landed(self, item: OutboxItem, task: asyncio.Task[None]) -> None:
+        self._in_flight[item.reach[0].channel] -= 1
+        self._bell.ring()
 
-    async def _claim(self, room: int) -> Sequence[OutboxItem]:
+    async def _claim(self) -> Sequence[OutboxItem]:
+        room = MOST_IN_FLIGHT - self._in_flight.total()
         if room <= 0:
             return ()
+        full = [channel for channel, count in self._in_flight.items() if count >= MOST_A_CHANNEL]
         try:
-            async with self.database.transaction() as tx:
-                return await outbox.claim(tx, lease=LEASE, limit=room)
+            async with self._database.transaction() as tx:
+                return await outbox.claim(tx, lease=LEASE, limit=min(room, MOST_A_CHANNEL), passing_over=full)
         except Temporary as error:
             log.warning("cannot read the outbox", error=str(error))
             return ()
@@ -95,19 +113,24 @@ class Courier:
         reached(Mark.PAGE_RECORDED)
 
     async def _send(self, item: OutboxItem, contact: Contact) -> Receipt:
-        notifier = self.rulebook().notifier(contact.channel)
+        notifier = self._rulebook().notifier(contact.channel)
         async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
-            return await notifier.send(item.notification_for(contact), self.messengers)
+            return await notifier.send(item.notification_for(contact), self._messengers)
 
-    async def _record(self, contact: Contact, outcome: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _record(self, contact: Contact, outcome: Outcome) -> None:
         try:
-            async with self.database.transaction() as tx:
-                await outcome(tx)
+            await self._records.submit(outcome)
         except RemediatorError as error:
             log.warning("delivery not recorded, it may be sent twice", channel=contact.channel, error=str(error))
 
+    async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
+        async with self._database.transaction() as tx:
+            for outcome in outcomes:
+                await outcome(tx)
+        return [None] * len(outcomes)
+
     async def _sent(self, tx: Connection, *, item: OutboxItem, contact: Contact, receipt: Receipt) -> None:
-        self.metrics.pages.labels(channel=contact.channel, result="sent").inc()
+        self._metrics.pages.labels(channel=contact.channel, result="sent").inc()
         await outbox.sent(tx, item, receipt)
         await self._tell(tx, item, f"{item.kind} sent to {item.recipient} by {contact.channel}")
 
@@ -116,11 +139,11 @@ class Courier:
         if item.attempts + 1 >= TRIES_PER_CHANNEL or wait > LONGEST_WAIT:
             await self._fall_through(tx, item=item, contact=contact, error=error)
             return
-        self.metrics.pages.labels(channel=contact.channel, result="retried").inc()
+        self._metrics.pages.labels(channel=contact.channel, result="retried").inc()
         await outbox.retry(tx, item, delay=wait, error=str(error))
 
     async def _fall_through(self, tx: Connection, *, item: OutboxItem, contact: Contact, error: Exception) -> None:
-        self.metrics.pages.labels(channel=contact.channel, result="failed").inc()
+        self._metrics.pages.labels(channel=contact.channel, result="failed").inc()
         await outbox.next_contact(tx, item, error=str(error))
         following = item.reach[1].channel if len(item.reach) > 1 else "no channel left"
         await self._tell(tx, item, f"{contact.channel} did not reach {item.recipient}: {error}; next: {following}")
@@ -131,11 +154,11 @@ class Courier:
         """Every other channel, once. Its own failure is told, and ends here."""
         if item.is_last_resort:
             return
-        reach = tuple(Contact(name, "") for name in sorted(self.rulebook().roster.channels))
+        reach = tuple(Contact(name, "") for name in sorted(self._rulebook().roster.channels))
         await outbox.enqueue_last_resort(tx, item, reach)
 
     async def _tell(self, tx: Connection, item: OutboxItem, message: str) -> None:
-        await incidents.append_entries(tx, item.incident, [Entry(EntryKind.PAGE, message, "escalate")])
+        await timeline.append(tx, [(item.incident, Entry(EntryKind.PAGE, message, "escalate"))])
 
 
 def _pause(attempts: int, error: Temporary) -> timedelta:

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from remediator.domain.errors import Temporary
-from remediator.domain.escalation import Due, due_now
+from remediator.domain.escalation import Due, EscalationPolicy, due_now
+from remediator.domain.ids import IncidentId
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
 from remediator.domain.oncall import Contact, Recipient, Roster
@@ -20,14 +21,14 @@ from remediator.engine.pages import PageWriter
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
-from remediator.store import escalations, incidents, ledger, outbox
+from remediator.store import escalations, ledger, outbox, timeline
 from remediator.store.database import Connection, Database
-from remediator.store.escalations import DueEscalation
+from remediator.store.escalations import DueEscalation, Struck
 from remediator.store.outbox import Outgoing
 
 log = structlog.get_logger()
 
-BATCH = 200
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,8 @@ class Escalator:
         try:
             async with self.database.transaction() as tx:
                 due = await escalations.claim_due(tx, limit=BATCH)
-                now = await ledger.now(tx)
-                for escalation in due:
-                    await self._page(tx, escalation, now)
                 if due:
+                    await self._page(tx, due)
                     reached(Mark.PAGE_ORDERED)
         except Temporary as error:
             log.warning("cannot escalate", error=str(error))
@@ -65,22 +64,24 @@ class Escalator:
             self.courier_bell.ring()
         return len(due)
 
-    async def _page(self, tx: Connection, escalation: DueEscalation, now: datetime) -> None:
-        incident = escalation.incident
-        due = due_now(escalation.policy, escalation.since_start or timedelta())
-        roster = self.rulebook().roster
-        people, missing = whom(due, [step.page for step in escalation.policy.steps], roster, now)
-        entries = [_nobody(name) for name in missing]
-        if incident.mode is Mode.OBSERVE:
-            entries += await self._review(tx, escalation, due, people)
-        else:
-            entries += await self._send(tx, escalation, due, people)
-        await incidents.append_entries(tx, incident.id, entries)
-        await escalations.advance(tx, incident.id, step=due.step, next_in=due.next_in)
+    async def _page(self, tx: Connection, due: Sequence[DueEscalation]) -> None:
+        reachable = Reachable(self.rulebook().roster, await ledger.now(tx))
+        orders = [self._order(escalation, reachable) for escalation in due]
+        await outbox.enqueue(tx, [message for order in orders for message in order.messages])
+        await timeline.append(tx, [(order.incident, entry) for order in orders for entry in order.entries])
+        await escalations.advance(tx, [Struck(order.incident, order.due.step, order.due.next_in) for order in orders])
 
-    async def _send(
-        self, tx: Connection, escalation: DueEscalation, due: Due, people: Sequence[Recipient]
-    ) -> list[Entry]:
+    def _order(self, escalation: DueEscalation, reachable: "Reachable") -> "_Order":
+        """Pure but for the links it signs: who hears of it, and what the timeline says."""
+        due = due_now(escalation.policy, escalation.since_start or timedelta())
+        people, missing = reachable.by(due, escalation.policy)
+        send = self._review if escalation.incident.mode is Mode.OBSERVE else self._send
+        messages, entries = send(escalation, due, people)
+        return _Order(escalation.incident.id, due, tuple(messages), (*map(_nobody, missing), *entries))
+
+    def _send(
+        self, escalation: DueEscalation, due: Due, people: Sequence[Recipient]
+    ) -> tuple[list[Outgoing], list[Entry]]:
         incident = escalation.incident
         prefix = f"{incident.id}:{escalation.run}:{due.step}"
         outgoing = [
@@ -90,23 +91,45 @@ class Escalator:
             for person in people
             for key, reach in ways(person, prefix, urgent=escalation.severity.urgent)
         ]
-        await outbox.enqueue(tx, outgoing)
-        return [_paged(person, due) for person in people]
+        return outgoing, [_paged(person, due) for person in people]
 
-    async def _review(
-        self, tx: Connection, escalation: DueEscalation, due: Due, people: Sequence[Recipient]
-    ) -> list[Entry]:
+    def _review(
+        self, escalation: DueEscalation, due: Due, people: Sequence[Recipient]
+    ) -> tuple[list[Outgoing], list[Entry]]:
         incident = escalation.incident
-        if self.review_channel:
-            key = f"{incident.id}:{escalation.run}:{due.step}:review"
-            note = self.writer.page(
-                incident, recipient=self.review_channel, dedup_key=key, kind=NotificationKind.REVIEW
-            )
-            await outbox.enqueue(tx, [Outgoing(note, (Contact(self.review_channel, ""),))])
-        return [
+        told = [
             Entry(EntryKind.PAGE, f"would page {person.name} (observe mode)", f"escalate[{due.step}]")
             for person in people
         ]
+        if not self.review_channel:
+            return [], told
+        key = f"{incident.id}:{escalation.run}:{due.step}:review"
+        note = self.writer.page(incident, recipient=self.review_channel, dedup_key=key, kind=NotificationKind.REVIEW)
+        return [Outgoing(note, (Contact(self.review_channel, ""),))], told
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    incident: IncidentId
+    due: Due
+    messages: tuple[Outgoing, ...]
+    entries: tuple[Entry, ...]
+
+
+class Reachable:
+    """Whom each step reaches at one moment. Thousands of deadlines share a few steps, so each is looked up once."""
+
+    def __init__(self, roster: Roster, at: datetime) -> None:
+        self._roster = roster
+        self._at = at
+        self._known: dict[tuple[int, EscalationPolicy], tuple[tuple[Recipient, ...], tuple[str, ...]]] = {}
+
+    def by(self, due: Due, policy: EscalationPolicy) -> tuple[tuple[Recipient, ...], tuple[str, ...]]:
+        step = min(due.step, len(policy.steps))
+        if (step, policy) not in self._known:
+            steps = [step.page for step in policy.steps]
+            self._known[step, policy] = whom(due, steps, self._roster, self._at)
+        return self._known[step, policy]
 
 
 def whom(

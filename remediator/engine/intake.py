@@ -1,16 +1,16 @@
 """From a parsed delivery to committed rows, many deliveries a transaction (group commit).
 
-The handlers wait for the one writer task; it takes everything that waits, files it in one transaction, and tells each
-handler. 2xx therefore means committed. Nothing here waits for a fix, and nothing waits for a dead database for long.
+The handlers wait for the one writer task; it takes what waits, files it in one transaction, and tells each handler.
+2xx therefore means committed. Nothing here waits for a fix, and nobody waits for a dead database for more than 2 s.
 """
 
 import asyncio
+import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
+import msgspec
 import structlog
 
 from remediator.domain.alert import Accepted, Delivery, Rejected
@@ -18,6 +18,8 @@ from remediator.domain.errors import Overloaded, RemediatorError, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
 from remediator.engine.bell import Bell
+from remediator.engine.fair_queue import FairQueue, Part, Waiting
+from remediator.engine.room import Hold, Room
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
@@ -26,17 +28,16 @@ from remediator.store.database import Database
 
 log = structlog.get_logger()
 
-MOST_ALERTS_A_COMMIT = 20_000
-MOST_DELIVERIES_A_COMMIT = 1_000
-MOST_WAITING_BYTES = 128 * 1024 * 1024
-ANSWER_WITHIN = timedelta(seconds=8)
-"""Below Alertmanager's recommended 10 s time-out: a sender that gives up first would send everything twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    delivery: Delivery
-    answer: asyncio.Future[Accepted]
+MOST_BYTES = 64 << 20
+"""Of bodies in memory at once; with what is read from them, some five times that."""
+PATIENCE = timedelta(seconds=2)
+"""With the database, on behalf of those who wait: then 503, which a sender repeats (facts: engine)."""
+MOST_BEHIND = timedelta(seconds=5)
+"""How long the oldest may have waited before newcomers are refused: senders give up after ten seconds."""
+RETRY_EVERY = timedelta(milliseconds=100)
+"""While there is patience: a connection that was reset or a deadlock is gone at the next try."""
+LOOK_EVERY = timedelta(milliseconds=500)
+"""Whether a database that failed us is well again."""
 
 
 class Intake:
@@ -54,96 +55,143 @@ class Intake:
         self._ceiling = ceiling
         self._metrics = metrics
         self._bells = bells
-        self._waiting: deque[_Waiting] = deque()
-        self._waiting_bytes = 0
+        self._room = Room(MOST_BYTES)
+        self._queue = FairQueue()
         self._arrived = asyncio.Event()
+        self._refusing = ""
+        """Why nothing is taken now; empty: it is."""
+
+    def admit(self, source: SourceName, size: int) -> contextlib.AbstractContextManager[Hold]:
+        """For a body of `size` bytes, before it is read and until it is answered. Raises `Overloaded`: 503."""
+        self._demand_openness()
+        oldest = self._queue.oldest
+        if oldest is not None and asyncio.get_running_loop().time() - oldest > MOST_BEHIND.total_seconds():
+            raise Overloaded(f"more than {MOST_BEHIND.total_seconds():.0f} s behind")
+        return self._room.hold(source, size)
 
     async def accept(self, delivery: Delivery) -> Accepted:
         """Returns after the commit. Raises `Overloaded` or `Temporary`: nothing is stored, 503 is the answer."""
-        if self._waiting and self._waiting_bytes + len(delivery.body) > MOST_WAITING_BYTES:
-            raise Overloaded(f"{self._waiting_bytes >> 20} MiB of alerts wait for the database already")
+        self._demand_openness()
         reached(Mark.DELIVERY_READ)
-        waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        self._waiting_bytes += len(delivery.body)
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(delivery, loop.create_future(), loop.time())
+        self._queue.put(waiting)
         self._arrived.set()
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                return await waiting.answer
-        except TimeoutError:
-            raise Overloaded(f"not stored within {ANSWER_WITHIN.total_seconds():.0f} s") from None
+        return await waiting.answer
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
         """Keeps a body that could not be read at all, so that a person can see what was sent."""
         rejected = Rejected(position=-1, reason=reason, raw=body)
         await self.accept(Delivery(source=source, body=b"", alerts=(), rejected=(rejected,)))
 
+    def _demand_openness(self) -> None:
+        if self._refusing:
+            raise Overloaded(self._refusing)
+
     async def run(self) -> None:
         """The writer. Runs until cancelled."""
         while True:
             await self._arrived.wait()
-            batch = self._take_batch()
-            if batch:
-                await self._commit(batch)
-            if not self._waiting:
-                self._arrived.clear()
+            self._arrived.clear()
+            while parts := self._queue.take():
+                await self._store(parts)
 
-    def _take_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        alerts = 0
-        while self._waiting and len(batch) < MOST_DELIVERIES_A_COMMIT and alerts < MOST_ALERTS_A_COMMIT:
-            waiting = self._waiting.popleft()
-            self._waiting_bytes -= len(waiting.delivery.body)
-            if not waiting.answer.done():
-                batch.append(waiting)
-                alerts += len(waiting.delivery.alerts)
-        return batch
-
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _store(self, parts: Sequence[Part]) -> None:
+        """Files and answers them; where the database has no answer in time, everybody is told and nobody taken until
+        it has. What was under way then may still be stored: its sender repeats it, and it is the same episode."""
         started = time.monotonic()
+        commit = asyncio.create_task(self._commit(parts, until=started + PATIENCE.total_seconds()))
         try:
-            await self._file([waiting.delivery for waiting in batch])
-        except Temporary as error:
-            _answer_all(batch, error)
-        except Exception as error:  # one poisonous delivery must not cost its neighbours their place
-            await self._part_from_neighbours(batch, error)
+            done, _ = await asyncio.wait({commit}, timeout=PATIENCE.total_seconds())
+            if not done:
+                self._refuse(parts, "the database does not answer")
+            error = await commit
+        finally:
+            commit.cancel()
+        self._metrics.intake_seconds.observe(time.monotonic() - started)
+        if error is None:
+            self._refusing = ""
+        elif isinstance(error, Temporary):
+            self._refuse(parts, str(error))
+            await self._await_recovery()
         else:
-            reached(Mark.DELIVERY_COMMITTED)
-            self._metrics.intake_seconds.observe(time.monotonic() - started)
-            for waiting in batch:
-                _answer(waiting, _accepted(waiting.delivery))
-            for bell in self._bells:
-                bell.ring()
+            await self._part_from_neighbours(parts, error)
 
-    async def _part_from_neighbours(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        log.exception("deliveries not stored", deliveries=len(batch), error=str(error))
-        if len(batch) == 1:
-            _answer_all(batch, error)
-            return
-        for waiting in batch:
-            await self._commit([waiting])
+    async def _commit(self, parts: Sequence[Part], *, until: float) -> Exception | None:
+        """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
+        while True:
+            try:
+                await self._file(parts)
+            except Temporary as error:
+                if self._refusing or time.monotonic() >= until:
+                    return error
+            except Exception as error:  # a bug, in a rule or in us: its alert is looked for, its neighbours are stored
+                return error
+            else:
+                reached(Mark.DELIVERY_COMMITTED)
+                _answer(parts)
+                for bell in self._bells:
+                    bell.ring()
+                return None
+            await asyncio.sleep(RETRY_EVERY.total_seconds())
 
-    async def _file(self, deliveries: Sequence[Delivery]) -> None:
+    async def _file(self, parts: Sequence[Part]) -> None:
         rulebook = self._rulebook()
         async with self._database.transaction() as tx:
-            result = await filing.file_deliveries(
-                tx, deliveries, lambda alert: rulebook.opening(alert, ceiling=self._ceiling)
+            await filing.keep_bodies(tx, [part.waiting.delivery for part in parts if part.is_first])
+            result = await filing.file_alerts(
+                tx,
+                [alert for part in parts for alert in part.alerts],
+                lambda alert: rulebook.opening(alert, ceiling=self._ceiling),
             )
             reached(Mark.DELIVERY_FILED)
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
 
+    async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
+        """Halves the batch until the one alert that cannot be stored stands alone, and puts that one aside."""
+        if len(parts) > 1:
+            await self._store(parts[: len(parts) // 2])
+            await self._store(parts[len(parts) // 2 :])
+        elif len(parts[0].alerts) > 1:
+            for half in parts[0].halves():
+                await self._store([half])
+        else:
+            await self._put_aside(parts[0], error)
 
-def _accepted(delivery: Delivery) -> Accepted:
-    return Accepted(stored=len(delivery.alerts), rejected=len(delivery.rejected), truncated=delivery.truncated)
+    async def _put_aside(self, part: Part, error: Exception) -> None:
+        log.error("alert put aside, it could not be stored", exc_info=error)
+        sent = part.waiting.delivery
+        raw = msgspec.json.encode(part.alerts)
+        rejected = Rejected(part.waiting.taken, f"{type(error).__name__}: {error}", raw)
+        try:
+            async with self._database.transaction() as tx:
+                await filing.keep_bodies(tx, [Delivery(sent.source, sent.body, (), (rejected,))])
+        except RemediatorError as failed:
+            self._refuse([part], str(failed))
+            return
+        self._metrics.alerts.labels(filing="put_aside").inc()
+        _answer([part])
+
+    def _refuse(self, parts: Iterable[Part], why: str) -> None:
+        self._refusing = f"{why}; nothing is stored until the database is well"
+        for waiting in (*(part.waiting for part in parts), *self._queue.empty()):
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Overloaded(self._refusing))
+
+    async def _await_recovery(self) -> None:
+        log.error("the database failed, alerts are refused", error=self._refusing)
+        while True:
+            await asyncio.sleep(LOOK_EVERY.total_seconds())
+            with contextlib.suppress(RemediatorError):  # told once already; what ends the wait is its success
+                await self._database.ping()
+                break
+        self._refusing = ""
+        log.warning("the database is well, alerts are taken again")
 
 
-def _answer(waiting: _Waiting, accepted: Accepted) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_result(accepted)
-
-
-def _answer_all(batch: Sequence[_Waiting], error: Exception) -> None:
-    for waiting in batch:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error if isinstance(error, RemediatorError) else Overloaded("not stored"))
+def _answer(parts: Iterable[Part]) -> None:
+    for part in parts:
+        if part.is_last and not part.waiting.answer.done():
+            delivery = part.waiting.delivery
+            part.waiting.answer.set_result(Accepted(len(delivery.alerts), len(delivery.rejected), delivery.truncated))

@@ -7,7 +7,7 @@ import structlog
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
 from remediator.domain.ledger import KillSwitch
-from remediator.engine.announce import announce_end
+from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
 from remediator.engine.pages import PageWriter
 from remediator.marks import Mark, reached
@@ -47,7 +47,7 @@ class Responder:
             await incidents.resolve(tx, incident, by=by, note=note)
             after = await incidents.get(tx, incident)
             if before.is_open:
-                await announce_end(tx, after, self.writer)
+                await announce_ends(tx, [after], self.writer)
             reached(Mark.RESPONSE_WRITTEN)
         return self._told("resolved", after, by)
 

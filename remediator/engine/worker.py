@@ -4,27 +4,31 @@ Nothing waits in memory: a move that waits releases its lease, and whichever rep
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 
 import structlog
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, RemediatorError, StaleFence, Temporary
 from remediator.domain.incident import Incident, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
-from remediator.engine.announce import announce_end
+from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
 from remediator.engine.desk import Desk
+from remediator.engine.group_commit import GroupCommit
 from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
-from remediator.store import incidents, intents, ledger, rule_versions
+from remediator.store import incidents, intents, ledger, moves, rule_versions
 from remediator.store.database import Database
+from remediator.store.moves import Decided, Refusal, goes_on
 
 log = structlog.get_logger()
 
@@ -67,6 +71,7 @@ class Worker:
         self._clock = clock
         self._bell, self._page_bell = bells
         self._metrics = metrics
+        self._moves: GroupCommit[Decided, Incident | Refusal] = GroupCommit(self._write)
         self._in_hand: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -98,8 +103,9 @@ class Worker:
         if room <= 0:
             return []
         try:
+            asked_at = time.monotonic()
             async with self._database.transaction() as tx:
-                self._clock.follow(await ledger.now(tx))
+                self._clock.follow(await ledger.now(tx), asked_at=asked_at)
                 return await incidents.claim(tx, owner=self._pace.owner, lease=self._pace.lease, limit=room)
         except Temporary as error:
             log.warning("cannot claim incidents", error=str(error))
@@ -128,7 +134,7 @@ class Worker:
                 self._metrics.moves.labels(phase=move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
                     self._page_bell.ring()
-                if move.wake_in != timedelta() or move.phase is Phase.CLOSED:
+                if not goes_on(move):
                     return
                 if self._stopping and move.phase not in _WRITE_FOLLOWS:
                     await self._give_back(incident)
@@ -164,16 +170,20 @@ class Worker:
         return rulebook.compile_document(document)
 
     async def _commit(self, incident: Incident, move: Move) -> Incident:
-        try:
-            return await self._write(incident, move)
-        except BudgetSpent as error:
-            wait = timedelta(seconds=max(error.free_in_seconds, 1))
-            return await self._write(incident, self._refused(incident, move, error, wait=wait))
-        except NotAllowed as error:
-            return await self._write(incident, self._refused(incident, move, error, wait=REFUSED_FOR))
-        except StaleFence:
-            await self._keep_result(move)
-            raise
+        after = await self._moves.submit(Decided(incident, move))
+        match after:
+            case Incident():
+                return after
+            case BudgetSpent():
+                wait = timedelta(seconds=max(after.free_in_seconds, 1))
+                return await self._commit(incident, self._refused(incident, move, after, wait=wait))
+            case NotAllowed():
+                return await self._commit(incident, self._refused(incident, move, after, wait=REFUSED_FOR))
+            case StaleFence():
+                await self._keep_result(move)
+                raise after
+            case never:
+                assert_never(never)
 
     def _refused(self, incident: Incident, move: Move, error: RemediatorError, *, wait: timedelta) -> Move:
         """The transaction that journals an intent judges once more; its no is final for now."""
@@ -181,11 +191,15 @@ class Worker:
             return undo.postponed(incident, str(error), wait=wait)
         return guard.hold(incident, self._desk, str(error), wait=wait, entries=())
 
-    async def _write(self, incident: Incident, move: Move) -> Incident:
+    async def _write(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
         async with self._database.transaction() as tx:
-            after = await incidents.commit_move(tx, incident, move, lease=self._pace.lease)
-            if incident.is_open and not after.is_open:
-                await announce_end(tx, after, self._writer)
+            after = await moves.commit(tx, decided, lease=self._pace.lease)
+            ended = [
+                now
+                for one, now in zip(decided, after, strict=True)
+                if isinstance(now, Incident) and one.incident.is_open and not now.is_open
+            ]
+            await announce_ends(tx, ended, self._writer)
             reached(Mark.MOVE_WRITTEN)
         return after
 
@@ -193,4 +207,4 @@ class Worker:
         """Another owner has the incident (a person resolved it, say), but what our write did is still a fact."""
         if move.result is not None:
             async with self._database.transaction() as tx:
-                await intents.finish(tx, move.result)
+                await intents.finish(tx, [move.result])

@@ -1,16 +1,19 @@
 """What Alertmanager's and Grafana's webhooks have in common: the envelope, then each alert by itself.
 
 An alert that cannot be read becomes a `Rejected`; its neighbours proceed. Unknown fields are ignored: senders add them.
+A body in which every alert is as it should be, as nearly all are, is read in one pass of the decoder, which checks the
+limits as it goes; only a body that fails there is taken apart alert by alert.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
-from remediator.domain.alert import Alert, AlertStatus, Rejected
+from remediator.domain.alert import Alert, AlertStatus, Delivery, Rejected
 from remediator.domain.errors import BadPayload
 from remediator.domain.ids import Fingerprint, SourceName
 
@@ -21,10 +24,34 @@ _ESCAPES = re.compile(
     rb"(\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)"  # an escaped backslash, or two halves that make a character
     rb"|(\\u[dD][89a-fA-F]..)"  # one half alone
 )
-_NANOSECONDS = re.compile(r"(\.\d{6})\d+")
+_ESCAPED_NUL = b"\\u0000"
+"""The one text that JSON can carry, the decoder takes, and PostgreSQL cannot hold."""
+
+_Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
+_Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=MOST_LABELS)]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Envelope(msgspec.Struct):
+class _SoundAlert(msgspec.Struct):
+    """An alert with nothing to mend: what does not fit is read as `_AlertPayload`."""
+
+    status: AlertStatus
+    labels: Annotated[dict[_Text, _Text], msgspec.Meta(min_length=1, max_length=MOST_LABELS)]
+    starts_at: _Moment = msgspec.field(name="startsAt")
+    annotations: _Texts | None = None
+    ends_at: _Moment | None = msgspec.field(default=None, name="endsAt")
+    generator_url: _Text | None = msgspec.field(default="", name="generatorURL")
+    fingerprint: str | None = ""
+    values: dict[str, float | None] | None = None
+
+
+class _SoundEnvelope(msgspec.Struct):
+    version: str
+    alerts: list[_SoundAlert]
+    truncated: int | None = msgspec.field(default=0, name="truncatedAlerts")
+
+
+class _Envelope(msgspec.Struct):
     version: str = ""
     alerts: list[msgspec.Raw] | None = None
     truncated: int | None = msgspec.field(default=0, name="truncatedAlerts")
@@ -41,28 +68,71 @@ class _AlertPayload(msgspec.Struct):
     values: dict[str, float | None] | None = None
 
 
-_ENVELOPE = msgspec.json.Decoder(Envelope)
+_SOUND = msgspec.json.Decoder(_SoundEnvelope)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
 _ALERT = msgspec.json.Decoder(_AlertPayload)
 
 
-class ReadEnvelope(msgspec.Struct, frozen=True):
-    version: str
-    alerts: Sequence[msgspec.Raw]
-    truncated: int
+def read_delivery(body: bytes, source: SourceName, *, version: str, other_versions: str) -> Delivery:
+    """Raises `BadPayload` with the place where the envelope stops making sense, or with `other_versions`: where to
+    send a body of another version."""
+    sound = _read_sound(body)
+    if sound is not None:
+        _demand_version(sound.version, version, other_versions)
+        alerts = tuple([_sound_alert(payload, source) for payload in sound.alerts])
+        return Delivery(source, body, alerts, truncated=max(sound.truncated or 0, 0))
+    envelope = _read_envelope(body)
+    _demand_version(envelope.version, version, other_versions)
+    alerts, rejected = _read_alerts(envelope.alerts or (), source)
+    return Delivery(source, body, alerts, rejected, truncated=max(envelope.truncated or 0, 0))
 
 
-def read_envelope(body: bytes) -> ReadEnvelope:
-    """Raises `BadPayload` with the place where it stops making sense."""
+def _demand_version(found: str, wanted: str, other_versions: str) -> None:
+    if found != wanted:
+        raise BadPayload(f"version {found!r} is not {other_versions}")
+
+
+def _read_sound(body: bytes) -> _SoundEnvelope | None:
+    """None where anything in it wants a closer look."""
+    if _ESCAPED_NUL in body:
+        return None
+    try:
+        envelope = _SOUND.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return envelope if all(1 < alert.starts_at.year < 9999 for alert in envelope.alerts) else None
+
+
+def _sound_alert(payload: _SoundAlert, source: SourceName) -> Alert:
+    resolved = payload.status is AlertStatus.RESOLVED
+    return Alert(
+        source,
+        _fingerprint(payload.fingerprint, payload.labels),
+        payload.status,
+        payload.labels,
+        payload.starts_at,
+        payload.annotations or {},
+        _known(payload.ends_at) if resolved and payload.ends_at else None,
+        payload.generator_url or "",
+        payload.values or {},
+    )
+
+
+def _known(moment: datetime) -> datetime | None:
+    return moment if 1 < moment.year < 9999 else None
+
+
+def _read_envelope(body: bytes) -> _Envelope:
     try:
         envelope = _decoded(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadPayload(f"the body is not a webhook payload: {error}") from error
     if envelope.alerts is None:
         raise BadPayload("the body has no list `alerts`")
-    return ReadEnvelope(envelope.version, envelope.alerts, max(envelope.truncated or 0, 0))
+    return envelope
 
 
-def _decoded(body: bytes) -> Envelope:
+def _decoded(body: bytes) -> _Envelope:
     """A broken character anywhere would cost every alert its place, so it is replaced and the body read once more."""
     try:
         return _ENVELOPE.decode(body)
@@ -71,7 +141,7 @@ def _decoded(body: bytes) -> Envelope:
         return _ENVELOPE.decode(_ESCAPES.sub(lambda found: found[1] or rb"\ufffd", whole))
 
 
-def read_alerts(
+def _read_alerts(
     raw_alerts: Sequence[msgspec.Raw], source: SourceName
 ) -> tuple[tuple[Alert, ...], tuple[Rejected, ...]]:
     alerts: list[Alert] = []
@@ -88,7 +158,7 @@ def _alert(payload: _AlertPayload, source: SourceName) -> Alert:
     labels = _texts(payload.labels, "labels")
     if not labels:
         raise BadPayload("labels: an alert without labels is nothing anybody can match")
-    starts_at = moment(payload.starts_at)
+    starts_at = _moment(payload.starts_at)
     if starts_at is None:
         raise BadPayload("startsAt: year 1 is not a start")
     return Alert(
@@ -98,21 +168,21 @@ def _alert(payload: _AlertPayload, source: SourceName) -> Alert:
         labels=labels,
         starts_at=starts_at,
         annotations=_texts(payload.annotations or {}, "annotations"),
-        ends_at=moment(payload.ends_at) if payload.ends_at and payload.status is AlertStatus.RESOLVED else None,
+        ends_at=_moment(payload.ends_at) if payload.ends_at and payload.status is AlertStatus.RESOLVED else None,
         generator_url=_text(payload.generator_url or ""),
         values=payload.values or {},
     )
 
 
-def moment(text: str) -> datetime | None:
-    """RFC 3339 with up to nine fractional digits. None for year 1, which says "unknown". Raises `BadPayload`."""
+def _moment(text: str) -> datetime | None:
+    """RFC 3339, to the microsecond. None for year 1, which says "unknown". Raises `BadPayload`."""
     try:
-        read = datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))
-    except ValueError as error:
+        read = msgspec.convert(text, datetime)
+    except msgspec.ValidationError as error:
         raise BadPayload(f"{text[:64]!r} is not a moment: {error}") from error
     if read.tzinfo is None:
         raise BadPayload(f"{text[:64]!r} has no time zone")
-    return None if read.year <= 1 or read.year >= 9999 else read.astimezone(UTC)
+    return _known(read)
 
 
 def _texts(texts: Mapping[str, str], what: str) -> dict[str, str]:

@@ -100,7 +100,7 @@ def to_json(value: object) -> str:
     try:
         text = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
-        text = msgspec.json.encode(_cleaned(value)).decode()
+        text = msgspec.json.encode(_cleaned(msgspec.to_builtins(value))).decode()
     return text.replace("\\u0000", "\\ufffd")
 
 
@@ -118,6 +118,8 @@ def _cleaned(value: Any) -> Any:
 
 def clean(text: str) -> str:
     """Text that PostgreSQL takes."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 

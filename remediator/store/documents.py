@@ -1,13 +1,15 @@
-"""Domain objects as jsonb and back. Facts keep their types: a duration read back must still be a duration to CEL."""
+"""Domain objects as JSON text and back. Facts keep their types: a duration read back is still a duration to CEL."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
 from remediator.domain.incident import Progress
+from remediator.store.database import to_json
 
 T = TypeVar("T")
 
@@ -19,20 +21,28 @@ def to_document(value: object) -> Any:
     return msgspec.to_builtins(value)
 
 
-def from_document(document: Any, kind: type[T]) -> T:
-    return msgspec.convert(document, kind, strict=False)
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, strict=False)
 
 
-def progress_document(progress: Progress) -> Any:
+def from_json(text: str, kind: type[T]) -> T:
+    """From a jsonb column read as text: one pass, no plain values in between."""
+    wanted: Any = kind
+    decoded: T = _decoder(wanted).decode(text)
+    return decoded
+
+
+def progress_json(progress: Progress) -> str:
     findings = {
         name: replace(finding, facts=_tagged(msgspec.to_builtins(finding.facts, builtin_types=(datetime, timedelta))))
         for name, finding in progress.findings.items()
     }
-    return msgspec.to_builtins(replace(progress, findings=findings))
+    return to_json(replace(progress, findings=findings))
 
 
-def progress_from(document: Any) -> Progress:
-    progress = msgspec.convert(document, Progress, strict=False)
+def progress_from(text: str) -> Progress:
+    progress = from_json(text, Progress)
     findings = {name: replace(f, facts=_untagged(dict(f.facts))) for name, f in progress.findings.items()}
     return replace(progress, findings=findings)
 

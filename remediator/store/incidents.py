@@ -1,4 +1,4 @@
-"""Incidents: claimed under a lease with a fencing number, changed by whole moves, read by people."""
+"""Incidents: claimed under a lease with a fencing number, read and changed by people. Moves are in `moves`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,30 +6,52 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.domain.alert import Alert
-from remediator.domain.errors import NotAllowed, NotFound, StaleFence
+from remediator.domain.errors import NotAllowed, NotFound
 from remediator.domain.ids import IncidentId, RuleName, RuleVersion
-from remediator.domain.incident import Approval, Incident, Move, PageOrder, Phase, Status
+from remediator.domain.incident import Approval, Incident, Phase, Status
 from remediator.domain.mode import Mode
 from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import intents
+from remediator.store import timeline
 from remediator.store.database import Connection, clean
-from remediator.store.documents import from_document, progress_document, progress_from, to_document
+from remediator.store.documents import from_json, progress_from, progress_json
 
-_COLUMNS = """
-    i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert, i.target, i.progress,
-    i.opened_at, i.acknowledged_by, i.resolved_at, i.resolution, i.epoch, i.nudges,
-    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing,
-    NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered) AS recovered
+# Not EXISTS: that may be answered by hashing every episode there ever was.
+FIRING = """
+    COALESCE((SELECT true FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL LIMIT 1), false)"""
+RECOVERED = """
+    COALESCE((SELECT false FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered LIMIT 1), true)"""
+"""Of incident `i`. Facts about its episodes, read with it in one snapshot."""
+
+_COLUMNS = f"""
+    i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert::text AS alert,
+    i.target::text AS target, i.progress::text AS progress, i.opened_at, i.acknowledged_by, i.resolved_at,
+    i.resolution, i.epoch, i.lease_until, i.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
 """
 
-# NO KEY: a page being written holds the row by its foreign key, and a claim must not pass it over for that.
+# Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
+# The names of the rules with something due come from the index, one step a rule. More are picked than wanted, for
+# other replicas pick the same ones. NO KEY: a page being written holds the row by its foreign key, and a claim must not
+# pass it over for that.
 _CLAIM = f"""
-WITH due AS (
-    SELECT id FROM incidents
-    WHERE wake_at <= now() AND (lease_until IS NULL OR lease_until < now())
-    ORDER BY wake_at LIMIT $3
-    FOR NO KEY UPDATE SKIP LOCKED
+WITH RECURSIVE rules AS (
+    (SELECT rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
+    UNION ALL
+    SELECT following.rule FROM rules r CROSS JOIN LATERAL (
+        SELECT i.rule FROM incidents i WHERE i.wake_at <= now() AND i.rule > r.rule ORDER BY i.rule LIMIT 1
+    ) following
+), picked AS (
+    SELECT p.id, p.wake_at, row_number() OVER (PARTITION BY r.rule ORDER BY p.wake_at) AS turn
+    FROM rules r CROSS JOIN LATERAL (
+        SELECT i.id, i.wake_at FROM incidents i
+        WHERE i.rule = r.rule AND i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
+        ORDER BY i.wake_at LIMIT 4 * $3
+    ) p
+), due AS (
+    SELECT i.id FROM picked p JOIN incidents i ON i.id = p.id
+    WHERE i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
+    ORDER BY p.turn, p.wake_at LIMIT $3
+    FOR NO KEY UPDATE OF i SKIP LOCKED
 )
 UPDATE incidents i SET epoch = i.epoch + 1, lease_owner = $1, lease_until = now() + $2
 FROM due WHERE i.id = due.id
@@ -38,84 +60,8 @@ RETURNING {_COLUMNS}
 
 
 async def claim(tx: Connection, *, owner: str, lease: timedelta, limit: int) -> list[Incident]:
-    """Those that are due and nobody else holds. Each claim raises the fencing number."""
+    """Those that are due and nobody else holds, rule by rule in turn. Each claim raises the fencing number."""
     return [_incident(row) for row in await tx.fetch(_CLAIM, owner, lease, limit)]
-
-
-async def get(connection: Connection, incident: IncidentId) -> Incident:
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = $1", incident)  # noqa: S608
-    if row is None:
-        raise NotFound(f"there is no incident {incident}")
-    return _incident(row)
-
-
-async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:
-    """The newest first."""
-    rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM incidents i WHERE $1::text IS NULL OR i.status = $1
-            ORDER BY i.opened_at DESC, i.id DESC LIMIT $2""",  # noqa: S608  # constants only
-        status,
-        limit,
-    )
-    return [_incident(row) for row in rows]
-
-
-async def timeline(connection: Connection, incident: IncidentId) -> list[Entry]:
-    rows = await connection.fetch(
-        "SELECT at, kind, path, message, data FROM timeline WHERE incident_id = $1 ORDER BY id", incident
-    )
-    return [Entry(EntryKind(r["kind"]), r["message"], r["path"], r["data"], r["at"]) for r in rows]
-
-
-async def append_entries(tx: Connection, incident: IncidentId, entries: Sequence[Entry]) -> None:
-    if not entries:
-        return
-    await tx.executemany(
-        "INSERT INTO timeline (incident_id, kind, path, message, data) VALUES ($1, $2, $3, $4, $5)",
-        [(incident, e.kind, clean(e.path), clean(e.message), to_document(e.data)) for e in entries],
-    )
-
-
-async def commit_move(tx: Connection, incident: Incident, move: Move, *, lease: timedelta) -> Incident:
-    """Writes the whole move, or raises `StaleFence`, `BudgetSpent` or `NotAllowed` and writes nothing.
-
-    The lease is kept, and renewed, while there is something to do at once. A nudge the move has not seen wakes
-    the incident at once, whatever the move says.
-    """
-    await _hold_fence(tx, incident)
-    if move.intent is not None:
-        await intents.begin(tx, move.intent, epoch=incident.epoch)
-    if move.result is not None:
-        await intents.finish(tx, move.result)
-    await append_entries(tx, incident.id, move.entries)
-    await _order_pages(tx, incident.id, move.pages)
-    goes_on = move.wake_in == timedelta() and move.phase is not Phase.CLOSED
-    row = await tx.fetchrow(
-        _MOVE,
-        incident.id,
-        move.phase,
-        progress_document(move.progress),
-        move.status,
-        clean(move.resolution),
-        move.wake_in,
-        incident.nudges,
-        lease if goes_on else None,
-    )
-    return _incident(row)
-
-
-_MOVE = f"""
-UPDATE incidents i SET
-    phase = $2,
-    progress = $3,
-    status = COALESCE($4, i.status),
-    resolution = CASE WHEN $5 = '' THEN i.resolution ELSE $5 END,
-    resolved_at = CASE WHEN $4 = 'resolved' THEN COALESCE(i.resolved_at, now()) ELSE i.resolved_at END,
-    wake_at = CASE WHEN i.nudges <> $7 THEN now() ELSE now() + $6::interval END,
-    lease_until = now() + $8::interval
-WHERE i.id = $1
-RETURNING {_COLUMNS}
-"""  # noqa: S608  # constants only
 
 
 async def release(tx: Connection, incident: Incident) -> None:
@@ -125,22 +71,47 @@ async def release(tx: Connection, incident: Incident) -> None:
     )
 
 
-async def _hold_fence(tx: Connection, incident: Incident) -> None:
-    epoch = await tx.fetchval("SELECT epoch FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident.id)
-    if epoch != incident.epoch:
-        raise StaleFence(f"incident {incident.id}: claim {incident.epoch} was overtaken by claim {epoch}")
+_NUDGE = """
+UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
+FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
+      ORDER BY id FOR NO KEY UPDATE) k
+WHERE i.id = k.id
+"""
 
 
-async def _order_pages(tx: Connection, incident: IncidentId, order: PageOrder) -> None:
-    if order is PageOrder.STOP:
-        await tx.execute("UPDATE escalations SET due_at = NULL WHERE incident_id = $1", incident)
-    elif order is PageOrder.NOW:
-        await tx.execute(
-            """UPDATE escalations s SET due_at = LEAST(s.due_at, now()) FROM incidents i
-               WHERE s.incident_id = $1 AND i.id = $1 AND i.status = 'triggered'
-                 AND s.started_at IS NULL AND s.due_at IS NOT NULL""",
-            incident,
-        )
+async def nudge(tx: Connection, numbers: Sequence[int]) -> None:
+    """Something happened to them from outside: they wake. Locked in the order of their numbers, as everybody does."""
+    if numbers:
+        await tx.execute(_NUDGE, list(numbers))
+
+
+async def get(connection: Connection, incident: IncidentId) -> Incident:
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = $1", incident)  # noqa: S608
+    if row is None:
+        raise NotFound(f"there is no incident {incident}")
+    return _incident(row)
+
+
+async def get_many(connection: Connection, numbers: Sequence[int]) -> dict[int, Incident]:
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = ANY($1::bigint[])", list(numbers))  # noqa: S608
+    return {row["id"]: _incident(row) for row in rows}
+
+
+async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:
+    """The newest first. The few open ones are found among themselves, however old they are."""
+    among = "i.status <> 'resolved'" if status not in (None, Status.RESOLVED) else "true"
+    rows = await connection.fetch(
+        f"""SELECT {_COLUMNS} FROM incidents i WHERE ($1::text IS NULL OR i.status = $1) AND {among}
+            ORDER BY i.opened_at DESC, i.id DESC LIMIT $2""",  # noqa: S608  # constants only
+        status,
+        limit,
+    )
+    return [_incident(row) for row in rows]
+
+
+async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
+    if numbers:
+        await tx.execute("UPDATE escalations SET due_at = NULL WHERE incident_id = ANY($1::bigint[])", list(numbers))
 
 
 async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
@@ -159,7 +130,7 @@ async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
                due_at = now() + (severity ->> 'acknowledged_for')::interval WHERE incident_id = $1""",
         incident,
     )
-    await append_entries(tx, incident, [Entry(EntryKind.ACKNOWLEDGED, f"acknowledged by {by}")])
+    await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, f"acknowledged by {by}"))])
 
 
 async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -> None:
@@ -174,8 +145,8 @@ async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -
         incident,
         clean(told),
     )
-    await _order_pages(tx, incident, PageOrder.STOP)
-    await append_entries(tx, incident, [Entry(EntryKind.RESOLVED, told)])
+    await stop_paging(tx, [incident])
+    await timeline.append(tx, [(incident, Entry(EntryKind.RESOLVED, told))])
 
 
 async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str) -> None:
@@ -189,12 +160,12 @@ async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str)
     now = await tx.fetchval("SELECT now()")
     progress = replace(current.progress, approval=Approval(digest, by, now), step=None, plan=None)
     await tx.execute(
-        """UPDATE incidents SET phase = 'opened', progress = $2, wake_at = now(), lease_until = NULL,
+        """UPDATE incidents SET phase = 'opened', progress = $2::text::jsonb, wake_at = now(), lease_until = NULL,
                epoch = epoch + 1, nudges = nudges + 1 WHERE id = $1""",
         incident,
-        progress_document(progress),
+        progress_json(progress),
     )
-    await append_entries(tx, incident, [Entry(EntryKind.APPROVAL, f"plan {digest} approved by {by}")])
+    await timeline.append(tx, [(incident, Entry(EntryKind.APPROVAL, f"plan {digest} approved by {by}"))])
 
 
 async def _locked(tx: Connection, incident: IncidentId) -> Incident:
@@ -212,13 +183,14 @@ def _incident(row: Any) -> Incident:
         mode=Mode(row["mode"]),
         status=Status(row["status"]),
         phase=Phase(row["phase"]),
-        alert=from_document(row["alert"], Alert),
-        target=from_document(row["target"], Target) if row["target"] is not None else None,
+        alert=from_json(row["alert"], Alert),
+        target=from_json(row["target"], Target) if row["target"] is not None else None,
         opened_at=row["opened_at"],
         firing=row["firing"],
         recovered=row["recovered"],
         progress=progress_from(row["progress"]),
         epoch=row["epoch"],
+        lease_until=row["lease_until"],
         nudges=row["nudges"],
         acknowledged_by=row["acknowledged_by"],
         resolution=row["resolution"],

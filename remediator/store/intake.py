@@ -1,25 +1,27 @@
 """Files deliveries: bodies, episodes, incidents and their first escalation deadline, in the caller's transaction.
 
-Set-based: a batch costs a handful of statements however many alerts it holds. Keys are sorted before they are locked
-or inserted: unsorted batches deadlock (facts: engine).
+Set-based: a batch costs a handful of statements however many alerts it holds. Whatever is locked or inserted is sorted
+first: unsorted batches deadlock (facts: engine).
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
-from remediator.domain.ids import EpisodeId
+from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store.database import Connection, clean
-from remediator.store.documents import to_document
+from remediator.store import incidents, openings, timeline
+from remediator.store.database import Connection, clean, to_json
 
-Key = tuple[str, str]
-"""(source, fingerprint)"""
+OpeningFor = Callable[[Alert], Opening | None]
+"""Which incident a new alert opens; None: no rule, the episode alone is kept."""
+
+SEEN_EVERY = timedelta(seconds=10)
+"""Alertmanager repeats whole groups: an episode told again sooner than this is not written again."""
 
 _UNBORN = EpisodeId(0)
 
@@ -35,6 +37,7 @@ class _Book:
 
     open_episode: OpenEpisode | None = None
     last_ended: EndedEpisode | None = None
+    seen_lately: bool = False
     born: "_Birth | None" = None
     """An episode of this batch that is still open."""
 
@@ -49,45 +52,55 @@ class _Birth:
 @dataclass(slots=True)
 class _Changes:
     births: list[_Birth] = field(default_factory=list)
-    seen: dict[int, Alert] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
     ends: dict[int, Alert] = field(default_factory=dict)
     filings: Counter[Filing] = field(default_factory=Counter)
 
 
-async def file_deliveries(
-    tx: Connection, deliveries: Sequence[Delivery], opening_for: Callable[[Alert], Opening | None]
-) -> FilingResult:
-    """`opening_for` says which incident a new alert opens; None: no rule, the episode alone is kept."""
-    await _keep_bodies(tx, deliveries)
-    alerts = [alert for delivery in deliveries for alert in delivery.alerts]
-    if not alerts:
-        return FilingResult({})
-    now: datetime = await tx.fetchval("SELECT now()")
-    books = await _books(tx, sorted({_key(alert) for alert in alerts}))
+async def file_deliveries(tx: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor) -> FilingResult:
+    """Bodies and alerts of whole deliveries."""
+    await keep_bodies(tx, deliveries)
+    return await file_alerts(tx, [alert for delivery in deliveries for alert in delivery.alerts], opening_for)
+
+
+async def file_alerts(tx: Connection, alerts: Sequence[Alert], opening_for: OpeningFor) -> FilingResult:
+    filings: Counter[Filing] = Counter()
+    for source, told in sorted(_by_source(alerts).items()):
+        filings += await _file_of_source(tx, source, told, opening_for)
+    return FilingResult(filings)
+
+
+def _by_source(alerts: Sequence[Alert]) -> dict[SourceName, list[Alert]]:
+    told: dict[SourceName, list[Alert]] = {}
+    for alert in alerts:
+        told.setdefault(alert.source, []).append(alert)
+    return told
+
+
+async def _file_of_source(
+    tx: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
+) -> Counter[Filing]:
+    books, now = await _books(tx, source, alerts)
     changes = _decide(alerts, books, now)
     await _refresh(tx, changes.seen)
     await _close(tx, changes.ends)
-    await _open(tx, changes.births, opening_for)
-    return FilingResult(dict(changes.filings))
+    await _open(tx, source, changes.births, opening_for)
+    return changes.filings
 
 
-def _key(alert: Alert) -> Key:
-    return clean(alert.source), clean(alert.fingerprint)
-
-
-def _decide(alerts: Sequence[Alert], books: Mapping[Key, _Book], now: datetime) -> _Changes:
+def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
     """Pure: every alert of the batch in the order told."""
     changes = _Changes()
     for alert in alerts:
-        book = books[_key(alert)]
+        book = books[alert.fingerprint]
         filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
         changes.filings[filing] += 1
         if filing is Filing.OPEN:
             book.born = _Birth(alert)
             book.open_episode = OpenEpisode(_UNBORN, alert.starts_at)
             changes.births.append(book.born)
-        elif filing is Filing.REFRESH and book.born is None and book.open_episode is not None:
-            changes.seen[book.open_episode.id] = alert
+        elif filing is Filing.REFRESH and not book.seen_lately and book.born is None and book.open_episode is not None:
+            changes.seen.add(book.open_episode.id)
         elif filing is Filing.CLOSE and book.open_episode is not None:
             if book.born is not None:
                 book.born.ended_by = alert
@@ -98,196 +111,174 @@ def _decide(alerts: Sequence[Alert], books: Mapping[Key, _Book], now: datetime) 
     return changes
 
 
-async def _keep_bodies(tx: Connection, deliveries: Sequence[Delivery]) -> None:
+_KEEP_BODIES = """
+INSERT INTO deliveries (source, body, alerts, rejected, truncated)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::int[], $4::int[], $5::int[]) RETURNING id
+"""
+
+_KEEP_REJECTED = """
+INSERT INTO quarantine (delivery_id, source, position, reason, raw)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::bytea[])
+"""
+
+
+async def keep_bodies(tx: Connection, deliveries: Iterable[Delivery]) -> None:
+    """As they were sent, with what could not be read of them. What came by a poll has no body to keep."""
+    sent = [delivery for delivery in deliveries if delivery.body or delivery.rejected]
+    if not sent:
+        return
     rows = await tx.fetch(
-        """INSERT INTO deliveries (source, body, alerts, rejected, truncated)
-           SELECT * FROM unnest($1::text[], $2::bytea[], $3::int[], $4::int[], $5::int[]) RETURNING id""",
-        [clean(d.source) for d in deliveries],
-        [d.body for d in deliveries],
-        [len(d.alerts) for d in deliveries],
-        [len(d.rejected) for d in deliveries],
-        [d.truncated for d in deliveries],
+        _KEEP_BODIES,
+        [clean(d.source) for d in sent],
+        [d.body for d in sent],
+        [len(d.alerts) for d in sent],
+        [len(d.rejected) for d in sent],
+        [d.truncated for d in sent],
     )
-    ids = sorted(row["id"] for row in rows)
-    await tx.executemany(
-        "INSERT INTO quarantine (delivery_id, source, position, reason, raw) VALUES ($1, $2, $3, $4, $5)",
-        [
-            (delivery_id, clean(delivery.source), rejected.position, clean(rejected.reason), rejected.raw)
-            for delivery_id, delivery in zip(ids, deliveries, strict=True)
-            for rejected in delivery.rejected
-        ],
-    )
+    numbers = sorted(row["id"] for row in rows)
+    put_aside = [(number, d, r) for number, d in zip(numbers, sent, strict=True) for r in d.rejected]
+    if put_aside:
+        await tx.execute(
+            _KEEP_REJECTED,
+            [number for number, _, _ in put_aside],
+            [clean(delivery.source) for _, delivery, _ in put_aside],
+            [rejected.position for _, _, rejected in put_aside],
+            [clean(rejected.reason) for _, _, rejected in put_aside],
+            [rejected.raw for _, _, rejected in put_aside],
+        )
 
 
-async def _books(tx: Connection, keys: Sequence[Key]) -> dict[Key, _Book]:
-    sources, fingerprints = [k[0] for k in keys], [k[1] for k in keys]
-    books = {key: _Book() for key in keys}
-    for row in await tx.fetch(
-        """SELECT e.id, e.source, e.fingerprint, e.starts_at FROM episodes e
-           JOIN unnest($1::text[], $2::text[]) k(source, fingerprint) USING (source, fingerprint)
-           WHERE e.closed_at IS NULL ORDER BY e.source, e.fingerprint FOR UPDATE OF e""",
-        sources,
-        fingerprints,
-    ):
-        books[row["source"], row["fingerprint"]].open_episode = OpenEpisode(EpisodeId(row["id"]), row["starts_at"])
-    for row in await tx.fetch(
-        """SELECT k.source, k.fingerprint, e.ends_at, e.closed_at
-           FROM unnest($1::text[], $2::text[]) k(source, fingerprint),
-           LATERAL (SELECT ends_at, closed_at FROM episodes e
-                    WHERE e.source = k.source AND e.fingerprint = k.fingerprint AND e.closed_at IS NOT NULL
-                    ORDER BY closed_at DESC LIMIT 1) e""",
-        sources,
-        fingerprints,
-    ):
-        ended = EndedEpisode(row["ends_at"] or row["closed_at"], row["closed_at"])
-        books[row["source"], row["fingerprint"]].last_ended = ended
-    return books
+# The first row is the time alone; then one row for each alert that is known in any way.
+_BOOKS = """
+SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, false AS seen_lately,
+    NULL::timestamptz AS ended_at, now() AS closed_at
+UNION ALL
+SELECT k.position, o.id, o.starts_at, o.last_seen_at > now() - $3::interval,
+    COALESCE(e.ends_at, e.closed_at), e.closed_at
+FROM unnest($2::text[]) WITH ORDINALITY k(fingerprint, position)
+LEFT JOIN LATERAL (
+    SELECT id, starts_at, last_seen_at FROM episodes
+    WHERE source = $1 AND fingerprint = k.fingerprint AND closed_at IS NULL
+) o ON true
+LEFT JOIN LATERAL (
+    SELECT ends_at, closed_at FROM episodes
+    WHERE source = $1 AND fingerprint = k.fingerprint AND closed_at IS NOT NULL AND o.id IS NULL
+    ORDER BY closed_at DESC LIMIT 1
+) e ON true
+WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
+"""
 
 
-async def _refresh(tx: Connection, seen: Mapping[int, Alert]) -> None:
+async def _books(
+    tx: Connection, source: SourceName, alerts: Sequence[Alert]
+) -> tuple[dict[Fingerprint, _Book], datetime]:
+    books = {alert.fingerprint: _Book() for alert in alerts}
+    in_order = list(books.values())
+    told, *known = await tx.fetch(_BOOKS, source, list(books), SEEN_EVERY)
+    for position, number, starts_at, seen_lately, ended_at, closed_at in known:
+        book = in_order[position - 1]
+        if number is None:
+            book.last_ended = EndedEpisode(ended_at, closed_at)
+        else:
+            book.open_episode = OpenEpisode(EpisodeId(number), starts_at)
+            book.seen_lately = seen_lately
+    return books, told["closed_at"]
+
+
+async def _refresh(tx: Connection, seen: set[int]) -> None:
+    """Skips what another replica is refreshing at this moment: it would write the same."""
     if seen:
-        await tx.execute("UPDATE episodes SET last_seen_at = now() WHERE id = ANY($1::bigint[])", sorted(seen))
+        await tx.execute(
+            """UPDATE episodes SET last_seen_at = now() WHERE id IN (
+                   SELECT id FROM episodes WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)""",
+            list(seen),
+        )
+
+
+_CLOSE = """
+WITH held AS (
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE episodes e SET closed_at = now(), ends_at = COALESCE(k.ends_at, now()), recovered = k.recovered
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered) JOIN held USING (id)
+WHERE e.id = k.id RETURNING e.id, e.incident_id
+"""
 
 
 async def _close(tx: Connection, ends: Mapping[int, Alert]) -> None:
     if not ends:
         return
-    ids = sorted(ends)
     rows = await tx.fetch(
-        """UPDATE episodes e SET closed_at = now(), ends_at = COALESCE(k.ends_at, now()), recovered = k.recovered
-           FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered)
-           WHERE e.id = k.id RETURNING e.id, e.incident_id""",
-        ids,
-        [ends[i].ends_at for i in ids],
-        [ends[i].recovered for i in ids],
+        _CLOSE, list(ends), [end.ends_at for end in ends.values()], [end.recovered for end in ends.values()]
     )
     told = {row["incident_id"]: ends[row["id"]] for row in rows if row["incident_id"] is not None}
-    await _nudge(tx, sorted(told))
-    await _tell(tx, [(incident, _end_of(alert)) for incident, alert in sorted(told.items())])
+    await incidents.nudge(tx, list(told))
+    await timeline.append(tx, [(incident, _end_of(alert)) for incident, alert in told.items()])
 
 
-async def _nudge(tx: Connection, incidents: Sequence[int]) -> None:
-    """Locked in the order of their numbers, as everybody does."""
-    if incidents:
-        await tx.execute(
-            """UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
-               FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
-                     ORDER BY id FOR NO KEY UPDATE) k WHERE i.id = k.id""",
-            list(incidents),
-        )
-
-
-async def _open(tx: Connection, births: Sequence[_Birth], opening_for: Callable[[Alert], Opening | None]) -> None:
-    openings: dict[str, Opening] = {}
-    opened_by: dict[str, list[_Birth]] = {}
+async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], opening_for: OpeningFor) -> None:
+    found: dict[str, openings.Requested] = {}
+    joining: dict[str, list[_Birth]] = {}
     for birth in births:
         opening = opening_for(birth.alert)
         if opening is not None:
-            openings.setdefault(opening.run_key, opening)
-            opened_by.setdefault(opening.run_key, []).append(birth)
-    incidents = await _incidents_for(tx, openings, {key: group[0].alert for key, group in opened_by.items()})
-    for run_key, group in opened_by.items():
+            found.setdefault(opening.run_key, openings.Requested(opening, birth.alert))
+            joining.setdefault(opening.run_key, []).append(birth)
+    opened = await openings.open_or_join(tx, list(found.values()))
+    for run_key, group in joining.items():
         for birth in group:
-            birth.incident = incidents[run_key]
-    await _insert_episodes(tx, births)
+            birth.incident = opened[run_key]
+    await _insert_open(tx, source, [birth for birth in births if birth.ended_by is None])
+    await _insert_ended(tx, source, [(birth, birth.ended_by) for birth in births if birth.ended_by is not None])
 
 
-async def _incidents_for(
-    tx: Connection, openings: Mapping[str, Opening], alerts: Mapping[str, Alert]
-) -> dict[str, int]:
-    """Run key -> the open incident, new or joined."""
-    if not openings:
-        return {}
-    keys = sorted(openings)
-    new = {
-        row["run_key"]: row["id"]
-        for row in await tx.fetch(
-            """INSERT INTO incidents (rule, rule_version, run_key, title, severity, mode, alert, target, wake_at)
-               SELECT r.*, now() FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                   $7::jsonb[], $8::jsonb[]) r
-               ON CONFLICT (run_key) WHERE status <> 'resolved' DO NOTHING RETURNING id, run_key""",
-            *_incident_columns([openings[key] for key in keys], [alerts[key] for key in keys]),
-        )
-    }
-    known = await tx.fetch("SELECT id, run_key FROM incidents WHERE run_key = ANY($1) AND status <> 'resolved'", keys)
-    joined = {row["run_key"]: row["id"] for row in known if row["run_key"] not in new}
-    await _nudge(tx, sorted(joined.values()))
-    await tx.executemany(
-        "INSERT INTO escalations (incident_id, policy, severity, due_at) VALUES ($1, $2, $3, now() + $4::interval)",
-        [
-            (
-                new[key],
-                to_document(openings[key].policy),
-                to_document(openings[key].severity),
-                openings[key].first_page_in,
-            )
-            for key in sorted(new)
-        ],
-    )
-    await _tell(
-        tx,
-        [(new[key], entry) for key in sorted(new) for entry in (_start_of(alerts[key]), *openings[key].entries)]
-        + [(joined[key], _start_of(alerts[key])) for key in sorted(joined)],
-    )
-    return joined | new
+# Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
+# they are of use: in the incident's alert, and in the body as it was sent.
+_INSERT_OPEN = """
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
+SELECT $1, fingerprint, incident_id, labels::jsonb, starts_at
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[]) r(fingerprint, incident_id, labels, starts_at)
+ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
+"""
 
 
-def _incident_columns(openings: Sequence[Opening], alerts: Sequence[Alert]) -> tuple[list[Any], ...]:
-    return (
-        [o.rule for o in openings],
-        [o.rule_version for o in openings],
-        [clean(o.run_key) for o in openings],
-        [clean(o.title) for o in openings],
-        [o.severity.name for o in openings],
-        [o.mode for o in openings],
-        [to_document(alert) for alert in alerts],
-        [to_document(o.target) if o.target is not None else None for o in openings],
-    )
-
-
-async def _insert_episodes(tx: Connection, births: Sequence[_Birth]) -> None:
-    """Where another replica opened the same episode a moment ago, ours is a refresh of it."""
-    births = sorted(births, key=lambda birth: _key(birth.alert))
+async def _insert_open(tx: Connection, source: SourceName, births: Sequence[_Birth]) -> None:
     if not births:
         return
+    births = sorted(births, key=lambda birth: birth.alert.fingerprint)
     await tx.execute(
-        """INSERT INTO episodes (source, fingerprint, incident_id, labels, annotations, generator_url, starts_at,
-               ends_at, closed_at, recovered)
-           SELECT source, fingerprint, incident_id, labels, annotations, generator_url, starts_at,
-               CASE WHEN closed THEN COALESCE(ends_at, now()) END, CASE WHEN closed THEN now() END, recovered
-           FROM unnest($1::text[], $2::text[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::text[], $7::timestamptz[],
-               $8::timestamptz[], $9::bool[], $10::bool[])
-               r(source, fingerprint, incident_id, labels, annotations, generator_url, starts_at,
-                 ends_at, closed, recovered)
-           ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()""",
-        [_key(b.alert)[0] for b in births],
-        [_key(b.alert)[1] for b in births],
-        [b.incident for b in births],
-        [to_document(b.alert.labels) for b in births],
-        [to_document(b.alert.annotations) for b in births],
-        [clean(b.alert.generator_url) for b in births],
-        [b.alert.starts_at for b in births],
-        [b.ended_by.ends_at if b.ended_by else None for b in births],
-        [b.ended_by is not None for b in births],
-        [b.ended_by.recovered if b.ended_by else True for b in births],
+        _INSERT_OPEN,
+        source,
+        [birth.alert.fingerprint for birth in births],
+        [birth.incident for birth in births],
+        [to_json(birth.alert.labels) for birth in births],
+        [birth.alert.starts_at for birth in births],
     )
 
 
-async def _tell(tx: Connection, told: Sequence[tuple[int, Entry]]) -> None:
-    await tx.executemany(
-        "INSERT INTO timeline (incident_id, kind, path, message, data) VALUES ($1, $2, $3, $4, $5)",
-        [(incident, e.kind, clean(e.path), clean(e.message), to_document(e.data)) for incident, e in told],
-    )
+_INSERT_ENDED = """
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at, ends_at, closed_at, recovered)
+SELECT $1, fingerprint, incident_id, labels::jsonb, starts_at, COALESCE(ends_at, now()), now(), recovered
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::bool[])
+    r(fingerprint, incident_id, labels, starts_at, ends_at, recovered)
+"""
 
 
-def _start_of(alert: Alert) -> Entry:
-    return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {_labels(alert)}")
+async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tuple[_Birth, Alert]]) -> None:
+    """Those that began and ended within the batch."""
+    if births:
+        await tx.execute(
+            _INSERT_ENDED,
+            source,
+            [birth.alert.fingerprint for birth, _ in births],
+            [birth.incident for birth, _ in births],
+            [to_json(birth.alert.labels) for birth, _ in births],
+            [birth.alert.starts_at for birth, _ in births],
+            [end.ends_at for _, end in births],
+            [end.recovered for _, end in births],
+        )
 
 
 def _end_of(alert: Alert) -> Entry:
     how = "resolved" if alert.recovered else "went away without a recovery"
     return Entry(EntryKind.ALERT, f"{alert.name} {how} ({alert.source})")
-
-
-def _labels(alert: Alert) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in sorted(alert.labels.items()) if name != "alertname")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,12 +10,12 @@ from remediator.domain.budget import Budget
 from remediator.domain.errors import BudgetSpent, NotAllowed, NotFound
 from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Intent, IntentResult, IntentState
-from remediator.domain.ledger import free_in
+from remediator.domain.ledger import Reservation, free_in
 from remediator.domain.plan import Plan
 from remediator.marks import Mark, reached
 from remediator.store import ledger
-from remediator.store.database import Connection, clean
-from remediator.store.documents import from_document, to_document
+from remediator.store.database import Connection, clean, to_json
+from remediator.store.documents import from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,69 +27,134 @@ class StoredIntent:
     detail: str
 
 
-async def begin(tx: Connection, intent: Intent, *, epoch: int) -> None:
-    """The last judgement before a write, under lock. Raises `NotAllowed` or `BudgetSpent`: nothing is journalled."""
-    await _still_allowed(tx, intent)
-    await _reserve(tx, intent.budgets)
-    await tx.execute(
-        """INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, undoes)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)""",
-        UUID(intent.id),
-        intent.incident,
-        intent.path,
-        to_document(intent.plan),
-        intent.timeout,
-        epoch,
-        UUID(intent.undoes) if intent.undoes else None,
-    )
-    await tx.executemany(
-        "INSERT INTO reservations (key, intent_id, units) VALUES ($1, $2, $3)",
-        [(budget.key, UUID(intent.id), budget.units) for budget in intent.budgets],
-    )
+Refusal = NotAllowed | BudgetSpent
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An intent to be journalled, and the claim that may run it."""
+
+    intent: Intent
+    epoch: int
+
+
+async def begin(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]:
+    """The last judgement before each write, under lock; what is refused is not journalled. In the order given: of two
+    that want the last of a budget, the first has it."""
+    if not wanted:
+        return []
+    refused = await _not_allowed(tx, wanted)
+    refused = await _within_budgets(tx, wanted, refused)
+    await _journal(tx, [begun for begun, refusal in zip(wanted, refused, strict=True) if refusal is None])
     reached(Mark.INTENT_WRITTEN)
+    return refused
 
 
-async def _still_allowed(tx: Connection, intent: Intent) -> None:
-    row = await tx.fetchrow(
-        """SELECT k.is_on, k.reason, i.status <> 'resolved' AS is_open,
-                  COALESCE(i.lease_until - clock_timestamp() > $2, false) AS in_time,
-                  EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing
-           FROM incidents i, kill_switch k WHERE i.id = $1 FOR SHARE OF k""",
-        intent.incident,
-        intent.timeout,
-    )
-    if row is None or row["is_on"]:
-        raise NotAllowed(f"the kill switch is on: {row['reason'] if row else 'unknown'}")
-    if not row["in_time"]:
-        raise NotAllowed("the lease has less time left than the write may take")
-    if intent.undoes is None and not (row["is_open"] and row["firing"]):
-        raise NotAllowed("the alert no longer fires, or the incident was resolved")
+_STILL_ALLOWED = """
+SELECT i.id, k.is_on, k.reason, i.status <> 'resolved' AS is_open,
+    COALESCE(i.lease_until - clock_timestamp() > w.timeout, false) AS in_time,
+    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing
+FROM unnest($1::bigint[], $2::interval[]) w(id, timeout) JOIN incidents i USING (id), kill_switch k
+FOR SHARE OF k
+"""
 
 
-async def _reserve(tx: Connection, budgets: Sequence[Budget]) -> None:
+async def _not_allowed(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]:
+    rows = await tx.fetch(_STILL_ALLOWED, [w.intent.incident for w in wanted], [w.intent.timeout for w in wanted])
+    facts = {row["id"]: row for row in rows}
+    return [_why_not(begun.intent, facts.get(begun.intent.incident)) for begun in wanted]
+
+
+def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:
+    if facts is None or facts["is_on"]:
+        return NotAllowed(f"the kill switch is on: {facts['reason'] if facts else 'unknown'}")
+    if not facts["in_time"]:
+        return NotAllowed("the lease has less time left than the write may take")
+    if intent.undoes is None and not (facts["is_open"] and facts["firing"]):
+        return NotAllowed("the alert no longer fires, or the incident was resolved")
+    return None
+
+
+async def _within_budgets(
+    tx: Connection, wanted: Sequence[Begun], refused: Sequence[Refusal | None]
+) -> list[Refusal | None]:
     """One replica at a time: the budgets' rows are locked in the order of their keys."""
-    if not budgets:
-        return
-    keys = sorted({budget.key for budget in budgets})
+    keys = sorted({budget.key for begun in wanted for budget in begun.intent.budgets})
+    if not keys:
+        return list(refused)
     await tx.execute("INSERT INTO budgets SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", keys)
-    await tx.execute("SELECT FROM budgets WHERE key = ANY($1) ORDER BY key FOR UPDATE", keys)
+    await tx.execute("SELECT FROM budgets WHERE key = ANY($1::text[]) ORDER BY key FOR UPDATE", keys)
     spent = await ledger.reservations(tx, keys)
-    now = await tx.fetchval("SELECT clock_timestamp()")
+    now: datetime = await tx.fetchval("SELECT clock_timestamp()")
+    judged: list[Refusal | None] = []
+    for begun, earlier in zip(wanted, refused, strict=True):
+        refusal = earlier or _overspent(begun.intent.budgets, spent, now)
+        if refusal is None:
+            spent += tuple(Reservation(budget.key, now, budget.units) for budget in begun.intent.budgets)
+        judged.append(refusal)
+    return judged
+
+
+def _overspent(budgets: Sequence[Budget], spent: tuple[Reservation, ...], now: datetime) -> BudgetSpent | None:
     for budget in budgets:
         wait = free_in(budget, spent, now)
         if wait is not None:
-            raise BudgetSpent(budget.key, free_in_seconds=wait.total_seconds())
+            return BudgetSpent(budget.key, free_in_seconds=wait.total_seconds())
+    return None
 
 
-async def finish(tx: Connection, result: IntentResult) -> None:
-    """Safe to repeat: the first result counts."""
+_INSERT = """
+INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, undoes)
+SELECT id, incident_id, path, plan::jsonb, timeout, epoch, undoes
+FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::interval[], $6::bigint[], $7::uuid[])
+    w(id, incident_id, path, plan, timeout, epoch, undoes)
+"""
+
+_RESERVE = """
+INSERT INTO reservations (key, intent_id, units) SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[])
+"""
+
+
+async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
+    if not allowed:
+        return
+    intents = [begun.intent for begun in allowed]
     await tx.execute(
-        """UPDATE intents SET state = $2, detail = $3, finished_at = clock_timestamp()
-           WHERE id = $1 AND state = 'begun'""",
-        UUID(result.id),
-        result.result,
-        clean(result.detail),
+        _INSERT,
+        [UUID(intent.id) for intent in intents],
+        [intent.incident for intent in intents],
+        [intent.path for intent in intents],
+        [to_json(intent.plan) for intent in intents],
+        [intent.timeout for intent in intents],
+        [begun.epoch for begun in allowed],
+        [UUID(intent.undoes) if intent.undoes else None for intent in intents],
     )
+    spends = [(budget, intent) for intent in intents for budget in intent.budgets]
+    if spends:
+        await tx.execute(
+            _RESERVE,
+            [budget.key for budget, _ in spends],
+            [UUID(intent.id) for _, intent in spends],
+            [budget.units for budget, _ in spends],
+        )
+
+
+_FINISH = """
+UPDATE intents i SET state = r.state, detail = r.detail, finished_at = clock_timestamp()
+FROM unnest($1::uuid[], $2::text[], $3::text[]) r(id, state, detail)
+WHERE i.id = r.id AND i.state = 'begun'
+"""
+
+
+async def finish(tx: Connection, results: Sequence[IntentResult]) -> None:
+    """Safe to repeat: the first result counts."""
+    if results:
+        await tx.execute(
+            _FINISH,
+            [UUID(result.id) for result in results],
+            [result.result for result in results],
+            [clean(result.detail) for result in results],
+        )
 
 
 async def get(connection: Connection, intent: IntentId) -> StoredIntent:
@@ -103,7 +169,7 @@ async def of_incident(connection: Connection, incident: IncidentId) -> list[Stor
     return [_stored(row) for row in rows]
 
 
-_SELECT = "SELECT id, incident_id, path, plan, timeout, epoch, state, detail, undoes FROM intents"
+_SELECT = "SELECT id, incident_id, path, plan::text AS plan, timeout, epoch, state, detail, undoes FROM intents"
 
 
 def _stored(row: Any) -> StoredIntent:
@@ -111,7 +177,7 @@ def _stored(row: Any) -> StoredIntent:
         id=IntentId(str(row["id"])),
         incident=IncidentId(row["incident_id"]),
         path=row["path"],
-        plan=from_document(row["plan"], Plan),
+        plan=from_json(row["plan"], Plan),
         timeout=row["timeout"],
         undoes=IntentId(str(row["undoes"])) if row["undoes"] else None,
     )

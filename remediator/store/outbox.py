@@ -8,8 +8,8 @@ from typing import Any
 from remediator.domain.ids import IncidentId
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
-from remediator.store.database import Connection, clean
-from remediator.store.documents import from_document, to_document
+from remediator.store.database import Connection, clean, to_json
+from remediator.store.documents import from_json
 
 _LAST_RESORT = ":last-resort"
 
@@ -51,23 +51,30 @@ class OutboxItem:
         return replace(self.notification, channel=contact.channel, address=contact.address)
 
 
+_ENQUEUE = """
+INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification, rule)
+SELECT m.incident_id, m.dedup_key, m.kind, m.recipient, m.reach::jsonb, m.notification::jsonb, i.rule
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+    m(incident_id, dedup_key, kind, recipient, reach, notification)
+JOIN incidents i ON i.id = m.incident_id
+ON CONFLICT (dedup_key) DO NOTHING
+"""
+
+
 async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
     """A message whose dedup key is known already is the same message."""
-    await tx.executemany(
-        """INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification)
-           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (dedup_key) DO NOTHING""",
-        [
-            (
-                m.notification.incident,
-                clean(m.notification.dedup_key),
-                m.notification.kind,
-                clean(m.notification.recipient),
-                to_document(m.reach),
-                to_document(m.notification),
-            )
-            for m in messages
-            if m.reach
-        ],
+    sendable = [message for message in messages if message.reach]
+    if not sendable:
+        return
+    notes = [message.notification for message in sendable]
+    await tx.execute(
+        _ENQUEUE,
+        [note.incident for note in notes],
+        [clean(note.dedup_key) for note in notes],
+        [note.kind for note in notes],
+        [clean(note.recipient) for note in notes],
+        [to_json(message.reach) for message in sendable],
+        [to_json(note) for note in notes],
     )
 
 
@@ -85,23 +92,40 @@ async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[
     )
 
 
-_ITEM = "o.id, o.epoch, o.attempts, o.reach, o.notification"
+_ITEM = "o.id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
+
+# Pages before everything else. Rules take turns: a storm of one rule must not hold up the first page of another.
+# More are picked than wanted, for other replicas pick the same ones.
+_CLAIM = f"""
+WITH RECURSIVE queues AS (
+    (SELECT kind, rule FROM outbox WHERE due_at <= now() ORDER BY kind, rule LIMIT 1)
+    UNION ALL
+    SELECT following.kind, following.rule FROM queues q CROSS JOIN LATERAL (
+        SELECT o.kind, o.rule FROM outbox o
+        WHERE o.due_at <= now() AND (o.kind, o.rule) > (q.kind, q.rule) ORDER BY o.kind, o.rule LIMIT 1
+    ) following
+), picked AS (
+    SELECT p.id, q.kind, p.due_at, row_number() OVER (PARTITION BY q.kind, q.rule ORDER BY p.due_at, p.id) AS turn
+    FROM queues q CROSS JOIN LATERAL (
+        SELECT o.id, o.due_at FROM outbox o
+        WHERE o.kind = q.kind AND o.rule = q.rule AND o.due_at <= now()
+            AND (o.lease_until IS NULL OR o.lease_until < now()) AND o.reach -> 0 ->> 'channel' <> ALL($3::text[])
+        ORDER BY o.due_at, o.id LIMIT 4 * $2
+    ) p
+), due AS (
+    SELECT o.id FROM picked p JOIN outbox o ON o.id = p.id
+    WHERE o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
+    ORDER BY p.kind <> 'page', p.turn, p.due_at, p.id LIMIT $2
+    FOR UPDATE OF o SKIP LOCKED
+)
+UPDATE outbox o SET lease_until = now() + $1, epoch = o.epoch + 1
+FROM due WHERE o.id = due.id RETURNING {_ITEM}
+"""  # noqa: S608  # constants only
 
 
-async def claim(tx: Connection, *, lease: timedelta, limit: int) -> list[OutboxItem]:
-    """Pages before everything else, the oldest first."""
-    rows = await tx.fetch(
-        f"""WITH due AS (
-                SELECT id FROM outbox
-                WHERE due_at <= now() AND (lease_until IS NULL OR lease_until < now())
-                ORDER BY kind <> 'page', due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            UPDATE outbox o SET lease_until = now() + $1, epoch = o.epoch + 1
-            FROM due WHERE o.id = due.id RETURNING {_ITEM}""",  # noqa: S608  # constants only
-        lease,
-        limit,
-    )
-    return [_item(row) for row in rows]
+async def claim(tx: Connection, *, lease: timedelta, limit: int, passing_over: Sequence[str] = ()) -> list[OutboxItem]:
+    """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`."""
+    return [_item(row) for row in await tx.fetch(_CLAIM, lease, limit, list(passing_over))]
 
 
 async def sent(tx: Connection, item: OutboxItem, receipt: Receipt) -> None:
@@ -129,21 +153,27 @@ async def next_contact(tx: Connection, item: OutboxItem, *, error: str) -> None:
     """On to the following contact at once; failed where there is none."""
     left = item.reach[1:]
     await tx.execute(
-        """UPDATE outbox SET reach = CASE WHEN $3 THEN $4 ELSE reach END, attempts = 0, error = $5, lease_until = NULL,
-               due_at = CASE WHEN $3 THEN now() END, state = CASE WHEN $3 THEN 'queued' ELSE 'failed' END
+        """UPDATE outbox SET attempts = 0, error = $5, lease_until = NULL,
+               reach = CASE WHEN $3 THEN $4::text::jsonb ELSE reach END,
+               due_at = CASE WHEN $3 THEN now() END,
+               state = CASE WHEN $3 THEN 'queued' ELSE 'failed' END
            WHERE id = $1 AND epoch = $2""",
         item.id,
         item.epoch,
         bool(left),
-        to_document(left),
+        to_json(left),
         clean(error),
     )
 
 
-async def sent_pages(connection: Connection, incident: IncidentId) -> list[OutboxItem]:
+async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:
+    """Of these incidents, in the order they were sent."""
+    if not numbers:
+        return []
     rows = await connection.fetch(
-        f"SELECT {_ITEM} FROM outbox o WHERE incident_id = $1 AND kind = 'page' AND state = 'sent' ORDER BY id",  # noqa: S608
-        incident,
+        f"""SELECT {_ITEM} FROM outbox o
+            WHERE incident_id = ANY($1::bigint[]) AND kind = 'page' AND state = 'sent' ORDER BY id""",  # noqa: S608
+        list(numbers),
     )
     return [_item(row) for row in rows]
 
@@ -153,6 +183,6 @@ def _item(row: Any) -> OutboxItem:
         id=row["id"],
         epoch=row["epoch"],
         attempts=row["attempts"],
-        reach=from_document(row["reach"], tuple[Contact, ...]),
-        notification=from_document(row["notification"], Notification),
+        reach=from_json(row["reach"], tuple[Contact, ...]),
+        notification=from_json(row["notification"], Notification),
     )

@@ -13,7 +13,7 @@ from remediator.domain.incident import Incident, Status
 from remediator.domain.ledger import KillSwitch
 from remediator.domain.timeline import Entry
 from remediator.engine.respond import Responder
-from remediator.store import incidents, ledger
+from remediator.store import incidents, ledger, timeline
 from remediator.store.database import Database
 from remediator.web.auth import ApiGate, Caller, Role
 
@@ -72,7 +72,7 @@ class Api:
         self._caller(request, "read")
         async with self._database.connection() as connection:
             incident = await incidents.get(connection, _incident_id(request))
-            entries = await incidents.timeline(connection, incident.id)
+            entries = await timeline.of_incident(connection, incident.id)
         return _json({**incident_view(incident), "timeline": [entry_view(entry) for entry in entries]})
 
     async def acknowledge(self, request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from remediator.domain.errors import NotFound, Unauthenticated
 from remediator.domain.ids import IncidentId
 from remediator.engine.links import Links
 from remediator.engine.respond import Responder
-from remediator.store import incidents
+from remediator.store import incidents, timeline
 from remediator.store.database import Database
 from remediator.web.auth import ApiGate
 
@@ -72,7 +72,7 @@ class Pages:
         try:
             async with self._database.connection() as connection:
                 incident = await incidents.get(connection, incident_id)
-                entries = await incidents.timeline(connection, incident_id)
+                entries = await timeline.of_incident(connection, incident_id)
         except NotFound as error:
             return _page("message.html", status=404, heading="No such incident", message=str(error))
         offered = form if incident.is_open or form != "acknowledge" else ""

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import cache
 from typing import Protocol
 
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -19,13 +22,22 @@ from remediator.web.problems import problem
 
 log = structlog.get_logger()
 
+_ENCODER = msgspec.json.Encoder()
+
 READ_WITHIN = timedelta(seconds=30)
 """For the whole body: a sender that trickles must not hold a connection for ever."""
-PARSE_ASIDE = 256 * 1024
+PARSE_ASIDE = 1024 * 1024
 """Bodies larger than this are parsed in a thread: everybody else's 2xx must not wait for them."""
+CHUNK = 64 * 1024
+
+
+class Hold(Protocol):
+    def grow(self, size: int) -> None: ...
 
 
 class Intake(Protocol):
+    def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]: ...
+
     async def accept(self, delivery: Delivery) -> Accepted: ...
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None: ...
@@ -35,9 +47,9 @@ class Webhooks:
     def __init__(self, intake: Intake, gate: Gate, *, metrics: Metrics, body_limit: int) -> None:
         self._intake = intake
         self._gate = gate
-        self._metrics = metrics
         self._body_limit = body_limit
         self._sources: Mapping[str, Source] = {name: source() for name, source in plugins_of(Source).items()}
+        self._count = cache(metrics.deliveries.labels)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [web.post("/webhooks/{kind}", self.receive), web.put("/webhooks/{kind}", self.receive)]
@@ -45,15 +57,14 @@ class Webhooks:
     async def receive(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]
         answer = await self._answer(request, kind)
-        self._metrics.deliveries.labels(source=kind if kind in self._sources else "unknown", answer=answer.status).inc()
+        self._count(kind if kind in self._sources else "unknown", answer.status).inc()
         return answer
 
     async def _answer(self, request: web.Request, kind: str) -> web.Response:
         if kind not in self._sources:
             return problem(404, f"there is no source {kind!r}; known: {', '.join(self._sources)}")
         try:
-            sender, body = await self._authenticated(request, kind)
-            return await self._take(self._sources[kind], sender, body, headers=request.headers)
+            return await self._admit(request, self._sources[kind], SourceName(kind))
         except Unauthenticated as error:
             return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
         except BadPayload as error:
@@ -64,15 +75,33 @@ class Webhooks:
             # Never 429 or 408: no sender retries those (facts: intake 1.4).
             return problem(503, f"not stored, send it again: {error or 'the body took too long'}")
 
-    async def _authenticated(self, request: web.Request, kind: str) -> tuple[SourceName, bytes]:
-        """The headers are judged before the body is read, where they can be."""
+    async def _admit(self, request: web.Request, source: Source, kind: SourceName) -> web.Response:
+        """Headers first, then room for the body, then the body: who is refused costs us nothing but the headers."""
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise BadPayload("compressed bodies are not read: no sender we know compresses, and bombs do")
         signed = self._gate.awaits_signature(request.headers)
         sender = None if signed else self._gate.sender(request.headers, kind)
+        length = request.content_length or 0
+        if length > self._body_limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=length)
+        with self._intake.admit(sender or kind, length) as hold:
+            body = await self._read(request, hold)
+            sender = sender or self._gate.signer(request.headers, body)
+            return await self._take(source, sender, body, headers=request.headers)
+
+    async def _read(self, request: web.Request, hold: Hold) -> bytes:
+        if request.content.is_eof() and request.content_length is not None:
+            return await request.read()  # it came in one piece with its headers, as most do
         async with asyncio.timeout(READ_WITHIN.total_seconds()):
-            body = await request.read()
-        return sender or self._gate.signer(request.headers, body), body
+            if request.content_length is not None:
+                return await request.read()
+            body = bytearray()
+            async for chunk in request.content.iter_chunked(CHUNK):
+                hold.grow(len(chunk))
+                body += chunk
+                if len(body) > self._body_limit:
+                    raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=len(body))
+            return bytes(body)
 
     async def _take(
         self, source: Source, sender: SourceName, body: bytes, *, headers: Mapping[str, str]
@@ -87,6 +116,4 @@ class Webhooks:
             await self._intake.quarantine(sender, body, str(error))
             raise
         accepted = await self._intake.accept(delivery)
-        return web.json_response(
-            {"stored": accepted.stored, "rejected": accepted.rejected, "truncated": accepted.truncated}, status=202
-        )
+        return web.Response(body=_ENCODER.encode(accepted), status=202, content_type="application/json")

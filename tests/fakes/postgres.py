@@ -42,6 +42,15 @@ async def database_address(postgres_dsn: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def empty_database_address(postgres_dsn: str) -> AsyncIterator[str]:
+    """Nothing in it yet, not even our tables."""
+    name = f"empty_{uuid4().hex}"
+    await _execute(postgres_dsn, f"CREATE DATABASE {name}")
+    yield database_dsn(postgres_dsn, name)
+    await _execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
 async def database(database_address: str) -> AsyncIterator[Database]:
     async with Database.open(database_address, pool=8) as opened:
         yield opened

@@ -14,8 +14,9 @@ from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent, IntentResult, IntentState, Move, Phase, Progress
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
-from remediator.store import incidents, intents, ledger
+from remediator.store import incidents, intents, ledger, moves
 from remediator.store.database import Database
+from remediator.store.moves import Decided
 from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
 
 PLAN = Plan("scale", Target("deployment", "backend", "prod"), "scale it", (), "still 3")
@@ -29,7 +30,10 @@ def intent_of(incident: Incident, *budgets: Budget, **changes: object) -> Intent
 
 async def commit(database: Database, incident: Incident, move: Move) -> Incident:
     async with database.transaction() as tx:
-        return await incidents.commit_move(tx, incident, move, lease=LEASE)
+        [after] = await moves.commit(tx, [Decided(incident, move)], lease=LEASE)
+    if isinstance(after, Exception):
+        raise after
+    return after
 
 
 async def claim(database: Database, limit: int = 100) -> list[Incident]:
@@ -135,7 +139,7 @@ async def test_the_first_result_of_an_intent_counts(database: Database) -> None:
     await commit(database, moved, replace(ON, result=IntentResult(intent.id, IntentState.DONE, "done")))
 
     async with database.transaction() as tx:
-        await intents.finish(tx, IntentResult(intent.id, IntentState.FAILED, "late"))
+        await intents.finish(tx, [IntentResult(intent.id, IntentState.FAILED, "late")])
         stored = await intents.get(tx, intent.id)
 
     assert (stored.state, stored.detail, stored.intent.plan) == (IntentState.DONE, "done", PLAN)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from remediator.domain.alert import Accepted, Delivery
 from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.ids import SourceName
+from remediator.engine.room import Hold, Room
 from remediator.metrics import Metrics
 from remediator.settings import Webhooks as WebhookSettings
 from remediator.web.auth import Gate
@@ -44,6 +46,10 @@ class FakeIntake:
     accepted: list[Delivery] = field(default_factory=list)
     quarantined: list[tuple[str, bytes, str]] = field(default_factory=list)
     fails_with: Exception | None = None
+    room: Room = field(default_factory=lambda: Room(10 * LIMIT))
+
+    def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]:
+        return self.room.hold(source, size)
 
     async def accept(self, delivery: Delivery) -> Accepted:
         if self.fails_with is not None:

@@ -1,0 +1,91 @@
+"""What waits to be filed: first come, first served within a source, and the sources take turns.
+
+A big delivery is cut into parts, so that everybody else's alert is stored between two of them.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from remediator.domain.alert import Accepted, Alert, Delivery
+from remediator.domain.ids import SourceName
+
+MOST_ALERTS_A_BATCH = 1_000
+"""About 50 ms of work: nobody waits longer than that for a stranger's flood."""
+MOST_PARTS_A_BATCH = 1_000
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A delivery whose sender waits for its answer."""
+
+    delivery: Delivery
+    answer: asyncio.Future[Accepted]
+    since: float
+    """On the loop's clock."""
+    taken: int = 0
+    """How many of its alerts are in a part already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of a delivery's alerts; the first carries its body, the last its answer."""
+
+    waiting: Waiting
+    alerts: tuple[Alert, ...]
+    is_first: bool
+    is_last: bool
+
+    def halves(self) -> tuple["Part", "Part"]:
+        middle = len(self.alerts) // 2
+        return (
+            Part(self.waiting, self.alerts[:middle], self.is_first, is_last=False),
+            Part(self.waiting, self.alerts[middle:], is_first=False, is_last=self.is_last),
+        )
+
+
+class FairQueue:
+    def __init__(self) -> None:
+        self._queues: OrderedDict[SourceName, deque[Waiting]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    @property
+    def oldest(self) -> float | None:
+        """Since when the longest waiting has waited."""
+        return min((queue[0].since for queue in self._queues.values()), default=None)
+
+    def put(self, waiting: Waiting) -> None:
+        self._queues.setdefault(waiting.delivery.source, deque()).append(waiting)
+
+    def take(self) -> list[Part]:
+        """The next batch, one delivery (or a part of it) of each source in turn."""
+        parts: list[Part] = []
+        room = MOST_ALERTS_A_BATCH
+        while self._queues and room > 0 and len(parts) < MOST_PARTS_A_BATCH:
+            source, queue = next(iter(self._queues.items()))
+            part = _cut(queue[0], room)
+            parts.append(part)
+            room -= len(part.alerts)
+            if part.is_last:
+                queue.popleft()
+            if queue:
+                self._queues.move_to_end(source)
+            else:
+                del self._queues[source]
+        return parts
+
+    def empty(self) -> Iterator[Waiting]:
+        """Everybody who waits, and nobody does any more."""
+        while self._queues:
+            _, queue = self._queues.popitem()
+            yield from queue
+
+
+def _cut(waiting: Waiting, room: int) -> Part:
+    begin, all_of_them = waiting.taken, waiting.delivery.alerts
+    end = waiting.taken = min(begin + room, len(all_of_them))
+    alerts = all_of_them if end - begin == len(all_of_them) else all_of_them[begin:end]
+    return Part(waiting, alerts, is_first=begin == 0, is_last=end == len(all_of_them))

@@ -1,0 +1,144 @@
+"""Moves, committed many at a time: each whole or not at all, and only under the fencing number it was decided with.
+
+One batch costs a dozen statements however many moves it holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from remediator.domain.errors import BudgetSpent, NotAllowed, StaleFence
+from remediator.domain.incident import Incident, Move, PageOrder, Phase, Status
+from remediator.store import incidents, intents, timeline
+from remediator.store.database import Connection, clean
+from remediator.store.documents import progress_from, progress_json
+from remediator.store.incidents import FIRING, RECOVERED
+from remediator.store.intents import Begun
+
+Refusal = StaleFence | BudgetSpent | NotAllowed
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    incident: Incident
+    """As it was claimed, or as the last move left it."""
+    move: Move
+
+
+async def commit(tx: Connection, decided: Sequence[Decided], *, lease: timedelta) -> list[Incident | Refusal]:
+    """What each incident is afterwards, or why its move was refused; a refused move has written nothing.
+
+    The lease is kept, and renewed, while there is something to do at once. A nudge the move has not seen wakes the
+    incident at once, whatever the move says.
+    """
+    refused = await _stale(tx, decided)
+    refused |= await _begin_intents(tx, decided, refused)
+    written = [one for position, one in enumerate(decided) if position not in refused]
+    await intents.finish(tx, [one.move.result for one in written if one.move.result is not None])
+    await timeline.append(tx, [(one.incident.id, entry) for one in written for entry in one.move.entries])
+    await _order_pages(tx, written)
+    after = await _update(tx, written, lease)
+    return [refused.get(position) or after[one.incident.id] for position, one in enumerate(decided)]
+
+
+async def _stale(tx: Connection, decided: Sequence[Decided]) -> dict[int, Refusal]:
+    """Holds the incidents' rows until the end of the transaction. Position -> who was overtaken."""
+    rows = await tx.fetch(
+        "SELECT id, epoch FROM incidents WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        [one.incident.id for one in decided],
+    )
+    epochs = {row["id"]: row["epoch"] for row in rows}
+    return {
+        position: StaleFence(f"incident {i.id}: claim {i.epoch} was overtaken by claim {epochs.get(i.id)}")
+        for position, i in enumerate(one.incident for one in decided)
+        if epochs.get(i.id) != i.epoch
+    }
+
+
+async def _begin_intents(
+    tx: Connection, decided: Sequence[Decided], refused: Mapping[int, Refusal]
+) -> dict[int, Refusal]:
+    wanted = {
+        position: Begun(one.move.intent, one.incident.epoch)
+        for position, one in enumerate(decided)
+        if one.move.intent is not None and position not in refused
+    }
+    answers = await intents.begin(tx, list(wanted.values()))
+    return {position: answer for position, answer in zip(wanted, answers, strict=True) if answer is not None}
+
+
+_PAGE_NOW = """
+UPDATE escalations s SET due_at = LEAST(s.due_at, now()) FROM incidents i
+WHERE s.incident_id = ANY($1::bigint[]) AND i.id = s.incident_id AND i.status = 'triggered'
+    AND s.started_at IS NULL AND s.due_at IS NOT NULL
+"""
+
+
+async def _order_pages(tx: Connection, written: Sequence[Decided]) -> None:
+    await incidents.stop_paging(tx, [one.incident.id for one in written if one.move.pages is PageOrder.STOP])
+    now = [one.incident.id for one in written if one.move.pages is PageOrder.NOW]
+    if now:
+        await tx.execute(_PAGE_NOW, now)
+
+
+_UPDATE = f"""
+UPDATE incidents i SET
+    phase = m.phase,
+    progress = m.progress::jsonb,
+    status = COALESCE(m.status, i.status),
+    resolution = CASE WHEN m.resolution = '' THEN i.resolution ELSE m.resolution END,
+    resolved_at = CASE WHEN m.status = 'resolved' THEN COALESCE(i.resolved_at, now()) ELSE i.resolved_at END,
+    wake_at = CASE WHEN i.nudges <> m.nudges THEN now() ELSE now() + m.wake_in END,
+    lease_until = now() + m.lease
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bigint[], $8::interval[])
+    m(id, phase, progress, status, resolution, wake_in, nudges, lease)
+WHERE i.id = m.id
+RETURNING i.id, i.status, i.resolution, i.resolved_at, i.acknowledged_by, i.lease_until, i.nudges,
+    {FIRING} AS firing, {RECOVERED} AS recovered
+"""  # noqa: S608  # constants only
+
+
+async def _update(tx: Connection, written: Sequence[Decided], lease: timedelta) -> dict[int, Incident]:
+    if not written:
+        return {}
+    moves = [one.move for one in written]
+    progress = [progress_json(move.progress) for move in moves]
+    rows = await tx.fetch(
+        _UPDATE,
+        [one.incident.id for one in written],
+        [move.phase for move in moves],
+        progress,
+        [move.status for move in moves],
+        [clean(move.resolution) for move in moves],
+        [move.wake_in for move in moves],
+        [one.incident.nudges for one in written],
+        [lease if goes_on(move) else None for move in moves],
+    )
+    now = {row["id"]: row for row in rows}
+    return {
+        one.incident.id: _after(one, stored, now[one.incident.id])
+        for one, stored in zip(written, progress, strict=True)
+    }
+
+
+def goes_on(move: Move) -> bool:
+    """Whether there is something to do at once, under the same lease."""
+    return move.wake_in == timedelta() and move.phase is not Phase.CLOSED
+
+
+def _after(one: Decided, progress: str, row: Any) -> Incident:
+    """The progress as it was stored: the next stage sees the same whether or not it is in another process."""
+    return replace(
+        one.incident,
+        phase=one.move.phase,
+        progress=progress_from(progress),
+        status=Status(row["status"]),
+        resolution=row["resolution"],
+        resolved_at=row["resolved_at"],
+        acknowledged_by=row["acknowledged_by"],
+        lease_until=row["lease_until"],
+        nudges=row["nudges"],
+        firing=row["firing"],
+        recovered=row["recovered"],
+    )

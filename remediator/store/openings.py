@@ -1,0 +1,95 @@
+"""New incidents with their first escalation deadline, or the open ones that an alert joins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from remediator.domain.alert import Alert
+from remediator.domain.opening import Opening
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.store import incidents, timeline
+from remediator.store.database import Connection, clean, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    opening: Opening
+    alert: Alert
+    """The first of those that ask for it."""
+
+
+async def open_or_join(tx: Connection, requested: Sequence[Requested]) -> Mapping[str, int]:
+    """Run key -> the open incident. Its first deadline is in the same statement: no later fault can cost the page."""
+    if not requested:
+        return {}
+    wanted = {clean(request.opening.run_key): request for request in requested}
+    new: dict[str, int] = {}
+    joined: dict[str, int] = {}
+    # More than once only where an incident was resolved between the two statements.
+    while missing := sorted(wanted.keys() - new.keys() - joined.keys()):
+        new |= await _insert(tx, [wanted[key] for key in missing])
+        joined |= await _open_incidents(tx, [key for key in missing if key not in new])
+    await incidents.nudge(tx, list(joined.values()))
+    await timeline.append(
+        tx,
+        [
+            (number, entry)
+            for key, number in new.items()
+            for entry in (_start_of(wanted[key].alert), *wanted[key].opening.entries)
+        ]
+        + [(number, _start_of(wanted[key].alert)) for key, number in joined.items()],
+    )
+    opened = new | joined
+    return {request.opening.run_key: opened[key] for key, request in wanted.items()}
+
+
+_INSERT = """
+WITH opening AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::interval[])
+        o(rule, rule_version, run_key, title, severity, mode, alert, target, policy, severity_document, first_page_in)
+), new AS (
+    INSERT INTO incidents (rule, rule_version, run_key, title, severity, mode, alert, target, wake_at)
+    SELECT rule, rule_version, run_key, title, severity, mode, alert::jsonb, target::jsonb, now() FROM opening
+    ON CONFLICT (run_key) WHERE status <> 'resolved' DO NOTHING RETURNING id, run_key
+), chain AS (
+    INSERT INTO escalations (incident_id, policy, severity, due_at)
+    SELECT new.id, o.policy::jsonb, o.severity_document::jsonb, now() + o.first_page_in
+    FROM new JOIN opening o USING (run_key)
+)
+SELECT id, run_key FROM new
+"""
+
+
+async def _insert(tx: Connection, requested: Sequence[Requested]) -> dict[str, int]:
+    written = cache(to_json)  # thousands of openings share a few policies and severities
+    openings = [request.opening for request in requested]
+    rows = await tx.fetch(
+        _INSERT,
+        [o.rule for o in openings],
+        [o.rule_version for o in openings],
+        [clean(o.run_key) for o in openings],
+        [clean(o.title) for o in openings],
+        [o.severity.name for o in openings],
+        [o.mode for o in openings],
+        [to_json(request.alert) for request in requested],
+        [to_json(o.target) if o.target is not None else None for o in openings],
+        [written(o.policy) for o in openings],
+        [written(o.severity) for o in openings],
+        [o.first_page_in for o in openings],
+    )
+    return {row["run_key"]: row["id"] for row in rows}
+
+
+async def _open_incidents(tx: Connection, run_keys: Sequence[str]) -> dict[str, int]:
+    if not run_keys:
+        return {}
+    rows = await tx.fetch(
+        "SELECT id, run_key FROM incidents WHERE run_key = ANY($1::text[]) AND status <> 'resolved'", list(run_keys)
+    )
+    return {row["run_key"]: row["id"] for row in rows}
+
+
+def _start_of(alert: Alert) -> Entry:
+    labels = ", ".join(f"{name}={value!r}" for name, value in sorted(alert.labels.items()) if name != "alertname")
+    return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {labels}")
