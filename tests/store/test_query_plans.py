@@ -15,9 +15,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from remediator.domain.budget import Budget
 from remediator.domain.finding import Finding
 from remediator.domain.ids import IncidentId
-from remediator.domain.incident import Move, Phase, Progress, Status
+from remediator.domain.incident import IntentResult, IntentState, Move, Phase, Progress, Status
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
@@ -27,7 +28,7 @@ from remediator.store.outbox import Outgoing
 from tests.fakes.watched import watched_database
 from tests.store.facts import LEASE, alert, file, opening, resolved
 from tests.store.history import EPISODES, INCIDENTS
-from tests.store.test_moves import commit
+from tests.store.test_moves import commit, intent_of
 
 BIG = ("episodes", "incidents", "timeline", "escalations", "outbox", "intents", "reservations")
 A_FEW_PAGES = 8
@@ -116,8 +117,12 @@ async def claim_and_move(database: Database) -> None:
     async with database.transaction() as tx:
         claimed = await incidents.claim(tx, owner="tests", lease=LEASE, limit=8)
     seen = Progress(findings={"pods": Finding(ok=True, summary="")})
-    move = Move(Phase.DIAGNOSED, seen, entries=(Entry(EntryKind.FINDING, "seen"),), wake_in=timedelta(hours=1))
-    await commit(database, claimed[0], move)
+    move = Move(Phase.DIAGNOSED, seen, entries=(Entry(EntryKind.FINDING, "seen"),))
+    moved = await commit(database, claimed[0], move)
+    write = intent_of(moved, Budget("attempts/7", at_most=1_000, within=timedelta(hours=1)))
+    cleared = await commit(database, moved, Move(Phase.CLEARED, seen, intent=write))
+    done = IntentResult(write.id, IntentState.DONE, "done")
+    await commit(database, cleared, Move(Phase.FIXED, seen, result=done, wake_in=timedelta(hours=1)))
 
 
 async def claim_nothing(database: Database) -> None:
@@ -184,7 +189,7 @@ async def clear_up(database: Database) -> None:
         pytest.param(file_new, 100, id="new alerts"),
         pytest.param(file_again, 100, id="alerts told again"),
         pytest.param(file_ends, 50, id="alerts that end"),
-        pytest.param(claim_and_move, 1, id="a move"),
+        pytest.param(claim_and_move, 8, id="a move"),
         pytest.param(claim_nothing, 0, id="a poll that finds nothing"),
         pytest.param(strike, 50, id="deadlines that strike"),
         pytest.param(page, 1, id="a page"),
