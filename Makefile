@@ -28,8 +28,8 @@ format: $(VENV)/.tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.tests ## how fast, each figure beside its floor: ONLY=intake for one subject, QUICK=1 for a minute
-	$(BIN)/python -W ignore -m tests.bench $(foreach subject,$(ONLY),--only $(subject)) $(if $(QUICK),--quick)
+bench: $(VENV)/.tests ## how fast, each figure beside its floor; ONLY=intake, QUICK=1 (a minute or two), WRITE=1 (docs/bench.*)
+	$(BIN)/python -W ignore -m tests.bench $(foreach subject,$(ONLY),--only $(subject)) $(if $(QUICK),--quick) $(if $(WRITE),--write)
 
 lock: ## after changing pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock

@@ -26,12 +26,14 @@ from remediator.engine.journal import Journal
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
+from remediator.engine.retention import Retention
 from remediator.engine.rules_in_force import RulesInForce, remember
 from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
 from remediator.secrets_kept import api_tokens, link_secret
-from remediator.settings import Settings
+from remediator.settings import Days, Settings
+from remediator.store import retention as kept
 from remediator.store.database import Database
 from remediator.store.migrate import migrate, status
 from remediator.toolbox import system_clock
@@ -77,6 +79,16 @@ async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str
     """Names of the migrations that were applied or, with `only_status`, would be."""
     async with database_address(settings) as dsn:
         return await (status(dsn) if only_status else migrate(dsn))
+
+
+async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
+    async with (
+        database_address(settings) as dsn,
+        Database.open(dsn, pool=1) as database,
+        database.connection() as connection,
+    ):
+        await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
+        return await kept.report(connection, _keep(settings))
 
 
 @asynccontextmanager
@@ -151,6 +163,8 @@ def _build(
     )
     courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
     responder = Responder(database, writer, work_bell)
+    every = timedelta(seconds=settings.retention.every_seconds)
+    clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
     gate = ApiGate(api_tokens(settings))
     body_limit = settings.body_limit_mib << 20
     return _Parts(
@@ -167,9 +181,19 @@ def _build(
             escalator.run(),
             courier.run(),
             rules.keep_current(database, metrics),
+            clearing.run(),
         ),
         metrics=metrics,
     )
+
+
+def _keep(settings: Settings) -> kept.Keep:
+    days = settings.retention
+    return kept.Keep(_age(days.raw_days), _age(days.decisions_days), _age(days.diagnostics_days))
+
+
+def _age(days: Days) -> timedelta | None:
+    return None if days == "forever" else timedelta(days=days)
 
 
 async def _unready(database: Database) -> list[str]:

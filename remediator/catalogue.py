@@ -8,15 +8,16 @@ from functools import cache
 from types import MappingProxyType
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from remediator.domain.errors import BadDocument
+from remediator.language.documented import Documented
 
 
-class Plugin(BaseModel):
+class Plugin(Documented):
     """A step people write in YAML: its fields are its parameters, its docstring is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     @classmethod
     def yaml_name(cls) -> str:

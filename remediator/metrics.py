@@ -1,6 +1,6 @@
 """What `/metrics` shows. One registry a daemon, so that two in one process (tests) do not mix."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -27,6 +27,29 @@ class Metrics:
             "remediator_pages",
             "Messages to people, by channel and result.",
             ("channel", "result"),
+            registry=self.registry,
+        )
+        self.retention_removed = Counter(
+            "remediator_retention_removed",
+            "Rows removed because their time is over; a dropped partition counts in its own metric.",
+            ("table",),
+            registry=self.registry,
+        )
+        self.partitions_dropped = Counter(
+            "remediator_partitions_dropped",
+            "Partitions dropped because their time is over.",
+            ("table",),
+            registry=self.registry,
+        )
+        self.partitions_ahead = Gauge(
+            "remediator_partitions_ahead",
+            "Whole weeks or months after the present one that have a partition already.",
+            ("table",),
+            registry=self.registry,
+        )
+        self.retention_ended = Gauge(
+            "remediator_retention_ended_timestamp_seconds",
+            "When the last round of clearing up came to its end, whichever replica did it; 0: never.",
             registry=self.registry,
         )
         self.reloads = Counter("remediator_rule_reloads", "Rule reloads.", ("result",), registry=self.registry)

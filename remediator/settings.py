@@ -5,7 +5,7 @@ Read by `app` and `cli` only; everything else gets plain values. Each default is
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -79,6 +79,21 @@ class Engine(_Section):
     """How often a fix under verification is looked at."""
 
 
+Days = Annotated[int, Field(ge=1)] | Literal["forever"]
+"""Zero is refused: it could be read as "nothing" or as "for ever"."""
+
+
+class Retention(_Section):
+    raw_days: Days = 90
+    """What senders sent, as they sent it; up to a week longer, since it goes a week at a time."""
+    decisions_days: Days = 400
+    """Incidents with their timeline, episodes and writes, counted from their end. What is open is always kept."""
+    diagnostics_days: Days = 30
+    """The facts that looks saw, and the messages that were sent, of incidents that are over."""
+    every_seconds: float = Field(default=3600, ge=1)
+    """How often one of the replicas clears up."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="REMEDIATOR_",
@@ -123,6 +138,7 @@ class Settings(BaseSettings):
     review_channel: str = ""
     """Observe mode tells this channel whom it would have paged. Empty: the timeline only."""
     engine: Engine = Engine()
+    retention: Retention = Retention()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

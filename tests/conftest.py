@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fakes.kubernetes.fixture",
     "tests.fakes.postgres",
     "tests.fakes.valkey",
+    "tests.store.history",
 ]

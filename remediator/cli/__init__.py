@@ -18,6 +18,7 @@ _COMMANDS = {
     "kill-switch": "remediator.cli.kill_switch",
     "migrate": "remediator.cli.migrate",
     "rbac": "remediator.cli.rbac",
+    "retention": "remediator.cli.retention",
     "schema": "remediator.cli.schema",
 }
 """Each module holds its click command as `command`."""

@@ -1,15 +1,18 @@
-"""Other people's Redis or Valkey: looks by allow-list, and one write, UNLINK of keys that a SCAN found."""
+"""Other people's Redis or Valkey: looks by allow-list, and one write, UNLINK of keys that a SCAN found.
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+The library is imported where a connection is made: most daemons have none.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import redis.asyncio as redis
-from redis import exceptions
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any
 
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
+
+if TYPE_CHECKING:
+    import redis.asyncio as redis
+    from redis.exceptions import RedisError
 
 SECONDS = 2.0
 MOST_CONNECTIONS = 4
@@ -33,28 +36,22 @@ class RedisReader:
     async def run(self, command: Sequence[str]) -> Any:
         """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list."""
         check_looks(command)
-        try:
+        with _translated(self.name, command[0]):
             return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped in redis-py
-        except RedisError as error:
-            raise failure(error, self.name, command[0]) from error
 
     async def info(self, section: str = "memory") -> dict[str, Any]:
-        try:
+        with _translated(self.name, "INFO"):
             found: dict[str, Any] = await self.client.info(section)
-        except RedisError as error:
-            raise failure(error, self.name, "INFO") from error
         return found
 
     async def keys(self, pattern: str, *, at_most: int) -> list[bytes]:
         """By SCAN, in small steps; never KEYS."""
         found: set[bytes] = set()
-        try:
+        with _translated(self.name, "SCAN"):
             async for key in self.client.scan_iter(match=pattern, count=SCAN_COUNT):
                 found.add(key)
                 if len(found) >= at_most:
                     break
-        except RedisError as error:
-            raise failure(error, self.name, "SCAN") from error
         return sorted(found)
 
 
@@ -67,12 +64,13 @@ class RedisWriter:
         """Frees in the background of the server. Raises `Ambiguous` where the answer never came."""
         if not keys:
             return 0
-        try:
-            removed: int = await self.client.unlink(*keys)
-        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
-            raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
-        except RedisError as error:
-            raise failure(error, self.name, "UNLINK") from error
+        from redis import exceptions
+
+        with _translated(self.name, "UNLINK"):
+            try:
+                removed: int = await self.client.unlink(*keys)
+            except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+                raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
         return removed
 
 
@@ -85,7 +83,19 @@ def check_looks(command: Sequence[str]) -> None:
         )
 
 
-def failure(error: RedisError, name: str, operation: str) -> SystemFailure:
+@contextmanager
+def _translated(name: str, operation: str) -> Iterator[None]:
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except RedisError as error:
+        raise failure(error, name, operation) from error
+
+
+def failure(error: "RedisError", name: str, operation: str) -> SystemFailure:
+    from redis import exceptions
+
     permanent = isinstance(error, (exceptions.ResponseError, exceptions.AuthenticationError))
     kind = Permanent if permanent else Temporary
     return kind(str(error) or type(error).__name__, system=f"redis {name}", operation=operation)
@@ -94,6 +104,8 @@ def failure(error: RedisError, name: str, operation: str) -> SystemFailure:
 @asynccontextmanager
 async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader, RedisWriter]]:
     """Connects when first used. Whoever must not write is simply not given the writer."""
+    import redis.asyncio as redis
+
     # Blocking: incidents of one storm wait for a connection, where the plain pool would refuse all but the first four.
     pool = redis.BlockingConnectionPool.from_url(
         url,

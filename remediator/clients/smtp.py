@@ -1,9 +1,10 @@
-"""Mail out, by a submission server, over TLS unless the settings say otherwise."""
+"""Mail out, by a submission server, over TLS unless the settings say otherwise.
+
+The library is imported with the first mail: most daemons send none.
+"""
 
 from dataclasses import dataclass
 from email.message import EmailMessage
-
-import aiosmtplib
 
 from remediator.domain.errors import Ambiguous, Permanent, Temporary
 
@@ -22,6 +23,8 @@ class Mailer:
 
     async def send(self, message: EmailMessage) -> str:
         """The server's last word. Raises `Temporary` (4xx, not reached), `Permanent` (5xx) or `Ambiguous`."""
+        import aiosmtplib
+
         message["From"] = self.sender
         implicit = self.port == _IMPLICIT_TLS_PORT
         try:

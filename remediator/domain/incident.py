@@ -129,6 +129,8 @@ class Incident:
     progress: Progress = field(default_factory=Progress)
     epoch: int = 0
     """The fencing number of the current lease."""
+    lease_until: datetime | None = None
+    """By the database's clock; None: nobody holds it."""
     nudges: int = 0
     """Counts what happened from outside (alert ended, acknowledged, approved): a move that missed one wakes at once."""
     acknowledged_by: str = ""

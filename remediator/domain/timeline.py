@@ -22,6 +22,11 @@ class EntryKind(StrEnum):
     RESOLVED = "resolved"
     NOTE = "note"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "EntryKind":
+        """What a later release tells beside us reads as a note."""
+        return cls.NOTE
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

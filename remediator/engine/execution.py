@@ -65,7 +65,14 @@ async def carry_out(intent_id: IntentId, incident: Incident, desk: Desk) -> Inte
     action = revive(stored.intent.plan)
     if stored.epoch != incident.epoch:
         return await _look(action, stored.intent, desk, because="it was begun before a restart")
+    if not _in_time(incident, action, desk):
+        return IntentResult(intent_id, IntentState.FAILED, "not done: too little of the lease was left to begin it")
     return await _run(action, stored.intent, desk)
+
+
+def _in_time(incident: Incident, action: Action, desk: Desk) -> bool:
+    """A replica that was frozen after its intent was journalled finds out here, without asking anybody."""
+    return incident.lease_until is not None and incident.lease_until - desk.clock() > action.timeout
 
 
 async def _run(action: Action, intent: Intent, desk: Desk) -> IntentResult:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from remediator.domain.alert import Accepted, Alert, Delivery
 from remediator.domain.ids import SourceName
 
-MOST_ALERTS_A_BATCH = 2_000
+MOST_ALERTS_A_BATCH = 1_000
 """About 50 ms of work: nobody waits longer than that for a stranger's flood."""
 MOST_PARTS_A_BATCH = 1_000
 

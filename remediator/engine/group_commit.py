@@ -39,6 +39,7 @@ class GroupCommit(Generic[Item, Answer]):
         while not waiting.answer.done():
             async with self._turn:
                 if not waiting.answer.done():
+                    await asyncio.sleep(0)  # whoever is as far as we are comes along
                     batch, self._queue = self._queue[: self._most], self._queue[self._most :]
                     await self._settle(batch)
         return waiting.answer.result()

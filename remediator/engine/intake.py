@@ -64,6 +64,9 @@ class Intake:
     def admit(self, source: SourceName, size: int) -> contextlib.AbstractContextManager[Hold]:
         """For a body of `size` bytes, before it is read and until it is answered. Raises `Overloaded`: 503."""
         self._demand_openness()
+        oldest = self._queue.oldest
+        if oldest is not None and asyncio.get_running_loop().time() - oldest > MOST_BEHIND.total_seconds():
+            raise Overloaded(f"more than {MOST_BEHIND.total_seconds():.0f} s behind")
         return self._room.hold(source, size)
 
     async def accept(self, delivery: Delivery) -> Accepted:
@@ -84,9 +87,6 @@ class Intake:
     def _demand_openness(self) -> None:
         if self._refusing:
             raise Overloaded(self._refusing)
-        oldest = self._queue.oldest
-        if oldest is not None and asyncio.get_running_loop().time() - oldest > MOST_BEHIND.total_seconds():
-            raise Overloaded(f"more than {MOST_BEHIND.total_seconds():.0f} s behind")
 
     async def run(self) -> None:
         """The writer. Runs until cancelled."""
@@ -108,29 +108,32 @@ class Intake:
             error = await commit
         finally:
             commit.cancel()
-        if error is not None:
+        self._metrics.intake_seconds.observe(time.monotonic() - started)
+        if error is None:
+            self._refusing = ""
+        elif isinstance(error, Temporary):
             self._refuse(parts, str(error))
             await self._await_recovery()
-        self._refusing = ""
-        self._metrics.intake_seconds.observe(time.monotonic() - started)
+        else:
+            await self._part_from_neighbours(parts, error)
 
-    async def _commit(self, parts: Sequence[Part], *, until: float) -> Temporary | None:
-        """Answers those whose last part it was. Gives what is wrong with the database, where something is."""
+    async def _commit(self, parts: Sequence[Part], *, until: float) -> Exception | None:
+        """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
         while True:
             try:
                 await self._file(parts)
             except Temporary as error:
                 if self._refusing or time.monotonic() >= until:
                     return error
-                await asyncio.sleep(RETRY_EVERY.total_seconds())
-            except Exception as error:  # one poisonous alert must not cost its neighbours their place
-                return await self._part_from_neighbours(parts, error, until=until)
+            except Exception as error:  # a bug, in a rule or in us: its alert is looked for, its neighbours are stored
+                return error
             else:
                 reached(Mark.DELIVERY_COMMITTED)
                 _answer(parts)
                 for bell in self._bells:
                     bell.ring()
                 return None
+            await asyncio.sleep(RETRY_EVERY.total_seconds())
 
     async def _file(self, parts: Sequence[Part]) -> None:
         rulebook = self._rulebook()
@@ -145,31 +148,30 @@ class Intake:
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
 
-    async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception, *, until: float) -> Temporary | None:
+    async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
         """Halves the batch until the one alert that cannot be stored stands alone, and puts that one aside."""
-        if len(parts) == 1 and len(parts[0].alerts) <= 1:
-            return await self._put_aside(parts[0], error)
-        middle = len(parts) // 2
-        halves = (parts[:middle], parts[middle:]) if len(parts) > 1 else ([half] for half in parts[0].halves())
-        for half in halves:
-            failed = await self._commit(half, until=until)
-            if failed is not None:
-                return failed
-        return None
+        if len(parts) > 1:
+            await self._store(parts[: len(parts) // 2])
+            await self._store(parts[len(parts) // 2 :])
+        elif len(parts[0].alerts) > 1:
+            for half in parts[0].halves():
+                await self._store([half])
+        else:
+            await self._put_aside(parts[0], error)
 
-    async def _put_aside(self, part: Part, error: Exception) -> Temporary | None:
-        log.exception("alert put aside, it could not be stored", error=str(error))
-        source = part.waiting.delivery.source
-        raw = msgspec.json.encode(part.alerts, enc_hook=str)
+    async def _put_aside(self, part: Part, error: Exception) -> None:
+        log.error("alert put aside, it could not be stored", exc_info=error)
+        sent = part.waiting.delivery
+        raw = msgspec.json.encode(part.alerts)
         rejected = Rejected(part.waiting.taken, f"{type(error).__name__}: {error}", raw)
         try:
             async with self._database.transaction() as tx:
-                await filing.keep_bodies(tx, [Delivery(source, part.waiting.delivery.body, (), (rejected,))])
-        except Temporary as failed:
-            return failed
+                await filing.keep_bodies(tx, [Delivery(sent.source, sent.body, (), (rejected,))])
+        except RemediatorError as failed:
+            self._refuse([part], str(failed))
+            return
         self._metrics.alerts.labels(filing="put_aside").inc()
         _answer([part])
-        return None
 
     def _refuse(self, parts: Iterable[Part], why: str) -> None:
         self._refusing = f"{why}; nothing is stored until the database is well"
@@ -184,6 +186,7 @@ class Intake:
             with contextlib.suppress(RemediatorError):  # told once already; what ends the wait is its success
                 await self._database.ping()
                 break
+        self._refusing = ""
         log.warning("the database is well, alerts are taken again")
 
 

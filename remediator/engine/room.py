@@ -16,11 +16,9 @@ class Room:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: Counter[SourceName] = Counter()
-
-    @property
-    def held(self) -> int:
-        return self._held.total()
+        self._held_by: Counter[SourceName] = Counter()
+        self.held = 0
+        """Bytes, by all sources together."""
 
     @contextmanager
     def hold(self, source: SourceName, size: int) -> Iterator["Hold"]:
@@ -33,15 +31,17 @@ class Room:
             held.release()
 
     def take(self, source: SourceName, size: int) -> None:
-        mine = self._held[source]
+        mine = self._held_by[source]
         if mine and (self.held + size > self._most or mine + size > self._most * 3 // 4):
             raise Overloaded(f"{mine >> 20} MiB of {source}'s alerts are waiting already")
-        self._held[source] += size
+        self._held_by[source] += size
+        self.held += size
 
     def give_back(self, source: SourceName, size: int) -> None:
-        self._held[source] -= size
-        if not self._held[source]:
-            del self._held[source]
+        self._held_by[source] -= size
+        self.held -= size
+        if not self._held_by[source]:
+            del self._held_by[source]
 
 
 class Hold:

@@ -1,7 +1,6 @@
 """The rulebook in force, and its replacement. A reload swaps the whole set or changes nothing."""
 
 import asyncio
-import hashlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import structlog
 from remediator.domain.errors import BadDocument, RemediatorError
 from remediator.language.strict_yaml import Problem, Severity
 from remediator.metrics import Metrics
+from remediator.rules.files import state_of
 from remediator.rules.loader import Loaded, load_rules
 from remediator.rules.rulebook import Rulebook
 from remediator.store import rule_versions
@@ -30,7 +30,7 @@ class RulesInForce:
     @classmethod
     def load(cls, folder: Path) -> "RulesInForce":
         """Files with errors are left out and told; raises `BadDocument` where no rule is left."""
-        seen = _contents(folder)
+        seen = state_of(folder)
         loaded = load_rules(folder)
         _tell(loaded.problems)
         if not loaded.rulebook.rules:
@@ -48,12 +48,12 @@ class RulesInForce:
         """Reloads when the files change. Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY.total_seconds())
-            if await asyncio.to_thread(_contents, self._folder) != self._seen:
+            if await asyncio.to_thread(state_of, self._folder) != self._seen:
                 await self.reload(database, metrics)
 
     async def reload(self, database: Database, metrics: Metrics) -> None:
         """A set with an error replaces nothing: the old one stays in force until every file is right."""
-        seen = await asyncio.to_thread(_contents, self._folder)
+        seen = await asyncio.to_thread(state_of, self._folder)
         loaded = await asyncio.to_thread(load_rules, self._folder)
         self._seen = seen
         _tell(loaded.problems)
@@ -81,12 +81,3 @@ def _tell(problems: tuple[Problem, ...] | list[Problem]) -> None:
     for problem in problems:
         tell = log.error if problem.severity is Severity.ERROR else log.warning
         tell("rule problem", where=f"{problem.path}:{problem.line}:{problem.column}", message=problem.message)
-
-
-def _contents(folder: Path) -> str:
-    """A hash over every YAML file: a ConfigMap swap changes links, not times."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.yaml")):
-        digest.update(str(path).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -4,6 +4,7 @@ Nothing waits in memory: a move that waits releases its lease, and whichever rep
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -102,8 +103,9 @@ class Worker:
         if room <= 0:
             return []
         try:
+            asked_at = time.monotonic()
             async with self._database.transaction() as tx:
-                self._clock.follow(await ledger.now(tx))
+                self._clock.follow(await ledger.now(tx), asked_at=asked_at)
                 return await incidents.claim(tx, owner=self._pace.owner, lease=self._pace.lease, limit=room)
         except Temporary as error:
             log.warning("cannot claim incidents", error=str(error))

@@ -67,6 +67,8 @@ def ask_about_values(source: str, variables: Collection[str]) -> str:
 
     CEL's `has` is for fields of messages and keys of maps; on a dotted variable it yields the variable itself.
     """
+    if "has" not in source:
+        return source
 
     def ask(token: re.Match[str]) -> str:
         if token["nested"]:

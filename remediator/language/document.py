@@ -1,6 +1,6 @@
 """A YAML document with the place of each of its parts, and the problems that point at them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -74,25 +74,26 @@ class Document:
 
     data: Mapping[str, object]
     file: str
-    places: Places = field(repr=False)
+    places: Callable[[], Places] = field(repr=False, compare=False)
+    """Worked out when the first problem wants a place."""
 
     @classmethod
     def stored(cls, data: Mapping[str, object]) -> "Document":
         """One that was read earlier, and whose file is gone."""
-        return cls(data, "stored", Places({(): Mark(1, 1)}))
+        return cls(data, "stored", lambda: Places({(): Mark(1, 1)}))
 
     def locate(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
         """Of the value (or its key) at `path`; where there is none, of what should hold it."""
-        wanted = tuple(path)
-        if key and wanted in self.places.keys:
-            return self.places.keys[wanted]
-        while wanted not in self.places.values:
+        wanted, places = tuple(path), self.places()
+        if key and wanted in places.keys:
+            return places.keys[wanted]
+        while wanted not in places.values:
             wanted = wanted[:-1]
-        return self.places.values[wanted]
+        return places.values[wanted]
 
     def locate_within(self, path: Sequence[str | int], line: int, column: int) -> Mark:
         """Of a place inside the text at `path`, both counted from 1; its beginning where that cannot be told."""
-        start = self.places.text_starts.get(tuple(path))
+        start = self.places().text_starts.get(tuple(path))
         if start is None or line > 1:
             return self.locate(path)
         return Mark(start.line, start.column + column - 1)

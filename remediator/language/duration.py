@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -30,6 +31,7 @@ class DurationError(BadDocument, ValueError):
     """It is not a duration such as 15m, 1h30m, 500ms or 2d."""
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """Units go from large to small, each at most once, so that a slip such as `5m10h` is caught."""
     if text == "0":

@@ -4,9 +4,11 @@ A `Scope` says which dotted names exist and what they are; an `Expression` compi
 of times. Where several expressions look at the same values, `Scope.bind` them once.
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
+from weakref import WeakValueDictionary
 
 from cel_expr_python import cel
 from cel_expr_python.ext.ext_math import ExtMath
@@ -24,7 +26,7 @@ from remediator.language.cel_source import (
     words,
 )
 from remediator.language.cel_type import CelKind, CelType, python_type_to_cel
-from remediator.language.cel_value import to_cel
+from remediator.language.cel_value import clean_text, to_cel
 
 __all__ = [
     "BadName",
@@ -47,6 +49,8 @@ _NATIVE: Final = {
     CelKind.DURATION: cel.Type.DURATION,
     CelKind.DYN: cel.Type.DYN,
 }
+_TEXTS: Final = CelType.map_of(CelType.STRING)
+_KEY: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _UNUSABLE: Final = {"BYTES": "bytes", "TYPE": "a type", "optional_type": "an optional value, add .orValue(...)"}
 
 
@@ -76,18 +80,29 @@ class Facts:
 
 
 class Expression:
-    __slots__ = ("_program", "_scope", "references", "result_type", "source")
+    __slots__ = ("__weakref__", "_entry", "_program", "_references", "_scope", "result_type", "source")
 
     def __init__(self, source: str, program: cel.Expression, scope: "Scope") -> None:
         self.source = source
         self.result_type = _from_native(program.return_type().name())
-        self.references = scope.names_among(words(source))
-        """The variables it may look at; a few too many where names share their parts."""
         self._program = program
         self._scope = scope
+        self._references: frozenset[str] | None = None
+        self._entry = scope.entry_of_text(source)
+
+    @property
+    def references(self) -> frozenset[str]:
+        """The variables it may look at; a few too many where names share their parts."""
+        if self._references is None:
+            self._references = self._scope.names_among(words(self.source))
+        return self._references
 
     def evaluate(self, values: Mapping[str, object] | Facts) -> object:
         """Raises `EvaluationError` wherever the answer is not a plain value of the declared type."""
+        if self._entry is not None and isinstance(values, Mapping):
+            known = _known_text(values, *self._entry)
+            if known is not None:
+                return known
         facts = values if isinstance(values, Facts) else self._scope.bind(values, only=self.references)
         try:
             value = self._program.eval(facts.activation)
@@ -107,9 +122,12 @@ class Expression:
 
 
 class Scope:
-    """The names an expression may use. Immutable; `extend` gives a larger one."""
+    """The names an expression may use. Immutable; `extend` gives a larger one.
 
-    __slots__ = ("_env", "variables")
+    Rules repeat each other: a text that is still in use is not compiled again, nor a scope built again.
+    """
+
+    __slots__ = ("__weakref__", "_by_last_part", "_compiled", "_env", "_extensions", "variables")
 
     def __init__(self, variables: Mapping[str, CelType]) -> None:
         for name in variables:
@@ -119,14 +137,37 @@ class Scope:
         native = {name: _to_native(kind) for name, kind in variables.items()}
         known = {f"{KNOWN}{name}": cel.Type.BOOL for name in variables}
         self._env = cel.NewEnv(variables=native | known, extensions=_extensions())
+        self._by_last_part: dict[str, list[tuple[str, frozenset[str]]]] = {}
+        for name in variables:
+            parts = name.split(".")
+            self._by_last_part.setdefault(parts[-1], []).append((name, frozenset(parts)))
+        self._compiled: WeakValueDictionary[str, Expression] = WeakValueDictionary()
+        self._extensions: WeakValueDictionary[frozenset[tuple[str, CelType]], Scope] = WeakValueDictionary()
 
     def extend(self, variables: Mapping[str, CelType]) -> "Scope":
-        return Scope(self.variables | dict(variables))
+        key = frozenset(variables.items())
+        scope = self._extensions.get(key)
+        if scope is None:
+            scope = self._extensions[key] = Scope(self.variables | dict(variables))
+        return scope
 
     def names_among(self, found: frozenset[str]) -> frozenset[str]:
-        return frozenset(name for name in self.variables if found.issuperset(name.split(".")))
+        return frozenset(name for word in found for name, parts in self._by_last_part.get(word, ()) if found >= parts)
+
+    def entry_of_text(self, source: str) -> tuple[str, str] | None:
+        """`alert.labels.pod` as (`alert.labels`, `pod`); None for whatever is not just an entry of such a map."""
+        path = source.strip()
+        name, _, key = path.rpartition(".")
+        is_entry = self.variables.get(name) == _TEXTS and path not in self.variables and _KEY.fullmatch(key)
+        return (name, key) if is_entry else None
 
     def compile(self, source: str) -> Expression:
+        expression = self._compiled.get(source)
+        if expression is None:
+            expression = self._compiled[source] = self._compile(source)
+        return expression
+
+    def _compile(self, source: str) -> Expression:
         if len(source) > _LONGEST_SOURCE:
             raise ExpressionError(f"an expression may have {_LONGEST_SOURCE} characters", 1, _LONGEST_SOURCE)
         try:
@@ -156,6 +197,13 @@ class Scope:
         return Facts(self._env.Activation(data))
 
 
+def _known_text(values: Mapping[str, object], name: str, key: str) -> str | None:
+    """What CEL would answer, without handing it the whole map; None where it may have something to complain about."""
+    entries = values.get(name)
+    found = entries.get(key) if isinstance(entries, Mapping) else None
+    return clean_text(found) if type(found) is str else None
+
+
 @cache
 def _extensions() -> tuple[cel.CelExtensionBase, ...]:
     return (ExtStrings(), ExtOptional(), ExtMath())
@@ -171,6 +219,7 @@ def _to_native(declared: CelType) -> cel.Type:
             return _NATIVE[kind]
 
 
+@cache
 def _from_native(name: str) -> CelType:
     """Reads `MAP<STRING, LIST<INT>>`; what an expression must not give back is refused."""
     head, _, inner = name.removesuffix(">").partition("<")

@@ -15,6 +15,8 @@ _ESCAPED: Final = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t
 def unquote(quoted: str) -> str:
     """Raises `ValueError` for an unknown escape or for bytes that are not UTF-8."""
     inner = quoted[1:-1]
+    if inner.isascii() and inner.isprintable() and "\\" not in inner and '"' not in inner:
+        return inner
     decoded = bytearray()
     position = 0
     while position < len(inner):

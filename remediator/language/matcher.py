@@ -41,14 +41,16 @@ class Matcher:
     value: str
     pattern: Pattern | None = field(init=False, repr=False, compare=False)
     """The compiled value of `=~` and `!~`."""
+    is_negative: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         is_regex = self.op in {MatchOp.REGEX, MatchOp.NOT_REGEX}
         object.__setattr__(self, "pattern", Pattern(self.value) if is_regex else None)
+        object.__setattr__(self, "is_negative", self.op.is_negative)
 
     def matches(self, value: str) -> bool:
         found = self.pattern.matches(value) if self.pattern else value == self.value
-        return found is not self.op.is_negative
+        return found is not self.is_negative
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         return self.matches(labels.get(self.name, ""))
@@ -60,6 +62,29 @@ class Matcher:
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """Like Alertmanager, takes an empty list (``, `{}`) too; for a rule use `parse_selector`."""
+    return _parse_usual(text) or _parse(text)
+
+
+def _parse_usual(text: str) -> tuple[Matcher, ...] | None:
+    """`{name="value", ...}`, as nearly every rule has it; the rest, and what is wrong, is for `_parse`."""
+    inner = text[1:-1] if text.startswith("{") and text.endswith("}") else text
+    matchers: list[Matcher] = []
+    position = -1
+    while position < len(inner):
+        found = _USUAL.match(inner, position + 1)
+        if found is None:
+            return None
+        try:
+            matchers.append(Matcher(found[1], MatchOp(found[2]), found[3]))
+        except BadPattern:
+            return None
+        position = found.end()
+        if inner[position : position + 1] not in {",", ""}:
+            return None
+    return tuple(matchers)
+
+
+def _parse(text: str) -> tuple[Matcher, ...]:
     tokens = _Tokens(text)
     has_brace = tokens.take_if(_Kind.OPEN)
     matchers: list[Matcher] = []
@@ -120,6 +145,7 @@ class _Kind(StrEnum):
 _SPACES: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _RESERVED: Final = r"{}!=~,\\\"'`"
 _BARE: Final = re.compile(rf"[^{_RESERVED}{_SPACES}]+")
+_USUAL: Final = re.compile(r' *([a-zA-Z_][a-zA-Z0-9_]*) *(=~|!=|!~|=) *"([^"\\\n\ud800-\udfff]*)" *')
 _TOKEN: Final = re.compile(
     rf"(?P<space>[{_SPACES}]+)|(?P<open>{{)|(?P<close>}})|(?P<comma>,)|(?P<operator>=~|!=|!~|=)"
     rf'|(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<bare>{_BARE.pattern})|(?P<invalid>.)',

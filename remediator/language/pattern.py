@@ -3,6 +3,7 @@
 Labels are hostile input and Python's `re` can be made to spin for hours on thirty characters of it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -15,6 +16,9 @@ _PATTERNS_A_SET: Final = 500
 _PATTERN_MEMORY: Final = 8 << 20
 _SET_MEMORY: Final = 64 << 20
 _ANYTHING: Final = r"\C*"
+_LONGEST_PREFIX: Final = 32
+_LITERALS: Final = re.compile("[-_/:@a-zA-Z0-9]+")
+_HIDES_PARENTHESES: Final = re.compile(r"[\\\[]")
 
 
 class BadPattern(BadDocument):
@@ -24,7 +28,7 @@ class BadPattern(BadDocument):
 class Pattern:
     """One regular expression, matched against the whole text as `^(?:...)$`."""
 
-    __slots__ = ("_compiled", "text")
+    __slots__ = ("_compiled", "prefix", "text")
 
     def __init__(self, text: str) -> None:
         if len(text) > _LONGEST_PATTERN:
@@ -34,6 +38,8 @@ class Pattern:
         except re2.error as error:
             raise BadPattern(f"not a regular expression: {_reason(error)}") from error
         self.text = text
+        self.prefix = _literal_start(text)
+        """What every text that matches begins with, as far as that is plain to see."""
 
     def matches(self, text: str) -> bool:
         return self._compiled.fullmatch(_encode(text)) is not None
@@ -64,6 +70,27 @@ class PatternSet:
                 # memory budget, which it reports only by staying silent. Slow and right beats fast and deaf.
                 found.extend(n for n in range(start, start + count) if self._patterns[n].matches(text))
         return found
+
+
+def _literal_start(pattern: str) -> str:
+    """Errs on the side of nothing: an alternative at the top level, or one that may be, has its own beginning."""
+    start = _LITERALS.match(pattern)
+    literal, rest = (start[0], pattern[start.end() :]) if start else ("", pattern)
+    if "|" in rest and (_HIDES_PARENTHESES.search(rest) or _has_alternative(rest)):
+        return ""
+    if rest[:1] in {"*", "?", "{"}:
+        literal = literal[:-1]
+    return literal[:_LONGEST_PREFIX]
+
+
+def _has_alternative(pattern: str) -> bool:
+    """Outside all parentheses."""
+    depth = 0
+    for character in pattern:
+        if character == "|" and depth == 0:
+            return True
+        depth += (character == "(") - (character == ")")
+    return False
 
 
 def _compile_chunks(patterns: Sequence[Pattern], *, start: int, end: int) -> Iterator[tuple[int, int, re2.Set | None]]:

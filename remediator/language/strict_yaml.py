@@ -1,29 +1,25 @@
 """YAML as people mean it: YAML 1.2's plain values, each key once, and every complaint with its place in the file.
 
-Built from PyYAML's events, so that each value keeps the position it was written at. What YAML 1.1 read otherwise
-(`yes`, `010`, `1:30`) is refused rather than guessed at; anchors and aliases are refused, and the bombs with them.
+Built from PyYAML's events, so that each value keeps the position it was written at; what is plain is read without
+positions, and once more with them when somebody asks for a place. What YAML 1.1 read otherwise (`yes`, `010`, `1:30`)
+is refused rather than guessed at; anchors and aliases are refused, and the bombs with them.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Final
 
 import yaml
 from yaml.reader import ReaderError
 
 from remediator.language.document import BadYaml, Document, Mark, Path, Places, Problem, Severity
+from remediator.language.plain_yaml import Ambiguous, NotPlain, load_plain, plain_value
 from remediator.language.validation import explain_validation_error
 
 __all__ = ["BadYaml", "Document", "Mark", "Path", "Problem", "Severity", "explain_validation_error", "load"]
 
 LARGEST_FILE: Final = 1024 * 1024
 _DEEPEST: Final = 40
-_NULL: Final = re.compile(r"null|Null|NULL|~|")
-_BOOLEAN: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_OLD_BOOLEAN: Final = re.compile(r"yes|no|on|off", re.IGNORECASE)
-_OLD_NUMBER: Final = re.compile(r"[-+]?(0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+_[0-9_]*|[0-9]+(:[0-5]?[0-9])+)")
 _TEXT_TAG: Final = "tag:yaml.org,2002:str"
 
 
@@ -31,6 +27,20 @@ def load(text: str, path: str) -> list[Document]:
     """Every document in the text; empty ones are left out. Raises `BadYaml` at the first thing wrong with it."""
     if len(text) > LARGEST_FILE:
         raise BadYaml(Problem(path, 1, 1, f"the file is larger than {LARGEST_FILE >> 20} MiB"))
+    read_carefully = cache(partial(_read_carefully, text, path))
+    try:
+        plain = load_plain(text)
+    except NotPlain:
+        return read_carefully()
+    return [Document(data, path, partial(_places, read_carefully, number)) for number, data in enumerate(plain)]
+
+
+def _places(read: Callable[[], list[Document]], number: int) -> Places:
+    """Of a document that was read without them."""
+    return read()[number].places()
+
+
+def _read_carefully(text: str, path: str) -> list[Document]:
     try:
         return _Reader(text, path).documents()
     except yaml.MarkedYAMLError as error:
@@ -55,7 +65,7 @@ class _Reader:
                 root = next(self._events)
                 data = self._value(root, ())
                 if isinstance(data, dict):
-                    found.append(Document(data, self._file, self._places))
+                    found.append(Document(data, self._file, partial(_same, self._places)))
                 elif data is not None:
                     raise self._refusal(root, "a document must be a mapping, `key: value`")
         return found
@@ -115,20 +125,10 @@ class _Reader:
         return self._plain(event) if plain else event.value
 
     def _plain(self, event: yaml.ScalarEvent) -> object:
-        text: str = event.value
-        if _NULL.fullmatch(text):
-            return None
-        if _BOOLEAN.fullmatch(text):
-            return text.lower() == "true"
-        if _OLD_BOOLEAN.fullmatch(text):
-            raise self._refusal(event, f"{text} is ambiguous", f'write true or false, or "{text}" for the text')
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        if _OLD_NUMBER.fullmatch(text):
-            raise self._refusal(event, f"{text} is ambiguous", f'write a plain number, or "{text}" for the text')
-        return text
+        try:
+            return plain_value(event.value)
+        except Ambiguous as error:
+            raise self._refusal(event, f"{event.value} is ambiguous", error.advice) from error
 
     def _refuse_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None and event.tag != "!":
@@ -137,6 +137,10 @@ class _Reader:
     def _refusal(self, event: yaml.Event, message: str, hint: str = "") -> BadYaml:
         mark = _mark(event)
         return BadYaml(Problem(self._file, mark.line, mark.column, message, hint))
+
+
+def _same(places: Places) -> Places:
+    return places
 
 
 def _mark(event: yaml.Event) -> Mark:

@@ -130,6 +130,8 @@ def has_marker(text: str) -> bool:
 
 def parse_template(text: str, scope: Scope) -> Template:
     """Positions in its errors are relative to `text`."""
+    if not has_marker(text):
+        return Template(text, (text,))
     parts = tuple(_parts(text, scope))
     if len(parts) > 1:
         expressions = [part for part in parts if isinstance(part, Expression)]

@@ -1,10 +1,11 @@
 """A rule's document made into a `Rule`, or told what is wrong with it: all of it, each at its place."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
+import msgspec
 from pydantic import ValidationError
 
 from remediator.actions import Action
@@ -26,23 +27,28 @@ from remediator.rules.schema import FixKeys, RuleDocument, TargetPart, VerifyPar
 from remediator.rules.steps import build_now, compile_step, find_plugin
 from remediator.rules.values import alert_scope, finding_names, incident_scope
 
+T = TypeVar("T")
+
+SoundParts = dict[tuple[object, ...], object]
+"""Parts of rules in which nothing is wrong, by what is written: rules repeat each other, and each is compiled once."""
+
 _FIX_KEYS = frozenset(FixKeys.model_fields)
 _STAND_INS: Mapping[str, object] = {"rule": "unnamed", "match": '{alertname="unnamed"}', "severity": "unnamed"}
 """In the place of what is wrong, so that the rest of the document is still looked at."""
 
 
-def compile_rule(complaints: Complaints, hours: BusinessHours) -> Rule | None:
-    """None where there is an error; warnings let a rule pass."""
+def compile_rule(complaints: Complaints, hours: BusinessHours, known: SoundParts) -> Rule | None:
+    """None where there is an error; warnings let a rule pass. `known` grows; it serves rules of the same hours only."""
     before = len(complaints.problems)
     shape, broken = _shape(complaints)
-    rule = _Compiler(complaints, hours, shape, broken).rule()
+    rule = _Compiler(complaints, hours, shape, broken, known).rule()
     errors = [p for p in complaints.problems[before:] if p.severity == "error"]
     return rule if not errors else None
 
 
 def version_of(document: Mapping[str, object]) -> RuleVersion:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return RuleVersion(hashlib.sha256(canonical.encode()).hexdigest()[:16])
+    canonical = msgspec.json.encode(document, order="sorted")
+    return RuleVersion(hashlib.sha256(canonical).hexdigest()[:16])
 
 
 def _shape(complaints: Complaints) -> tuple[RuleDocument, frozenset[str]]:
@@ -63,12 +69,12 @@ class _Compiler:
     hours: BusinessHours
     shape: RuleDocument
     broken: frozenset[str]
+    known: SoundParts
 
     def rule(self) -> Rule:
         shape, document = self.shape, self.complaints.document
-        target = self._target(shape.target) if shape.target is not None else None
-        kinds, diagnose = self._diagnose()
-        scope = self._scope(kinds)
+        target = self._once("target", lambda: self._target(shape.target) if shape.target is not None else None)
+        scope, diagnose = self._once("diagnose", self._diagnose)
         self._need_target_and_proof()
         return Rule(
             name=RuleName(shape.rule),
@@ -77,19 +83,30 @@ class _Compiler:
             file=document.file,
             summary=shape.summary,
             matchers=self._matchers(),
-            severity=self._text(("severity",), shape.severity),
+            severity=self._once("severity", lambda: self._text(("severity",), shape.severity)),
             priority=shape.priority,
             policy=shape.escalate.policy or "",
             respond_within=shape.respond_within,
             page_at_once=shape.escalate.after == "at_once" if shape.escalate.after else None,
             mode=Mode(shape.mode),
             target=target,
-            diagnose=self._looks(diagnose),
-            fix=self._fix(scope, target),
-            verify=self._verify(shape.verify, scope) if shape.verify is not None else Verify(),
-            guards=self._guards(),
+            diagnose=diagnose,
+            fix=self._once("fix", lambda: self._fix(scope, target), scope, target),
+            verify=self._once("verify", lambda: self._verify(shape.verify, scope), scope),
+            guards=self._once("guard", self._guards),
             links=shape.links,
         )
+
+    def _once(self, key: str, make: Callable[[], T], *beside: object) -> T:
+        """What is written at `key` and depends on nothing but `beside`."""
+        written = (key, repr(self.complaints.document.data.get(key)), *beside)
+        if written in self.known:
+            return cast("T", self.known[written])
+        before = len(self.complaints.problems)
+        made = make()
+        if len(self.complaints.problems) == before:
+            self.known[written] = made
+        return made
 
     def _matchers(self) -> tuple[tuple[Matcher, ...], ...]:
         lines = []
@@ -136,7 +153,11 @@ class _Compiler:
         except BadPayload as error:
             self.complaints.about(("target",), str(error), key=True)
 
-    def _diagnose(self) -> tuple[dict[str, CelType], dict[str, type[Diagnostic]]]:
+    def _diagnose(self) -> tuple[Scope, dict[str, Step[Diagnostic]]]:
+        names, plugins = self._names()
+        return self._scope(names), self._looks(plugins)
+
+    def _names(self) -> tuple[dict[str, CelType], dict[str, type[Diagnostic]]]:
         """The names that looks give to expressions. What a broken look would give is taken as it comes."""
         names: dict[str, CelType] = {}
         found: dict[str, type[Diagnostic]] = {}
@@ -206,7 +227,9 @@ class _Compiler:
             self.complaints.about_expression(path, error)
             return None
 
-    def _verify(self, part: VerifyPart, scope: Scope) -> Verify:
+    def _verify(self, part: VerifyPart | None, scope: Scope) -> Verify:
+        if part is None:
+            return Verify()
         checks = []
         for number, written in enumerate(part.checks):
             path: Path = ("verify", "checks", number)
@@ -239,7 +262,7 @@ class _Compiler:
 def compile_stored(document: Mapping[str, object], hours: BusinessHours) -> Rule:
     """A version from the store. Raises `BadDocument` where this release no longer understands it."""
     complaints = Complaints(Document.stored(document))
-    rule = compile_rule(complaints, hours)
+    rule = compile_rule(complaints, hours, {})
     if rule is None:
         raise BadDocument(f"this release cannot read the stored rule: {complaints.problems[0].message}")
     return rule

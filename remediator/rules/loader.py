@@ -1,7 +1,9 @@
 """Reads a folder of rules whole: one broken file never takes down the others, and every problem is told at once."""
 
+import gc
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +18,9 @@ from remediator.language.strict_yaml import BadYaml, load
 from remediator.language.suggestion import did_you_mean
 from remediator.rules.approval import BusinessHours
 from remediator.rules.closed import Closed
-from remediator.rules.compile import compile_rule
+from remediator.rules.compile import SoundParts, compile_rule
 from remediator.rules.complaints import Complaints
+from remediator.rules.files import rule_files
 from remediator.rules.overlap import shadowed
 from remediator.rules.people import Escalation, EscalationReader
 from remediator.rules.rule import Rule
@@ -54,18 +57,23 @@ def load_rules(folder: Path) -> Loaded:
     """Raises `BadDocument` where there is no such folder."""
     if not folder.is_dir():
         raise BadDocument(f"{folder} is not a folder")
-    read = _Reading()
-    for path in rule_files(folder):
-        read.file(path)
-    return read.loaded()
+    with _uncollected():
+        read = _Reading()
+        for path in rule_files(folder):
+            read.file(path)
+        return read.loaded()
 
 
-def rule_files(folder: Path) -> Iterator[Path]:
-    """In the order that counts. Without the hidden folders that a ConfigMap's files are links into."""
-    for path in sorted(folder.rglob("*.y*ml")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix in {".yaml", ".yml"} and path.is_file():
-            yield path
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Reading leaves no cycles behind; the collector would only walk everything read so far, again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Reading:
@@ -84,7 +92,7 @@ class _Reading:
             self._unreadable.append(told)
             return
         try:
-            text = path.read_text(encoding="utf-8")
+            text = _text_of(path.read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
             self._guards_lost = True
@@ -148,8 +156,9 @@ class _Reading:
     def _rules(self, escalation: Escalation, hours: BusinessHours) -> list[Rule]:
         rules: dict[RuleName, Rule] = {}
         places: dict[RuleName, Complaints] = {}
+        known: SoundParts = {}
         for complaints in self._kinds["rule"]:
-            rule = compile_rule(complaints, hours)
+            rule = compile_rule(complaints, hours, known)
             if rule is None or not _is_reachable(rule, escalation, complaints):
                 continue
             if rule.name in rules:
@@ -168,6 +177,12 @@ class _Reading:
                 yield model.model_validate(complaints.document.data), complaints
             except ValidationError as error:
                 complaints.about_shape(error, model)
+
+
+def _text_of(content: bytes) -> str:
+    """With the line ends that text has, whatever wrote the file."""
+    text = content.decode()
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _is_reachable(rule: Rule, escalation: Escalation, complaints: Complaints) -> bool:

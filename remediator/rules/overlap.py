@@ -1,23 +1,43 @@
 """Rules that can never be the first to match, because another one always is before them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from remediator.domain.ids import RuleName
 from remediator.language.matcher import Matcher
 from remediator.rules.rule import Rule
 
+Line = frozenset[Matcher]
+
 
 def shadowed(rules: Sequence[Rule]) -> Iterator[tuple[RuleName, RuleName]]:
     """(the rule never reached, the one before it). Certain, not complete: no regular expressions are compared."""
-    earlier: list[tuple[frozenset[Matcher], RuleName]] = []
+    earlier = _Earlier()
     for rule in sorted(rules, key=lambda each: -each.priority):
         lines = [frozenset(line) for line in rule.matchers]
-        before = [_before(line, earlier) for line in lines]
+        before = [earlier.wider_than(line) for line in lines]
         if lines and None not in before and before[0] is not None:
             yield rule.name, before[0]
-        earlier += [(line, rule.name) for line in lines]
+        for line in lines:
+            earlier.add(line, rule.name)
 
 
-def _before(line: frozenset[Matcher], earlier: Sequence[tuple[frozenset[Matcher], RuleName]]) -> RuleName | None:
-    """Whatever this line matches, an earlier line with no matcher more matches too."""
-    return next((name for wider, name in earlier if wider <= line), None)
+class _Earlier:
+    """The lines that come first, each filed under one of its matchers: a line it is wider than must have that one."""
+
+    def __init__(self) -> None:
+        self._filed: defaultdict[Matcher, list[tuple[int, Line, RuleName]]] = defaultdict(list)
+        self._count = 0
+        self.compared = 0
+        """How many pairs of lines were held against each other."""
+
+    def add(self, line: Line, name: RuleName) -> None:
+        rarest = min(line, key=lambda matcher: (len(self._filed.get(matcher, ())), matcher.name, matcher.value))
+        self._filed[rarest].append((self._count, line, name))
+        self._count += 1
+
+    def wider_than(self, line: Line) -> RuleName | None:
+        """The first that matches whatever this line matches, because it has no matcher more."""
+        candidates = [each for matcher in line for each in self._filed.get(matcher, ())]
+        self.compared += len(candidates)
+        return min(((number, name) for number, wider, name in candidates if wider <= line), default=(0, None))[1]

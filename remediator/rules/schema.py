@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from remediator.domain.errors import BadDocument
+from remediator.language.documented import Documented
 from remediator.language.duration import Duration
 from remediator.rules.approval import ApprovalNeed
 
@@ -69,8 +70,8 @@ Names = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list, json
 """One name may stand without its brackets."""
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+class Part(Documented, BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class TargetPart(Part):

@@ -1,6 +1,7 @@
 """`use: <plug-in>` made into a step: the plug-in exists, its parameters fit, whatever values come at night."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -103,12 +104,17 @@ def _waits_for_values(detail: ErrorDetails, value: Value) -> bool:
 
 def _check_types(plugin: type[Plugin], value: Value, path: Path, complaints: Complaints) -> None:
     entries = value.entries if isinstance(value, MappingValue) else {}
-    for name, field in plugin.model_fields.items():
-        key = field.alias or name
+    for key, wanted in _wanted_types(plugin):
         entry = entries.get(key)
-        wanted = python_type_to_cel(field.annotation)
         if isinstance(entry, Template) and not entry.is_constant and not _fits(entry.type, wanted):
             complaints.about((*path, key), f"{key} wants {wanted}, this gives {entry.type}")
+
+
+@cache
+def _wanted_types(plugin: type[Plugin]) -> tuple[tuple[str, CelType], ...]:
+    return tuple(
+        (field.alias or name, python_type_to_cel(field.annotation)) for name, field in plugin.model_fields.items()
+    )
 
 
 def _fits(given: CelType, wanted: CelType) -> bool:

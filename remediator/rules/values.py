@@ -45,9 +45,14 @@ FINDING_NAMES: Mapping[str, CelType] = {"ok": CelType.BOOL, "summary": CelType.S
 
 def finding_names(name: str, diagnostic: type[Diagnostic]) -> dict[str, CelType]:
     """The typed variables that a diagnostic called `name` gives to expressions."""
+    return {f"diagnose.{name}.{fact}": kind for fact, kind in _fact_types(diagnostic)}
+
+
+@cache
+def _fact_types(diagnostic: type[Diagnostic]) -> tuple[tuple[str, CelType], ...]:
     hints = typing.get_type_hints(diagnostic.Facts, include_extras=True)
     facts = {field.name: python_type_to_cel(hints[field.name]) for field in dataclasses.fields(diagnostic.Facts)}
-    return {f"diagnose.{name}.{fact}": kind for fact, kind in {**facts, **FINDING_NAMES}.items()}
+    return tuple({**facts, **FINDING_NAMES}.items())
 
 
 @cache

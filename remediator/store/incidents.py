@@ -16,14 +16,17 @@ from remediator.store import timeline
 from remediator.store.database import Connection, clean
 from remediator.store.documents import from_json, progress_from, progress_json
 
-FIRING = "EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL)"
-RECOVERED = "NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered)"
+# Not EXISTS: that may be answered by hashing every episode there ever was.
+FIRING = """
+    COALESCE((SELECT true FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL LIMIT 1), false)"""
+RECOVERED = """
+    COALESCE((SELECT false FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered LIMIT 1), true)"""
 """Of incident `i`. Facts about its episodes, read with it in one snapshot."""
 
 _COLUMNS = f"""
     i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert::text AS alert,
     i.target::text AS target, i.progress::text AS progress, i.opened_at, i.acknowledged_by, i.resolved_at,
-    i.resolution, i.epoch, i.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
+    i.resolution, i.epoch, i.lease_until, i.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
 """
 
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
@@ -95,9 +98,10 @@ async def get_many(connection: Connection, numbers: Sequence[int]) -> dict[int, 
 
 
 async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:
-    """The newest first."""
+    """The newest first. The few open ones are found among themselves, however old they are."""
+    among = "i.status <> 'resolved'" if status not in (None, Status.RESOLVED) else "true"
     rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM incidents i WHERE $1::text IS NULL OR i.status = $1
+        f"""SELECT {_COLUMNS} FROM incidents i WHERE ($1::text IS NULL OR i.status = $1) AND {among}
             ORDER BY i.opened_at DESC, i.id DESC LIMIT $2""",  # noqa: S608  # constants only
         status,
         limit,
@@ -186,6 +190,7 @@ def _incident(row: Any) -> Incident:
         recovered=row["recovered"],
         progress=progress_from(row["progress"]),
         epoch=row["epoch"],
+        lease_until=row["lease_until"],
         nudges=row["nudges"],
         acknowledged_by=row["acknowledged_by"],
         resolution=row["resolution"],

@@ -1,16 +1,46 @@
-"""Migrations: plain SQL files, in order, each once, under one advisory lock for all replicas."""
+"""Migrations: plain SQL files, in order, each once, by one replica at a time, beside replicas that are at work.
 
+A file is one transaction, unless its first line is `-- no transaction`. Then each `-- step:` in it is sent by itself: a
+step of several statements is one transaction, one of a single statement may be `CREATE INDEX CONCURRENTLY`. The last
+step and the note that the file is done are one transaction; the steps before it must bear being repeated.
+
+Nobody waits behind us for long: a lock that is not free at once is asked for again later. A release starts on a
+database that a later release has migrated, unless a migration says `-- needs: 0007_name.sql`: a contract, after which
+only code that ships that file can run.
+"""
+
+import asyncio
 import hashlib
+import random
+import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from importlib import resources
+from typing import Any
 
 import asyncpg
+import structlog
 
-from remediator.domain.errors import BadDocument
+from remediator.domain.errors import BadDocument, Temporary
 from remediator.store.database import CONNECT_SECONDS, Connection, translated
+
+log = structlog.get_logger()
 
 _LOCK = 0x52454D45
 """Any number that is ours: "REME"."""
+
+LOCK_TIMEOUT = "500ms"
+"""Writers queue behind a lock that is waited for: this is how long they may."""
+TRIES = 120
+PAUSE = timedelta(seconds=1)
+
+_NO_TRANSACTION = "-- no transaction\n"
+_STEP = re.compile(r"^-- step:.*$", re.MULTILINE)
+_NEEDS = re.compile(r"^-- needs: (\S+)$", re.MULTILINE)
+_WAITS_ALONE = re.compile(r"\bCONCURRENTLY\b|\bVALIDATE CONSTRAINT\b")
+"""Statements whose lock nobody who reads or writes rows can queue behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +52,40 @@ class Migration:
     def checksum(self) -> str:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
+    @property
+    def steps(self) -> list[str]:
+        if not self.sql.startswith(_NO_TRANSACTION):
+            return [self.sql]
+        return _STEP.split(self.sql)[1:]
 
-async def migrate(dsn: str) -> list[str]:
-    """Names of what was applied. Raises `BadDocument` where an applied migration was edited since."""
+    @property
+    def needs(self) -> str:
+        """The migration a release must ship to run after this one; empty: every release can."""
+        found = _NEEDS.search(self.sql)
+        return found[1] if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    tries: int = TRIES
+    pause: timedelta = PAUSE
+
+    async def rest(self) -> None:
+        await asyncio.sleep(self.pause.total_seconds() * random.uniform(0.5, 1.5))  # noqa: S311  # guards nothing
+
+
+async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
+    """Names of what was applied. Raises `BadDocument` where an applied migration was edited since, or where the
+    database has been contracted beyond this release; `Temporary` where a lock could not be had for minutes."""
+    patience = patience or Patience()
     with translated("migrate"):
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        connection = await _connect(dsn)
         try:
-            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-            await connection.execute(_TABLE)
+            await _take_turn(connection, patience)
+            await _keep_book(connection)
             missing = await _pending(connection)
             for migration in missing:
-                await _apply(connection, migration)
+                await _apply(connection, migration, patience)
             return [migration.name for migration in missing]
         finally:
             await connection.close()
@@ -41,16 +94,12 @@ async def migrate(dsn: str) -> list[str]:
 async def status(dsn: str) -> list[str]:
     """Names of what `migrate` would apply."""
     with translated("migrate"):
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        connection = await _connect(dsn)
         try:
             exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
             return [m.name for m in (await _pending(connection) if exists else shipped())]
         finally:
             await connection.close()
-
-
-_TABLE = """CREATE TABLE IF NOT EXISTS migrations (
-    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
 
 
 def shipped() -> list[Migration]:
@@ -59,17 +108,109 @@ def shipped() -> list[Migration]:
     return [Migration(f.name, f.read_text()) for f in files]
 
 
+async def _connect(dsn: str) -> "asyncpg.Connection[Any]":
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        server_settings={
+            "application_name": "remediator migrate",
+            "statement_timeout": "0",
+            "idle_in_transaction_session_timeout": "0",
+            "lock_timeout": LOCK_TIMEOUT,
+            "timezone": "UTC",
+        },
+    )
+    return connection
+
+
+async def _take_turn(connection: Connection, patience: Patience) -> None:
+    """Asks again and again: a session that *waits* for our lock holds a snapshot, and an index that is built
+    concurrently would wait for that snapshot - for ever."""
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        await patience.rest()
+
+
+_BOOK = """CREATE TABLE IF NOT EXISTS migrations (
+    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),
+    needs text NOT NULL DEFAULT '')"""
+
+
+async def _keep_book(connection: Connection) -> None:
+    await connection.execute(_BOOK)
+    if not await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'migrations'::regclass AND attname = 'needs')"
+    ):
+        await connection.execute("ALTER TABLE migrations ADD COLUMN needs text NOT NULL DEFAULT ''")
+
+
 async def _pending(connection: Connection) -> list[Migration]:
-    applied = {r["name"]: r["checksum"] for r in await connection.fetch("SELECT name, checksum FROM migrations")}
-    for migration in shipped():
-        if applied.get(migration.name, migration.checksum) != migration.checksum:
-            raise BadDocument(f"migration {migration.name} was changed after it was applied to this database")
-    return [migration for migration in shipped() if migration.name not in applied]
+    """What a later release has applied is not ours to judge, as long as it does not say that we cannot run on it."""
+    known = {migration.name: migration for migration in shipped()}
+    applied = await connection.fetch(
+        "SELECT name, checksum, COALESCE(to_jsonb(m) ->> 'needs', '') AS needs FROM migrations m ORDER BY name"
+    )
+    for row in applied:
+        if row["needs"] and row["needs"] not in known:
+            raise BadDocument(
+                f"a later release has changed this database ({row['name']}) so that only a release that ships "
+                f"{row['needs']} can run on it: upgrade this replica"
+            )
+        if row["name"] in known and known[row["name"]].checksum != row["checksum"]:
+            raise BadDocument(f"migration {row['name']} was changed after it was applied to this database")
+    done = {row["name"] for row in applied}
+    return [migration for migration in known.values() if migration.name not in done]
 
 
-async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
+async def _apply(connection: "asyncpg.Connection[Any]", migration: Migration, patience: Patience) -> None:
+    *before, last = migration.steps
+    for step in before:
+        await _patiently(connection, migration, partial(_alone, connection, step), patience=patience)
+    await _patiently(connection, migration, partial(_finish, connection, migration, last), patience=patience)
+
+
+async def _alone(connection: Connection, step: str) -> None:
+    await connection.execute(f"SET lock_timeout = '{0 if _WAITS_ALONE.search(step) else LOCK_TIMEOUT}'")
+    await connection.execute(step)
+
+
+async def _finish(connection: Connection, migration: Migration, step: str) -> None:
     async with connection.transaction():
-        await connection.execute(migration.sql)
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute(step)
         await connection.execute(
-            "INSERT INTO migrations (name, checksum) VALUES ($1, $2)", migration.name, migration.checksum
+            "INSERT INTO migrations (name, checksum, needs) VALUES ($1, $2, $3)",
+            migration.name,
+            migration.checksum,
+            migration.needs,
         )
+
+
+async def _patiently(
+    connection: Connection, migration: Migration, work: Callable[[], Awaitable[None]], *, patience: Patience
+) -> None:
+    for _ in range(patience.tries):
+        try:
+            await work()
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            log.info("migration waits for a lock", migration=migration.name, error=str(error))
+            await patience.rest()
+        else:
+            return
+    raise Temporary(
+        f"{migration.name} found its tables locked {patience.tries} times over; {await _holder(connection)}",
+        system="database",
+        operation="migrate",
+    )
+
+
+async def _holder(connection: Connection) -> str:
+    """The likely culprit, for a person who must decide whether to end it."""
+    row = await connection.fetchrow(
+        """SELECT pid, application_name, date_trunc('second', clock_timestamp() - xact_start)::text AS age
+           FROM pg_stat_activity
+           WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+           ORDER BY xact_start LIMIT 1"""
+    )
+    if row is None:
+        return "no transaction is open any more: try again"
+    return f"the oldest open transaction is process {row['pid']} ({row['application_name']}), {row['age']} old"

@@ -94,7 +94,7 @@ UPDATE incidents i SET
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bigint[], $8::interval[])
     m(id, phase, progress, status, resolution, wake_in, nudges, lease)
 WHERE i.id = m.id
-RETURNING i.id, i.status, i.resolution, i.resolved_at, i.acknowledged_by, i.nudges,
+RETURNING i.id, i.status, i.resolution, i.resolved_at, i.acknowledged_by, i.lease_until, i.nudges,
     {FIRING} AS firing, {RECOVERED} AS recovered
 """  # noqa: S608  # constants only
 
@@ -137,6 +137,7 @@ def _after(one: Decided, progress: str, row: Any) -> Incident:
         resolution=row["resolution"],
         resolved_at=row["resolved_at"],
         acknowledged_by=row["acknowledged_by"],
+        lease_until=row["lease_until"],
         nudges=row["nudges"],
         firing=row["firing"],
         recovered=row["recovered"],

@@ -7,11 +7,33 @@ from remediator.domain.ids import RuleName, RuleVersion
 from remediator.store.database import Connection
 from remediator.store.documents import to_document
 
+_KNOWN = "SELECT version FROM rule_versions WHERE version = ANY($1::text[])"
+_INSERT = """
+INSERT INTO rule_versions (version, rule, document)
+SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[])
+ON CONFLICT DO NOTHING"""
 
-async def save(tx: Connection, versions: Sequence[tuple[RuleVersion, RuleName, Mapping[str, object]]]) -> None:
-    await tx.executemany(
-        "INSERT INTO rule_versions (version, rule, document) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        [(version, rule, to_document(document)) for version, rule, document in sorted(versions, key=lambda v: v[0])],
+
+async def save(tx: Connection, versions: Sequence[tuple[RuleVersion, RuleName, Mapping[str, object]]]) -> int:
+    """How many were new. Most starts and reloads bring few new versions, so only those travel."""
+    known = {record["version"] for record in await tx.fetch(_KNOWN, [version for version, _, _ in versions])}
+    # In one order everywhere: replicas that start together must not wait for each other in a circle.
+    missing = sorted((v for v in versions if v[0] not in known), key=lambda v: v[0])
+    if missing:
+        await tx.execute(
+            _INSERT,
+            [version for version, _, _ in missing],
+            [rule for _, rule, _ in missing],
+            [to_document(document) for _, _, document in missing],
+        )
+    return len(missing)
+
+
+async def still_in_force(tx: Connection, versions: Sequence[RuleVersion]) -> None:
+    """Keeps them from being forgotten, although no incident may refer to them. Once a day is enough."""
+    await tx.execute(
+        "UPDATE rule_versions SET seen_at = now() WHERE version = ANY($1) AND seen_at < now() - interval '1 day'",
+        sorted(versions),
     )
 
 

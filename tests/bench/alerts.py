@@ -18,8 +18,8 @@ def body(numbers: Iterable[int]) -> bytes:
     return _HEAD + b",".join([_ALERTS[number % VARIETY] % (number, number) for number in numbers]) + _TAIL
 
 
-def fingerprint(number: int) -> str:
-    return f"{number:016x}"
+def pod(number: int) -> str:
+    return f"checkout-{number % VARIETY}-{number}"
 
 
 def _alert(kind: int, at: str) -> bytes:

@@ -1,5 +1,6 @@
 """What every subject is given: where to work, on which PostgreSQL, how thoroughly, and how to tell what goes on."""
 
+import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,6 +13,7 @@ import asyncpg
 import click
 
 from tests.bench.figures import Reading
+from tests.bench.processes import Failed
 from tests.fakes.postgres import database_dsn
 from tests.system.daemon import TOKEN
 
@@ -33,7 +35,7 @@ class Bench:
     @property
     def seconds(self) -> float:
         """Of one slice of load."""
-        return 1.5 if self.is_quick else 3.0
+        return 1.0 if self.is_quick else 3.0
 
     def tell(self, what: str) -> None:
         click.echo(f"{time.monotonic() - self.began:5.0f} s  {what}", err=True)
@@ -69,6 +71,26 @@ class Bench:
                 await self.execute("CHECKPOINT")
                 readings.append(await measure())
         return own, floors
+
+
+async def until_count(dsn: str, count: int, sql: str, *, within: float) -> None:
+    """`sql` gives one number; looks every twentieth of a second until it is large enough."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with asyncio.timeout(within):
+            while await connection.fetchval(sql) < count:  # noqa: ASYNC110  # it happens in another process
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise Failed(f"not {count:,} within {within:.0f} s: {sql}") from None
+    finally:
+        await connection.close()
+
+
+def distribution(seconds: Sequence[float]) -> Reading:
+    """Its value is the 99th percentile: a person feels the slow ones."""
+    ordered = sorted(seconds)
+    p50, p99 = ordered[len(ordered) // 2], ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]
+    return Reading(p99, p50, p99, ordered[-1])
 
 
 def median_ratio(ours: Sequence[Reading], floors: Sequence[Reading]) -> float:

@@ -10,11 +10,11 @@ import msgspec
 class Unit(StrEnum):
     ALERTS = "alerts/s"
     INCIDENTS = "incidents/s"
-    POSTS = "POST/s"
     SECONDS = "s"
     MICROSECONDS = "µs"
     BYTES = "MB"
     PERCENT = "%"
+    COUNT = ""
 
     @property
     def more_is_better(self) -> bool:
@@ -27,6 +27,7 @@ class Reading(msgspec.Struct, frozen=True):
     value: float
     p50: float | None = None
     p99: float | None = None
+    longest: float | None = None
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ def median_reading(readings: Sequence[Reading]) -> Reading:
         statistics.median(reading.value for reading in readings),
         _median([reading.p50 for reading in readings]),
         _median([reading.p99 for reading in readings]),
+        _median([reading.longest for reading in readings]),
     )
 
 
@@ -63,7 +65,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def table(figures: Sequence[Figure]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows, as people read them."""
-    header = ("what", "ours", "p50 / p99", "floor", "floor's p50 / p99", "ratio", "of bare insert", "goal")
+    header = ("what", "ours", "p50 / p99 / longest", "floor", "floor's", "ratio", "of bare insert", "goal")
     return header, [_row(figure) for figure in figures]
 
 
@@ -91,7 +93,7 @@ def shown(value: float, unit: Unit) -> str:
         case Unit.PERCENT:
             return f"{value:.2f} %"
         case _:
-            return f"{value:,.0f} {unit}"
+            return f"{value:,.0f} {unit}".rstrip()
 
 
 def shown_ratio(figure: Figure) -> str:
@@ -105,9 +107,8 @@ def duration(seconds: float) -> str:
 
 
 def _latencies(reading: Reading | None) -> str:
-    if reading is None or reading.p50 is None or reading.p99 is None:
-        return ""
-    return f"{duration(reading.p50)} / {duration(reading.p99)}"
+    known = (reading.p50, reading.p99, reading.longest) if reading else ()
+    return " / ".join(duration(seconds) for seconds in known if seconds is not None)
 
 
 def _named(name: str) -> str:

@@ -1,7 +1,7 @@
 """The floor under the intake: the same handler without our logic.
 
 The same HTTP server with the same settings reads the same JSON and answers 202 after the commit; a group commit stores
-one bare row an alert. No authentication, no episodes, no rules, no incidents. `python -m tests.bench.floor DSN PORT`.
+one bare row an alert. No authentication, no episodes, no rules, no incidents. `python -m tests.bench.floor PORT DSN`.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Floor:
                 stored.set_result(None)
 
 
-async def serve(dsn: str, port: int) -> None:
+async def serve(port: int, dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute(TABLE)
     floor = Floor(connection)
@@ -93,4 +93,4 @@ async def _ready(request: web.Request) -> web.Response:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(serve(sys.argv[1], int(sys.argv[2])))
+        loop.run(serve(int(sys.argv[1]), sys.argv[2]))

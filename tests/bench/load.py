@@ -169,12 +169,14 @@ def _bodies(order: Order) -> Iterator[bytes]:
 async def send(order: Order) -> Sent:
     loop = asyncio.get_running_loop()
     senders = Senders(order)
-    for number in range(order.connections):
-        port = order.ports[number % len(order.ports)]
-        await loop.create_connection(lambda: Sender(senders), "127.0.0.1", port)
+    ports = [order.ports[number % len(order.ports)] for number in range(order.connections)]
+    opening = (loop.create_connection(lambda: Sender(senders), "127.0.0.1", port) for port in ports)
+    await asyncio.gather(*opening)
     async with asyncio.timeout(order.warm_up + order.seconds + ANSWER_WITHIN):
         await senders.over
     took = sorted(senders.took)
+    if not took:
+        raise Refused("no answer came after the warm-up")
     return Sent(
         alerts=len(took) * order.alerts,
         seconds=time.perf_counter() - senders.counts_from,

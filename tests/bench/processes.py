@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -12,9 +13,25 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from tests.bench.load import Order, Sent
+from tests.bench.load import DISTINCT, Order, Sent, Telling
+from tests.system.daemon import TOKEN
 
 READY_WITHIN = 60.0
+_ALERTMANAGER = """
+route:
+  receiver: remediator
+  group_by: ['...']
+  group_wait: 0s
+  group_interval: 1m
+  repeat_interval: 1h
+receivers:
+  - name: remediator
+    webhook_configs:
+      - url: {webhook}
+        max_alerts: 0
+        http_config:
+          authorization: {{ credentials: {token} }}
+"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -56,36 +73,58 @@ async def load(order: Order) -> Sent:
     return msgspec.json.decode(out, type=Sent)
 
 
+async def tell_once(served: Served) -> None:
+    """The alerts that `Telling.AGAIN` repeats."""
+    size = 500
+    order = Order(ports=(served.port,), token=TOKEN, alerts=size, posts=DISTINCT // size, telling=Telling.AGAIN)
+    await load(order)
+
+
 @asynccontextmanager
 async def floor(dsn: str) -> AsyncIterator[Served]:
-    port = free_port()
-    async with served(_python("tests.bench.floor", dsn, str(port)), port, environment={}) as started:
+    async with _serving("tests.bench.floor", dsn) as started:
         yield started
 
 
 @asynccontextmanager
 async def sink(cache: str = "") -> AsyncIterator[Served]:
     """`cache`: the Redis that its looks fill."""
-    port = free_port()
-    async with served(_python("tests.bench.sink", str(port), cache), port, environment={}) as started:
+    async with _serving("tests.bench.sink", cache) as started:
         yield started
 
 
 @asynccontextmanager
 async def daemon(environment: Mapping[str, str]) -> AsyncIterator[Served]:
     """`remediator serve` with its settings as they come, but for `environment`."""
+    process, port = await daemon_process(environment)
+    async with _until_left(process, port, "remediator serve") as started:
+        yield started
+
+
+async def daemon_process(environment: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, int]:
+    """Starting, on this port; whoever asks for it ends it."""
     port = free_port()
     settings = {"REMEDIATOR_PORT": str(port), "REMEDIATOR_LOG_LEVEL": "error", **environment}
-    async with served(_python("remediator", "serve"), port, environment=settings) as started:
+    process = await asyncio.create_subprocess_exec(*_python("remediator", "serve"), env={**os.environ, **settings})
+    return process, port
+
+
+@asynccontextmanager
+async def _serving(*command: str) -> AsyncIterator[Served]:
+    """A module of ours; its first argument is the port to listen on."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(*_python(*command[:1], str(port), *command[1:]))
+    async with _until_left(process, port, command[0]) as started:
         yield started
 
 
 @asynccontextmanager
-async def served(command: list[str], port: int, *, environment: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Ready when entered, killed when left: a daemon that is asked would finish what it has in hand first."""
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
+async def _until_left(
+    process: asyncio.subprocess.Process, port: int, name: str, path: str = "/readyz"
+) -> AsyncIterator[Served]:
+    """Ready when entered, killed when left: a daemon that is asked to stop would finish what it has in hand first."""
     try:
-        await ready(process, port, " ".join(command[-3:]))
+        await ready(process, port, name, path=path)
         yield Served(port, process.pid)
     finally:
         if process.returncode is None:
@@ -93,21 +132,43 @@ async def served(command: list[str], port: int, *, environment: Mapping[str, str
             await process.wait()
 
 
+@asynccontextmanager
+async def alertmanager(binary: str, folder: Path, webhook: str) -> AsyncIterator[Served]:
+    """A real one that tells `webhook` of every alert by itself and at once."""
+    port = free_port()
+    config = folder / "alertmanager.yml"
+    config.write_text(_ALERTMANAGER.format(webhook=webhook, token=TOKEN))
+    process = await asyncio.create_subprocess_exec(
+        binary,
+        f"--config.file={config}",
+        f"--storage.path={folder / 'storage'}",
+        "--cluster.listen-address=",
+        f"--web.listen-address=127.0.0.1:{port}",
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,  # a line for every request that fails; they are counted in its metrics
+    )
+    async with _until_left(process, port, "prometheus-alertmanager", "/-/ready") as started:
+        yield started
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+    """Below the ports that outgoing connections take: thousands of those come and go before the process listens."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
-def _python(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", module, *arguments]
+def _python(*command: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", *command]
 
 
-async def ready(process: asyncio.subprocess.Process, port: int, name: str) -> None:
+async def ready(process: asyncio.subprocess.Process, port: int, name: str, *, path: str = "/readyz") -> None:
     async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as session:
         while process.returncode is None:
             try:
-                async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
+                async with session.get(f"http://127.0.0.1:{port}{path}") as response:
                     if response.status == 200:
                         return
             except aiohttp.ClientConnectionError:

@@ -35,14 +35,46 @@ def other_rules(count: int) -> Iterator[str]:
     return (rule(f"other-{number}", f'{{alertname="Other{number:05d}", namespace="prod"}}') for number in range(count))
 
 
-def rules_that_match(slow_look: str, *, per_target: bool) -> Iterator[str]:
+def whole_rules(count: int) -> Iterator[str]:
+    """As long as real ones are; no alert of ours matches."""
+    for number in range(count):
+        yield rule(f"whole-{number}", f'{{alertname="Whole{number:05d}", namespace=~"prod|live"}}') + _WHOLE
+
+
+_WHOLE = """
+target: { deployment: "${{ alert.labels.deployment }}", namespace: "${{ alert.labels.namespace }}" }
+diagnose:
+  pods: { use: pod_status }
+  changes: { use: recent_events }
+fix:
+  - use: delete_pod
+    when: diagnose.pods.failing > 0 && diagnose.pods.healthy > 0
+    pods: ${{ diagnose.pods.failing_names }}
+verify:
+  within: 10m
+  steady_for: 2m
+  checks:
+    - use: workload_ready
+    - use: alert_resolved
+"""
+
+
+def rules_that_match(sink: str, *, per_target: bool) -> Iterator[str]:
     """A rule for each alert name there is. `per_target`: the alerts of a deployment join one incident; else each alert
-    opens its own. The first look asks `slow_look`, as real ones take their time."""
+    opens its own. The first look takes its time, as real ones do."""
     target = 'target: { deployment: "${{ alert.labels.deployment }}", namespace: "${{ alert.labels.namespace }}" }\n'
-    look = f"diagnose:\n  front: {{ use: http_get, url: '{slow_look}', timeout: 5m }}\n"
     for kind in range(VARIETY):
         matcher = f'{{alertname="Bench{kind:04d}"}}'
-        yield rule(f"bench-{kind}", matcher) + (target if per_target else "") + look
+        yield rule(f"bench-{kind}", matcher) + (target if per_target else "") + unanswered_look(sink)
+
+
+def unanswered_look(sink: str) -> str:
+    return f"diagnose:\n  front: {{ use: http_get, url: '{sink}/slow', timeout: 5m }}\n"
+
+
+def looking_rule() -> str:
+    """Every alert of ours opens an incident that is handed over at once."""
+    return rule("look", '{alertname=~"Bench.+"}')
 
 
 def flushing_rule(sink: str) -> str:

@@ -1,6 +1,8 @@
 """A real PostgreSQL from the wheel: one server a session, one fresh and migrated database a test."""
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -17,12 +19,16 @@ _TEMPLATE = "remediator_template"
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server, with a migrated template database beside it."""
-    folder: Path = tmp_path_factory.mktemp("postgres") / "data"
+def postgres_dsn() -> Iterator[str]:
+    """The server, with a migrated template database beside it.
+
+    In a folder of its own: pytest closes its temporary folders to other users whenever another run of it begins, and
+    as root the server is another user.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="remediator-postgres-"))
 
     async def prepared() -> EmbeddedPostgres:
-        server = await EmbeddedPostgres.start(folder)
+        server = await EmbeddedPostgres.start(folder / "data")
         await _execute(server.dsn, f"CREATE DATABASE {_TEMPLATE}")
         await migrate(database_dsn(server.dsn, _TEMPLATE))
         return server
@@ -30,6 +36,7 @@ def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = asyncio.run(prepared())
     yield server.dsn
     asyncio.run(server.stop())
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -37,6 +44,15 @@ async def database_address(postgres_dsn: str) -> AsyncIterator[str]:
     """A fresh, migrated database."""
     name = f"test_{uuid4().hex}"
     await _execute(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    yield database_dsn(postgres_dsn, name)
+    await _execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def empty_database_address(postgres_dsn: str) -> AsyncIterator[str]:
+    """Nothing in it yet, not even our tables."""
+    name = f"empty_{uuid4().hex}"
+    await _execute(postgres_dsn, f"CREATE DATABASE {name}")
     yield database_dsn(postgres_dsn, name)
     await _execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from remediator.language import strict_yaml
+from remediator.language.plain_yaml import NotPlain, load_plain
 from remediator.language.strict_yaml import BadYaml, Document, Problem, Severity, explain_validation_error, load
 
 
@@ -195,3 +197,52 @@ def test_json_is_read_back_as_it_was_written(data: dict[str, object]) -> None:
 def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
     with suppress(BadYaml):
         load(text, "any.yaml")
+
+
+structure = [
+    "[",
+    "]",
+    "{ ",
+    " }",
+    ", ",
+    "- ",
+    "? ",
+    ": ",
+    "\n",
+    "\n  ",
+    "\t",
+    "---\n",
+    "...\n",
+    "#c",
+    "'",
+    '"',
+    "\\",
+    ">-\n   t\n",
+]
+marks = ["&x ", "*x", "&& ", "! ", "!= ", "!!str ", "!x ", "!<!> ", "%TAG ! !\n", "%YAML 1.1\n", "<<: ", "\ufeff"]
+plain = ["a: ", "b: ", "k", "yes", "010", "0x1F", "1", "1.5", "~", "null", "true", "é", "\x07"]
+snippets = st.sampled_from([*structure, *marks, *plain])
+
+
+@given(st.lists(snippets, max_size=12).map("".join))
+def test_the_quick_reader_gives_what_the_careful_one_gives_or_declines(text: str) -> None:
+    try:
+        quick = load_plain(text)
+    except NotPlain:
+        return
+
+    careful = strict_yaml._read_carefully(text, "rules/demo.yaml")
+
+    assert repr(quick) == repr([document.data for document in careful])
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[["])
+def test_what_nests_a_hundred_thousand_levels_deep_is_refused_and_not_died_of(opening: str) -> None:
+    with pytest.raises(BadYaml):
+        load("a:\n  " + opening * 100_000, "rules/demo.yaml")
+
+
+def test_a_place_in_a_file_of_many_documents_is_counted_from_its_beginning() -> None:
+    documents = load("rule: a\n---\n---\nrule: b\nmatch: c\n", "rules/demo.yaml")
+
+    assert [(d.locate(("rule",)).line, d.locate(("rule",)).column) for d in documents] == [(1, 7), (4, 7)]

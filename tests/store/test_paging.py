@@ -87,21 +87,6 @@ async def test_a_channel_that_fails_gives_way_to_the_next_and_the_last_to_every_
     assert all(one.is_last_resort for one in last)
 
 
-async def test_due_work_is_found_by_its_index(database: Database) -> None:
-    queries = {
-        "incidents_due": "SELECT id FROM incidents WHERE wake_at <= now() ORDER BY wake_at LIMIT 8",
-        "escalations_due": "SELECT incident_id FROM escalations WHERE due_at <= now() ORDER BY due_at LIMIT 8",
-        "outbox_due": "SELECT id FROM outbox WHERE due_at <= now()",
-        "episodes_open": "SELECT id FROM episodes WHERE source = 'a' AND fingerprint = 'b' AND closed_at IS NULL",
-        "timeline_of_incident": "SELECT at FROM timeline WHERE incident_id = 1 ORDER BY id",
-    }
-    async with database.transaction() as tx:
-        await tx.execute("SET LOCAL enable_seqscan = off")
-        for index, query in queries.items():
-            plan = "\n".join(row[0] for row in await tx.fetch(f"EXPLAIN {query}"))
-            assert index in plan, plan
-
-
 def test_a_message_knows_where_it_goes() -> None:
     item = OutboxItem(1, 1, 0, (MAIL,), message(IncidentId(1)).notification)
 

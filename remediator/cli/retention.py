@@ -1,0 +1,71 @@
+"""`remediator retention`: what is kept, for how long, how big it is, and what the next round would remove."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from remediator.cli.configuration import config_option, read_settings
+from remediator.cli.tables import age, print_table
+from remediator.domain.errors import RemediatorError
+
+if TYPE_CHECKING:
+    from remediator.store.retention import Kept
+
+
+@click.command()
+@config_option
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(config: Path | None, output: str) -> None:
+    """Tell what is kept and what would go by the settings `retention.*`. Removes nothing: `serve` does, in its time."""
+    from remediator.app import report_retention
+
+    settings = read_settings(config)
+    try:
+        kept = asyncio.run(report_retention(settings))
+    except RemediatorError as error:
+        raise click.ClickException(str(error)) from error
+    if output == "json":
+        click.echo(json.dumps([_document(line) for line in kept], indent=2))
+        return
+    print_table(
+        ("what", "kept", "rows (about)", "oldest", "size", "would go"),
+        [
+            (
+                k.what,
+                _days(k.kept_for),
+                k.rows,
+                age(k.oldest.isoformat()) if k.oldest else "-",
+                _size(k.bytes),
+                k.would_go,
+            )
+            for k in kept
+        ],
+    )
+
+
+def _document(kept: "Kept") -> dict[str, object]:
+    return {
+        "what": kept.what,
+        "kept_days": kept.kept_for.days if kept.kept_for is not None else "forever",
+        "rows": kept.rows,
+        "oldest": kept.oldest.isoformat() if kept.oldest else None,
+        "bytes": kept.bytes,
+        "would_go": kept.would_go,
+    }
+
+
+def _days(kept_for: timedelta | None) -> str:
+    return f"{kept_for.days}d" if kept_for is not None else "forever"
+
+
+def _size(number: int) -> str:
+    size = float(number)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,50 @@
+"""Which files a folder of rules holds, and whether any of them is another one than before."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_ENDINGS = (".yaml", ".yml")
+
+
+def rule_files(folder: Path) -> Iterator[Path]:
+    """In the order that counts. Without the hidden folders that a ConfigMap's files are links into."""
+    found = [Path(path) for path in _paths(str(folder)) if os.path.isfile(path)]  # noqa: PTH113  # thousands of them
+    yield from sorted(found)
+
+
+def state_of(folder: Path) -> str:
+    """Changes whenever a file does, or comes, or goes; reads none of them, since it is asked every few seconds.
+
+    What is looked at is the file a link leads to. A ConfigMap's swap leads each link to a new file, which has another
+    number (inode) whatever its times say; an edit in place changes the times, and a copy that keeps the modification
+    time still gets its own change time.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_paths(str(folder))):
+        try:
+            found = os.stat(path)  # noqa: PTH116  # thousands of them
+        except OSError:
+            continue
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        digest.update(f"{path}\0{identity}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _paths(folder: str) -> Iterator[str]:
+    """Links into folders are followed, for a ConfigMap's folders are such links; each folder is read once."""
+    seen: set[tuple[int, int]] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        try:
+            here = os.stat(where)  # noqa: PTH116
+        except OSError:  # gone in the middle of a swap
+            continue
+        if (here.st_dev, here.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if name.endswith(_ENDINGS) and not name.startswith("."):
+                yield os.path.join(where, name)  # noqa: PTH118  # thousands of them

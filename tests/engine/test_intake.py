@@ -1,0 +1,113 @@
+"""The writer: what is answered is stored, one bad alert costs nobody theirs, and a sick database is told at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from remediator.domain.alert import Accepted, Alert, Delivery
+from remediator.domain.errors import Overloaded
+from remediator.domain.ids import SourceName
+from remediator.domain.mode import Mode
+from remediator.domain.opening import Opening
+from remediator.engine import intake as engine
+from remediator.engine.intake import Intake
+from remediator.metrics import Metrics
+from remediator.store.database import Database
+from tests.cluster.eventually import eventually
+from tests.store.facts import alert, count, opening
+
+
+@dataclass
+class Rules:
+    """A rulebook that opens one incident for all alerts, and stumbles over one of them."""
+
+    stumbles_over: str = ""
+
+    def opening(self, alert: Alert, *, ceiling: Mode) -> Opening | None:
+        if alert.fingerprint == self.stumbles_over:
+            raise ZeroDivisionError("a bug in a rule")
+        return opening()
+
+
+@asynccontextmanager
+async def running(database: Database, rules: Rules | None = None) -> AsyncIterator[Intake]:
+    book: Any = rules or Rules()
+    intake = Intake(database, lambda: book, ceiling=Mode.ACT, metrics=Metrics(), bells=())
+    writer = asyncio.create_task(intake.run())
+    try:
+        yield intake
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+
+
+def of(*alerts: Alert, source: str = "am") -> Delivery:
+    return Delivery(SourceName(source), b"{}", alerts)
+
+
+@dataclass
+class FreezingPool:
+    """A database that answers nobody while it is frozen."""
+
+    pool: Any
+    thawed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def acquire(self, **options: Any) -> AsyncIterator[Any]:
+        await self.thawed.wait()
+        async with self.pool.acquire(**options) as connection:
+            yield connection
+
+
+async def test_concurrent_deliveries_are_each_answered_after_their_alerts_are_stored(database: Database) -> None:
+    async with running(database) as intake:
+        answers = await asyncio.gather(*(intake.accept(of(alert(f"f{n}"))) for n in range(100)))
+
+    assert answers == [Accepted(1, 0, 0)] * 100
+    assert (await count(database, "episodes"), await count(database, "deliveries")) == (100, 100)
+
+
+async def test_a_delivery_of_many_parts_is_answered_once_all_of_it_is_stored(database: Database) -> None:
+    async with running(database) as intake:
+        answer = await intake.accept(of(*(alert(f"f{n}") for n in range(2_500))))
+
+    assert answer.stored == 2_500
+    assert (await count(database, "episodes"), await count(database, "deliveries")) == (2_500, 1)
+
+
+async def test_an_alert_that_cannot_be_stored_is_put_aside_and_its_neighbours_are_stored(database: Database) -> None:
+    async with running(database, Rules(stumbles_over="f7")) as intake:
+        answers = await asyncio.gather(
+            intake.accept(of(*(alert(f"f{n}") for n in range(10)))), intake.accept(of(alert("g1")))
+        )
+
+    assert [answer.stored for answer in answers] == [10, 1]
+    assert (await count(database, "episodes"), await count(database, "quarantine")) == (10, 1)
+
+
+async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_are_refused_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
+    pool = FreezingPool(database.pool)
+    async with running(Database(pool)) as intake:  # type: ignore[arg-type]  # all that is asked of a pool
+        with pytest.raises(Overloaded, match="does not answer"):
+            await intake.accept(of(alert("f1")))
+        with pytest.raises(Overloaded):
+            intake.admit(SourceName("am"), 10)
+        pool.thawed.set()
+        await eventually(lambda: _is_taken(intake, alert("f2")))
+
+    assert await count(database, "episodes") == 2
+
+
+async def _is_taken(intake: Intake, told: Alert) -> bool:
+    try:
+        await intake.accept(of(told))
+    except Overloaded:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""Migrations run beside replicas at work: they wait without holding anybody up, and can be begun again."""
+
+import asyncio
+import re
+import time
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from remediator.domain.errors import BadDocument, Temporary
+from remediator.store.database import Database
+from remediator.store.migrate import Migration, Patience, migrate, shipped, status
+
+FIRST, *LATER = shipped()
+PARTITIONING = next(m for m in LATER if m.name == "0003_retention.sql")
+HURRY = Patience(tries=200, pause=timedelta(milliseconds=20))
+
+
+async def as_the_first_release(address: str) -> asyncpg.Connection:
+    """Migrated by the first release only."""
+    connection = await asyncpg.connect(address)
+    await connection.execute(FIRST.sql)
+    await connection.execute(
+        """CREATE TABLE migrations (
+               name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
+    )
+    await connection.execute("INSERT INTO migrations VALUES ($1, $2)", FIRST.name, FIRST.checksum)
+    return connection
+
+
+async def deliver(connection: asyncpg.Connection) -> int:
+    number: int = await connection.fetchval(
+        """INSERT INTO deliveries (source, body, alerts, rejected, truncated)
+           VALUES ('am', '{}', 1, 0, 0) RETURNING id"""
+    )
+    return number
+
+
+async def test_replicas_that_start_at_once_apply_each_migration_once(empty_database_address: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_address, patience=HURRY) for _ in range(3)))
+
+    assert sorted(name for names in applied for name in names) == [m.name for m in shipped()]
+    assert await status(empty_database_address) == []
+
+
+async def test_what_was_stored_is_kept_and_numbers_go_on(empty_database_address: str) -> None:
+    connection = await as_the_first_release(empty_database_address)
+    before = [await deliver(connection) for _ in range(3)]
+
+    await migrate(empty_database_address, patience=HURRY)
+
+    assert await deliver(connection) == before[-1] + 1
+    assert await connection.fetchval("SELECT count(*) FROM deliveries") == 4
+    assert await connection.fetchval("SELECT count(*) FROM deliveries_first") == 4
+    await connection.close()
+
+
+async def test_who_may_read_before_may_read_after(empty_database_address: str) -> None:
+    connection = await as_the_first_release(empty_database_address)
+    await connection.execute("GRANT SELECT ON timeline TO PUBLIC")
+
+    await migrate(empty_database_address, patience=HURRY)
+
+    assert await connection.fetchval("SELECT has_table_privilege('pg_monitor', 'timeline', 'SELECT')")
+    await connection.close()
+
+
+@pytest.mark.parametrize("done", range(1, len(PARTITIONING.steps), 3))
+async def test_a_migration_that_stopped_half_way_is_begun_again(empty_database_address: str, done: int) -> None:
+    connection = await as_the_first_release(empty_database_address)
+    for step in PARTITIONING.steps[:done]:
+        await connection.execute(step)
+    await deliver(connection)
+
+    await migrate(empty_database_address, patience=HURRY)
+
+    assert await deliver(connection) == 2
+    await connection.close()
+
+
+async def test_a_migration_that_waits_for_a_long_query_holds_up_no_writer(empty_database_address: str) -> None:
+    writer = await as_the_first_release(empty_database_address)
+    await deliver(writer)
+    reader = await asyncpg.connect(empty_database_address)
+    waits: list[float] = []
+
+    async with asyncio.TaskGroup() as group, reader.transaction():
+        await reader.execute("LOCK TABLE timeline IN ACCESS SHARE MODE")  # as any query takes it
+        migration = group.create_task(migrate(empty_database_address, patience=HURRY))
+        ends = time.monotonic() + 2
+        while time.monotonic() < ends:
+            began = time.monotonic()
+            await deliver(writer)
+            waits.append(time.monotonic() - began)
+        assert not migration.done()
+
+    assert max(waits) < 1
+    assert await writer.fetchval("SELECT relkind FROM pg_class WHERE oid = 'timeline'::regclass") == b"p"
+    await writer.close()
+    await reader.close()
+
+
+async def test_a_lock_that_is_never_free_ends_in_an_error_that_names_its_holder(empty_database_address: str) -> None:
+    holder = await as_the_first_release(empty_database_address)
+    await holder.execute("SET application_name = 'nightly report'")
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("LOCK TABLE quarantine IN ACCESS SHARE MODE")
+
+    with pytest.raises(Temporary, match=r"oldest open transaction is process \d+ \(nightly report\)"):
+        await migrate(empty_database_address, patience=Patience(tries=1, pause=timedelta()))
+
+    await transaction.rollback()
+    await holder.close()
+
+
+async def test_a_release_starts_on_a_database_that_a_later_one_has_expanded(
+    database: Database, database_address: str
+) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("INSERT INTO migrations (name, checksum) VALUES ('9999_later.sql', 'x')")
+
+    assert await migrate(database_address) == []
+
+
+async def test_a_release_refuses_a_database_that_was_contracted_beyond_it(
+    database: Database, database_address: str
+) -> None:
+    async with database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO migrations (name, checksum, needs) VALUES ('9999_contract.sql', 'x', '9000_expand.sql')"
+        )
+
+    with pytest.raises(BadDocument, match=r"9000_expand\.sql can run on it: upgrade this replica"):
+        await migrate(database_address)
+
+
+async def test_an_applied_migration_that_was_edited_is_refused(database: Database, database_address: str) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE migrations SET checksum = 'x' WHERE name = $1", FIRST.name)
+
+    with pytest.raises(BadDocument, match="was changed after it was applied"):
+        await migrate(database_address)
+
+
+def test_a_contract_names_the_migration_that_a_release_must_ship() -> None:
+    contract = Migration("0009_contract.sql", "-- needs: 0007_expand.sql\nALTER TABLE incidents DROP COLUMN title;")
+
+    assert (contract.needs, FIRST.needs) == ("0007_expand.sql", "")
+
+
+SAYS_SO = "-- locks: "
+LONG_LOCKS = {
+    r"ALTER COLUMN \w+ (SET DATA )?TYPE|ALTER \w+ TYPE": "rewrites the table under lock: add a column, fill it, swap",
+    r"SET NOT NULL": "reads the whole table under lock: add a CHECK as NOT VALID and validate it",
+    r"ADD COLUMN (?!.*DEFAULT)[^,;]*NOT NULL": "fails on rows that are there: give a default",
+    r"ADD COLUMN [^,;]*(clock_timestamp|random|gen_random_uuid|nextval|IDENTITY)": "rewrites the table under lock",
+    r"CREATE (UNIQUE )?INDEX (?!CONCURRENTLY)": "stops writers while it is built: say CONCURRENTLY, in a step alone",
+    r"ADD (CONSTRAINT \w+ )?(CHECK|FOREIGN KEY)(?!.*NOT VALID)": "reads the whole table under lock: say NOT VALID",
+    r"VACUUM FULL|CLUSTER |REINDEX (?!.*CONCURRENTLY)": "locks the table for as long as it takes",
+    r"DROP (TABLE|COLUMN) |RENAME COLUMN": "breaks the release before: a contract, see `-- needs:`",
+}
+
+
+@pytest.mark.parametrize("migration", LATER, ids=lambda m: m.name)
+def test_no_migration_takes_a_long_lock_on_a_table_in_use_without_saying_so(migration: Migration) -> None:
+    assert long_locks(migration) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("ALTER TABLE incidents ALTER COLUMN title TYPE varchar(9);", "rewrites the table"),
+        ("ALTER TABLE incidents ADD COLUMN team text NOT NULL;", "give a default"),
+        ("CREATE INDEX by_team ON incidents (team);", "say CONCURRENTLY"),
+        ("ALTER TABLE incidents ADD CONSTRAINT c CHECK (epoch > 0);", "say NOT VALID"),
+        ("ALTER TABLE incidents DROP COLUMN title;", "a contract"),
+    ],
+)
+def test_the_lock_rules_see_what_they_are_for(sql: str, reason: str) -> None:
+    assert reason in long_locks(Migration("x.sql", sql))[0]
+
+
+def test_a_new_table_may_be_built_in_any_way() -> None:
+    sql = "CREATE TABLE teams (name text);\nCREATE INDEX teams_by_name ON teams (name);"
+
+    assert long_locks(Migration("x.sql", sql)) == []
+
+
+def long_locks(migration: Migration) -> list[str]:
+    """Statements that would hold a lock for long. `-- locks: why that is right here` lets one pass, or its whole step
+    where the step opens with it."""
+    found = []
+    for step in migration.steps:
+        new = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", step))
+        opening = "".join(re.findall(r"\A(?:\s*--.*\n)+", step))
+        for statement in step.split(";") if SAYS_SO not in opening else ():
+            words = " ".join(re.sub(r"--.*$", "", statement, flags=re.MULTILINE).split())
+            table = re.search(r"(?:ALTER TABLE|\bON) (?:IF EXISTS |ONLY )?(\w+)", words)
+            if SAYS_SO not in statement and not (table and table[1] in new):
+                found += [f"{words[:80]}: {why}" for rule, why in LONG_LOCKS.items() if re.search(rule, words)]
+    return found

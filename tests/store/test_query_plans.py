@@ -1,0 +1,255 @@
+"""Years of alerts must not slow the hot path: every statement the store sends on it uses an index and reads few pages.
+
+The statements are not written down here: the store's functions are called, and what they send is explained on the way.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from remediator.domain.budget import Budget
+from remediator.domain.finding import Finding
+from remediator.domain.ids import IncidentId
+from remediator.domain.incident import IntentResult, IntentState, Move, Phase, Progress, Status
+from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.oncall import Contact
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.store import escalations, incidents, intents, ledger, outbox, retention, timeline
+from remediator.store.database import Database
+from remediator.store.outbox import Outgoing
+from tests.fakes.watched import watched_database
+from tests.store.facts import LEASE, alert, file, opening, resolved
+from tests.store.history import EPISODES, INCIDENTS
+from tests.store.test_moves import commit, intent_of
+
+BIG = ("episodes", "incidents", "timeline", "escalations", "outbox", "intents", "reservations")
+A_FEW_PAGES = 8
+"""A table this small is read whole, and rightly."""
+PAGES_FOR_ONE = 150
+"""Of 8 kB, read by one statement about one incident or alert: 17 partitions of the timeline are three pages each."""
+PAGES_A_ROW = 30
+"""More, for each further row that a statement is about."""
+
+
+@dataclass
+class Explainer:
+    """Explains each statement where it is sent, undoes that, and lets it run."""
+
+    plans: list[tuple[str, Any]] = field(default_factory=list)
+
+    async def watch(
+        self,
+        connection: "asyncpg.Connection[Any]",
+        method: str,
+        sql: str,
+        arguments: Sequence[Any],
+        go_on: Callable[[], Awaitable[Any]],
+    ) -> Any:
+        values = arguments[0][0] if method == "executemany" and arguments[0] else arguments
+        if method != "executemany" or arguments[0]:
+            undone = connection.transaction()
+            await undone.start()
+            explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"
+            found = await asyncpg.Connection.fetchval(connection, explained, *values)
+            await undone.rollback()
+            self.plans.append((" ".join(sql.split())[:120], json.loads(found)[0]["Plan"]))
+        return await go_on()
+
+
+@pytest.fixture(params=["custom", "generic"])
+async def explained(request: pytest.FixtureRequest, history_dsn: str) -> AsyncIterator[tuple[Database, Explainer]]:
+    """Planned for the values given, and for any values: a statement sent often is planned once for all of them."""
+    explainer = Explainer()
+    async with watched_database(history_dsn, explainer.watch) as database:
+        async with database.connection() as connection:
+            await connection.execute(f"SET plan_cache_mode = force_{request.param}_plan")
+        yield database, explainer
+
+
+@asynccontextmanager
+async def undone(database: Database) -> AsyncIterator[Database]:
+    """All that is done with it is one transaction that is rolled back."""
+
+    @dataclass(frozen=True)
+    class Inside(Database):
+        connection_: Any = None
+
+        @asynccontextmanager
+        async def transaction(self) -> AsyncIterator[Any]:
+            yield self.connection_
+
+        connection = transaction
+
+    async with database.pool.acquire() as held:
+        whole = held.transaction()
+        await whole.start()
+        try:
+            yield Inside(database.pool, held)
+        finally:
+            await whole.rollback()
+
+
+async def file_new(database: Database) -> None:
+    await file(database, *(alert(f"new{n}") for n in range(100)), opens=lambda a: opening(a.fingerprint))
+
+
+async def file_again(database: Database) -> None:
+    """Of alerts that were closed often, and of open ones."""
+    known = [f"f{n}" for n in range(50)] + [f"open{1_000 * n}" for n in range(1, 50)]
+    await file(database, *(alert(name) for name in known), opens=lambda a: opening(a.fingerprint))
+
+
+async def file_ends(database: Database) -> None:
+    """Closes episodes, nudges their incidents, tells their timelines."""
+    await file(database, *(resolved(f"open{1_000 * n}") for n in range(1, 50)))
+
+
+async def claim_and_move(database: Database) -> None:
+    await file(database, alert("moved"))
+    async with database.transaction() as tx:
+        claimed = await incidents.claim(tx, owner="tests", lease=LEASE, limit=8)
+    seen = Progress(findings={"pods": Finding(ok=True, summary="")})
+    move = Move(Phase.DIAGNOSED, seen, entries=(Entry(EntryKind.FINDING, "seen"),))
+    moved = await commit(database, claimed[0], move)
+    write = intent_of(moved, Budget("attempts/7", at_most=1_000, within=timedelta(hours=1)))
+    cleared = await commit(database, moved, Move(Phase.CLEARED, seen, intent=write))
+    done = IntentResult(write.id, IntentState.DONE, "done")
+    await commit(database, cleared, Move(Phase.FIXED, seen, result=done, wake_in=timedelta(hours=1)))
+
+
+async def claim_nothing(database: Database) -> None:
+    async with database.transaction() as tx:
+        await incidents.claim(tx, owner="tests", lease=LEASE, limit=8)
+        await escalations.claim_due(tx, limit=200)
+        await outbox.claim(tx, lease=LEASE, limit=50)
+
+
+async def strike(database: Database) -> None:
+    at_once = replace(opening(), first_page_in=timedelta())
+    await file(
+        database, *(alert(f"due{n}") for n in range(50)), opens=lambda a: replace(at_once, run_key=a.fingerprint)
+    )
+    async with database.transaction() as tx:
+        assert len(await escalations.claim_due(tx, limit=200)) == 50
+
+
+async def page(database: Database) -> None:
+    number = IncidentId(INCIDENTS)
+    note = Notification(number, NotificationKind.PAGE, "new-key", "alice", "", "", "down", "sev1", "")
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")))])
+        [item] = await outbox.claim(tx, lease=LEASE, limit=50)
+        await outbox.retry(tx, item, delay=timedelta(), error="")
+        await outbox.next_contact(tx, item, error="")
+        await outbox.sent(tx, item, Receipt())
+
+
+async def read_as_people_do(database: Database) -> None:
+    async with database.connection() as connection:
+        await incidents.list_incidents(connection, limit=50)
+        await incidents.list_incidents(connection, status=Status.TRIGGERED, limit=50)
+        assert await incidents.list_incidents(connection, status=Status.ACKNOWLEDGED, limit=50) == []
+        await incidents.get(connection, IncidentId(INCIDENTS - 7))
+        entries = await timeline.of_incident(connection, IncidentId(INCIDENTS - 7))
+        assert len(entries) == 3
+        await intents.of_incident(connection, IncidentId(7))
+
+
+async def respond(database: Database) -> None:
+    async with database.transaction() as tx:
+        await incidents.acknowledge(tx, IncidentId(INCIDENTS), by="alice")
+        await incidents.resolve(tx, IncidentId(INCIDENTS), by="alice", note="")
+
+
+async def judge(database: Database) -> None:
+    async with database.connection() as connection:
+        await ledger.reservations(connection, ["attempts/7", "attempts/8"])
+
+
+async def clear_up(database: Database) -> None:
+    for sweep in (retention.EPISODES, retention.OUTBOX, retention.RESERVATIONS):
+        async with database.transaction() as tx:
+            await retention.sweep(tx, sweep, age=timedelta(days=300), after=0, limit=20)
+    async with database.transaction() as tx:
+        await retention.sweep_incidents(tx, age=timedelta(days=300), after=0, limit=20)
+        await retention.drop_facts(tx, age=timedelta(days=300), limit=20)
+
+
+@pytest.mark.parametrize(
+    ("work", "rows"),
+    [
+        pytest.param(file_new, 100, id="new alerts"),
+        pytest.param(file_again, 100, id="alerts told again"),
+        pytest.param(file_ends, 50, id="alerts that end"),
+        pytest.param(claim_and_move, 8, id="a move"),
+        pytest.param(claim_nothing, 0, id="a poll that finds nothing"),
+        pytest.param(strike, 50, id="deadlines that strike"),
+        pytest.param(page, 1, id="a page"),
+        pytest.param(read_as_people_do, 50, id="reading"),
+        pytest.param(respond, 1, id="a person responds"),
+        pytest.param(judge, 10, id="the ledger"),
+        pytest.param(clear_up, 60, id="clearing up"),
+    ],
+)
+async def test_no_statement_reads_more_than_it_is_about(
+    explained: tuple[Database, Explainer], work: Callable[[Database], Awaitable[None]], rows: int
+) -> None:
+    database, explainer = explained
+
+    async with undone(database) as inside:
+        await work(inside)
+
+    assert explainer.plans
+    for sql, plan in explainer.plans:
+        scanned = [n["Relation Name"] for n in nodes(plan) if n["Node Type"] == "Seq Scan" and pages(n) > A_FEW_PAGES]
+        assert not scanned, f"{sql} scans {scanned}"
+        assert pages(plan) <= PAGES_FOR_ONE + PAGES_A_ROW * rows, f"{sql} reads {pages(plan)} pages"
+
+
+def pages(node: Mapping[str, Any]) -> int:
+    """With everything below it."""
+    read: int = node["Shared Hit Blocks"] + node["Shared Read Blocks"]
+    return read
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+async def test_foreign_keys_and_triggers_find_their_rows_by_index(history_dsn: str) -> None:
+    """What a plan does not show: a deletion asks every table that refers to the row."""
+    async with Database.open(history_dsn, pool=1) as database, undone(database) as inside, inside.transaction() as tx:
+        await retention.sweep_incidents(tx, age=timedelta(days=300), after=0, limit=20)
+        read = await tx.fetch("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables WHERE seq_tup_read > 0")
+
+    assert not [row["relname"] for row in read if row["relname"].startswith(BIG)]
+
+
+@pytest.mark.slow
+async def test_a_long_history_does_not_slow_the_filing_of_alerts(history_dsn: str, database_address: str) -> None:
+    """The same batches on both in turn, so that whatever else this machine does slows both."""
+    took: dict[str, list[float]] = {history_dsn: [], database_address: []}
+    async with Database.open(history_dsn, pool=1) as long, Database.open(database_address, pool=1) as empty:
+        for batch in range(12):
+            for address, database in ((history_dsn, long), (database_address, empty)):
+                async with undone(database) as inside:
+                    began = time.perf_counter()
+                    await file(
+                        inside,
+                        *(alert(f"f{500 * batch + n}") for n in range(500)),
+                        opens=lambda a: opening(a.fingerprint) if a.fingerprint.endswith("7") else None,
+                    )
+                    took[address].append(time.perf_counter() - began)
+
+    slower = statistics.median(took[history_dsn]) / statistics.median(took[database_address])
+    assert slower < 2, f"{slower:.2f} times as long with {EPISODES} episodes behind it"
