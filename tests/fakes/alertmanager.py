@@ -58,32 +58,27 @@ class Truth:
     """What fires in the world, whoever hears of it."""
 
     def __init__(self) -> None:
-        self.firings: list[Firing] = []
+        self._present: dict[str, Firing] = {}
         self.listeners: list[Callable[[Firing], None]] = []
 
     def fire(self, labels: Mapping[str, str]) -> Firing:
         """The firing under way, where there is one."""
-        present = self.present(labels)
+        fingerprint = fingerprint_of(labels)
+        present = self._present.get(fingerprint)
         if present is None or present.is_over:
-            present = Firing(fingerprint_of(labels), dict(labels), datetime.now(UTC))
-            self.firings.append(present)
+            present = self._present[fingerprint] = Firing(fingerprint, dict(labels), datetime.now(UTC))
             for listener in self.listeners:
                 listener(present)
         return present
 
     def resolve(self, labels: Mapping[str, str]) -> None:
-        present = self.present(labels)
+        present = self._present.get(fingerprint_of(labels))
         if present is not None and not present.is_over:
             present.ends_at = datetime.now(UTC)
 
-    def present(self, labels: Mapping[str, str]) -> Firing | None:
-        """The last firing of this alert."""
-        wanted = fingerprint_of(labels)
-        return next((firing for firing in reversed(self.firings) if firing.fingerprint == wanted), None)
-
     def latest(self) -> list[Firing]:
         """How every alert that ever fired stands now."""
-        return list({firing.fingerprint: firing for firing in self.firings}.values())
+        return list(self._present.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +148,7 @@ class Peer:
 
     async def _tell_of(self, key: str) -> None:
         await asyncio.sleep(self._cluster.timing.group_wait)
-        while True:
+        while key in self._loops:  # a request that times out while it is cancelled swallows the cancellation
             await self._flush(key)
             await asyncio.sleep(self._cluster.timing.group_interval)
 

@@ -82,7 +82,7 @@ def _episodes(evidence: Evidence) -> Iterator[Violation]:
         if count > 1:
             yield Violation(Kind.DOUBLED, f"{count} open episodes of {key}")
     for row in rows:
-        if row["incident_id"] is None:
+        if row["incident_id"] is None and row["opened_at"] != row["closed_at"]:
             yield Violation(Kind.LOST, f"episode {row['id']} has a rule and opened no incident")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -53,7 +54,7 @@ class Receipts:
 async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Receipts:
     """Sends so many alerts, one a POST, and kills the daemon so often meanwhile, each time right after a 2xx."""
     truth = Truth()
-    waiting = [truth.fire({"alertname": "ServiceDown", "instance": str(number)}) for number in range(alerts)]
+    waiting = [truth.fire({"alertname": "Unmatched", "instance": str(number)}) for number in range(alerts)]
     receipts = Receipts(f"http://127.0.0.1:{environment['REMEDIATOR_PORT']}")
     headers = {"Authorization": f"Bearer {TOKEN}"}
     connector = aiohttp.TCPConnector(limit=0, force_close=False)
@@ -63,7 +64,7 @@ async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Re
             while waiting:
                 await receipts.send(session, waiting.pop())
 
-        senders = asyncio.gather(*(sender() for _ in range(SENDERS)))
+        senders = asyncio.gather(*(sender() for _ in range(min(SENDERS, alerts))))
         for life in range(kills + 1):
             receipts.enough = alerts * (life + 1) // (kills + 1)
             receipts.is_enough.clear()
@@ -72,6 +73,12 @@ async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Re
                 process.send_signal(signal.SIGKILL)
         await senders
     return receipts
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 async def stored(dsn: str) -> set[str]:

@@ -5,6 +5,7 @@ What must be believed of it is said twice: by a reference model of ten lines, an
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -29,6 +30,19 @@ class Note:
         return alert(fingerprint, status=status, starts_at=self.starts_at, ends_at=self.ends_at)
 
 
+class Fate(StrEnum):
+    """Of a note on the wire."""
+
+    ONCE = "once"
+    TWICE = "twice"
+    ONCE_AND_AGAIN_LATER = "once, and again later"
+    LOST = "lost"
+
+
+SECONDS = st.sampled_from((1, 1, 1, 30, 301))
+"""Mostly at once; sometimes so late that a firing can no longer be a late one."""
+
+
 @dataclass(slots=True)
 class Model:
     """The reference: an alert fires if the newest start that was told is newer than the newest end that was told.
@@ -50,7 +64,7 @@ class Model:
         else:
             ends = self.fires and note.ends_at >= self.start
             if ends or note.ends_at > self.end:
-                self.end, self.end_heard = max(self.end, note.ends_at), now
+                self.end, self.end_heard = note.ends_at, now
             self.fires = self.fires and not ends
 
 
@@ -60,10 +74,11 @@ class Telling(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
-        self.truth: Note | None = None
+        self.truth = Note(START, None)
         self.wire: list[Note] = []
         self.model = Model()
-        self.heard_ends: list[tuple[datetime, datetime]] = []
+        self.heard_ends: dict[datetime, datetime] = {}
+        """Each end that was told, and when it was told first."""
         self.heard_truth: Note | None = None
         """The truth as it was told last; it may have changed since."""
 
@@ -78,56 +93,43 @@ class Telling(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.change(Note(self.now, None))
+        self._change(Note(self.now, None))
 
-    def change(self, truth: Note) -> None:
-        """What is true now, and a peer's word of it on the wire."""
-        self.truth = truth
-        self.wire.append(truth)
+    @rule(after=SECONDS)
+    def it_changes(self, after: int) -> None:
+        """What fires resolves, what has resolved fires again; one peer tells of it."""
+        self.pass_time(timedelta(seconds=after))
+        if self.truth.ends_at is None:
+            self._change(Note(self.truth.starts_at, self.now))
+        else:
+            self._change(Note(self.now, None))
 
-    @precondition(lambda self: self.truth is not None and self.truth.ends_at is None)
+    @precondition(lambda self: len(self.wire) < 8)
     @rule()
-    def resolve(self) -> None:
-        assert self.truth is not None
-        self.pass_time(timedelta(seconds=1))
-        self.change(Note(self.truth.starts_at, self.now))
-
-    @precondition(lambda self: self.truth is not None and self.truth.ends_at is not None)
-    @rule()
-    def fire_again(self) -> None:
-        self.pass_time(timedelta(seconds=1))
-        self.change(Note(self.now, None))
-
-    @precondition(lambda self: self.truth is not None and len(self.wire) < 8)
-    @rule()
-    def the_other_peer_sends(self) -> None:
-        assert self.truth is not None
+    def the_other_peer_tells_of_it_too(self) -> None:
         self.wire.append(self.truth)
 
     @precondition(lambda self: bool(self.wire))
-    @rule(data=st.data(), times=st.sampled_from((1, 1, 2)), repeats_later=st.booleans())
-    def it_arrives(self, data: st.DataObject, times: int, repeats_later: bool) -> None:
-        """In any order, once or twice, now and perhaps once more."""
+    @rule(data=st.data(), fate=st.sampled_from(Fate), after=SECONDS)
+    def a_note_arrives(self, data: st.DataObject, fate: Fate, after: int) -> None:
+        """Any of those on the wire: they do not keep their order."""
+        self.pass_time(timedelta(seconds=after))
         note = self.wire[data.draw(st.integers(0, len(self.wire) - 1))]
-        if not repeats_later:
+        if fate is not Fate.ONCE_AND_AGAIN_LATER:
             self.wire.remove(note)
-        for _ in range(times):
+        if fate is not Fate.LOST:
             self._arrive(note)
-
-    @precondition(lambda self: bool(self.wire))
-    @rule(data=st.data())
-    def it_is_lost(self, data: st.DataObject) -> None:
-        self.wire.pop(data.draw(st.integers(0, len(self.wire) - 1)))
-
-    @rule(seconds=st.sampled_from((1, 30, 301)))
-    def time_passes(self, seconds: int) -> None:
-        self.pass_time(timedelta(seconds=seconds))
+        if fate is Fate.TWICE:
+            self._arrive(note)
 
     def teardown(self) -> None:
         """Whatever was lost before: after the last truthful notification we agree with the world."""
-        if self.truth is not None:
-            self._arrive(self.truth)
-            assert self.believes() is (self.truth.ends_at is None)
+        self._arrive(self.truth)
+        assert self.believes() is (self.truth.ends_at is None)
+
+    def _change(self, truth: Note) -> None:
+        self.truth = truth
+        self.wire.append(truth)
 
     @invariant()
     def agrees_with_the_model(self) -> None:
@@ -139,16 +141,16 @@ class Telling(RuleBasedStateMachine):
             assert not self._ended_lately(note), "a stale firing opened an episode"
         self.model.hear(note, self.now)
         if note.ends_at is not None:
-            self.heard_ends.append((note.ends_at, self.now))
+            self.heard_ends.setdefault(note.ends_at, self.now)
         if note == self.truth:
             self.heard_truth = note
             assert self.believes() is (note.ends_at is None), "what is true and was just told is not believed"
 
     def _ended_lately(self, note: Note) -> bool:
-        return any(end >= note.starts_at and self.now - heard < STALE_FOR for end, heard in self.heard_ends)
+        newest = max(self.heard_ends, default=NEVER)
+        return newest >= note.starts_at and self.now - self.heard_ends[newest] < STALE_FOR
 
     @invariant()
     def no_firing_that_was_told_and_goes_on_is_forgotten(self) -> None:
-        fires_still = self.truth is not None and self.truth.ends_at is None
-        if fires_still and self.truth == self.heard_truth:
+        if self.truth.ends_at is None and self.truth == self.heard_truth:
             assert self.believes()
