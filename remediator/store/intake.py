@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
+from remediator.domain.errors import Temporary
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
@@ -45,6 +46,7 @@ class _Book:
 @dataclass(slots=True)
 class _Birth:
     alert: Alert
+    starts_at: datetime
     ended_by: Alert | None = None
     incident: int | None = None
 
@@ -53,7 +55,11 @@ class _Birth:
 class _Changes:
     births: list[_Birth] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
+    restarts: dict[int, datetime] = field(default_factory=dict)
+    """Open episodes that fire again, and since when: they ended meanwhile, and nobody told us."""
     ends: dict[int, Alert] = field(default_factory=dict)
+    ends_of_nothing: list[Alert] = field(default_factory=list)
+    """Kept, so that the firing that belongs to it is known for stale when it comes after all."""
     filings: Counter[Filing] = field(default_factory=Counter)
 
 
@@ -83,8 +89,10 @@ async def _file_of_source(
     books, now = await _books(tx, source, alerts)
     changes = _decide(alerts, books, now)
     await _refresh(tx, changes.seen)
+    await _restart(tx, changes.restarts)
     await _close(tx, changes.ends)
     await _open(tx, source, changes.births, opening_for)
+    await _insert_ended(tx, source, [(_Birth(end, end.starts_at), end) for end in changes.ends_of_nothing])
     return changes.filings
 
 
@@ -96,11 +104,11 @@ def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: da
         filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
         changes.filings[filing] += 1
         if filing is Filing.OPEN:
-            book.born = _Birth(alert)
+            book.born = _Birth(alert, alert.starts_at)
             book.open_episode = OpenEpisode(_UNBORN, alert.starts_at)
             changes.births.append(book.born)
-        elif filing is Filing.REFRESH and not book.seen_lately and book.born is None and book.open_episode is not None:
-            changes.seen.add(book.open_episode.id)
+        elif filing is Filing.REFRESH and book.open_episode is not None:
+            _note_firing(alert, book, book.open_episode, changes=changes)
         elif filing is Filing.CLOSE and book.open_episode is not None:
             if book.born is not None:
                 book.born.ended_by = alert
@@ -108,7 +116,26 @@ def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: da
                 changes.ends[book.open_episode.id] = alert
             book.last_ended = EndedEpisode(alert.ends_at or now, now)
             book.open_episode = book.born = None
+        elif filing is Filing.UNKNOWN and _is_news(alert, book.last_ended):
+            changes.ends_of_nothing.append(alert)
+            book.last_ended = EndedEpisode(alert.ends_at or now, now)
     return changes
+
+
+def _note_firing(alert: Alert, book: _Book, episode: OpenEpisode, *, changes: _Changes) -> None:
+    """A later start counts from here on: an end before it is not this firing's end, however late it comes."""
+    if alert.starts_at > episode.starts_at:
+        book.open_episode = OpenEpisode(episode.id, alert.starts_at)
+        if book.born is not None:
+            book.born.starts_at = alert.starts_at
+        else:
+            changes.restarts[episode.id] = alert.starts_at
+    elif not book.seen_lately and book.born is None:
+        changes.seen.add(episode.id)
+
+
+def _is_news(end: Alert, last_ended: EndedEpisode | None) -> bool:
+    return last_ended is None or (end.ends_at is not None and end.ends_at > last_ended.ends_at)
 
 
 _KEEP_BODIES = """
@@ -195,13 +222,32 @@ async def _refresh(tx: Connection, seen: set[int]) -> None:
         )
 
 
+_RESTART = """
+WITH held AS (
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE episodes e SET last_seen_at = now(), starts_at = GREATEST(e.starts_at, k.starts_at)
+FROM unnest($1::bigint[], $2::timestamptz[]) k(id, starts_at) JOIN held USING (id) WHERE e.id = k.id RETURNING e.id
+"""
+
+
+async def _restart(tx: Connection, restarts: Mapping[int, datetime]) -> None:
+    """Raises `Temporary` where another replica has closed one meanwhile: filed once more, it opens anew."""
+    if not restarts:
+        return
+    noted = await tx.fetch(_RESTART, list(restarts), list(restarts.values()))
+    if len(noted) < len(restarts):
+        raise Temporary("an alert ended while it was filed", system="database", operation="file")
+
+
+# An end from before the present firing, which another replica has noted meanwhile, closes nothing.
 _CLOSE = """
 WITH held AS (
     SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
 )
 UPDATE episodes e SET closed_at = now(), ends_at = COALESCE(k.ends_at, now()), recovered = k.recovered
 FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered) JOIN held USING (id)
-WHERE e.id = k.id RETURNING e.id, e.incident_id
+WHERE e.id = k.id AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e.incident_id
 """
 
 
@@ -252,7 +298,7 @@ async def _insert_open(tx: Connection, source: SourceName, births: Sequence[_Bir
         [birth.alert.fingerprint for birth in births],
         [birth.incident for birth in births],
         [to_json(birth.alert.labels) for birth in births],
-        [birth.alert.starts_at for birth in births],
+        [birth.starts_at for birth in births],
     )
 
 
@@ -273,7 +319,7 @@ async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tup
             [birth.alert.fingerprint for birth, _ in births],
             [birth.incident for birth, _ in births],
             [to_json(birth.alert.labels) for birth, _ in births],
-            [birth.alert.starts_at for birth, _ in births],
+            [birth.starts_at for birth, _ in births],
             [end.ends_at for _, end in births],
             [end.recovered for _, end in births],
         )
