@@ -13,16 +13,18 @@ from datetime import timedelta
 
 import structlog
 
-from remediator.domain.alert import Accepted, Delivery, Rejected
+from remediator.domain.alert import Accepted, Alert, Delivery, Rejected, lag_of
 from remediator.domain.errors import Overloaded, RemediatorError, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
+from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import intake as filing
 from remediator.store.database import Database
+from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
 
@@ -126,12 +128,14 @@ class Intake:
     async def _file(self, deliveries: Sequence[Delivery]) -> None:
         rulebook = self._rulebook()
         async with self._database.transaction() as tx:
-            result = await filing.file_deliveries(
-                tx, deliveries, lambda alert: rulebook.opening(alert, ceiling=self._ceiling)
-            )
+            result = await filing.file_deliveries(tx, deliveries, lambda alert: self._opening(rulebook, alert))
             reached(Mark.DELIVERY_FILED)
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+
+    def _opening(self, rulebook: Rulebook, alert: Alert) -> Opening | None:
+        self._metrics.source_lag.labels(source=alert.source).observe(lag_of(alert, received_at=system_clock()))
+        return rulebook.opening(alert, ceiling=self._ceiling)
 
 
 def _accepted(delivery: Delivery) -> Accepted:

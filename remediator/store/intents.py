@@ -52,7 +52,9 @@ async def _still_allowed(tx: Connection, intent: Intent) -> None:
     row = await tx.fetchrow(
         """SELECT k.is_on, k.reason, i.status <> 'resolved' AS is_open,
                   COALESCE(i.lease_until - clock_timestamp() > $2, false) AS in_time,
-                  EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing
+                  EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing,
+                  (SELECT min(e.suppressed_by) FROM episodes e
+                   WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS suppressed_by
            FROM incidents i, kill_switch k WHERE i.id = $1 FOR SHARE OF k""",
         intent.incident,
         intent.timeout,
@@ -63,6 +65,8 @@ async def _still_allowed(tx: Connection, intent: Intent) -> None:
         raise NotAllowed("the lease has less time left than the write may take")
     if intent.undoes is None and not (row["is_open"] and row["firing"]):
         raise NotAllowed("the alert no longer fires, or the incident was resolved")
+    if intent.undoes is None and row["suppressed_by"]:  # the least is empty while any alert of it is not suppressed
+        raise NotAllowed(f"the alert is suppressed at its source: {row['suppressed_by']}")
 
 
 async def _reserve(tx: Connection, budgets: Sequence[Budget]) -> None:
