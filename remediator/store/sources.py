@@ -111,11 +111,12 @@ async def keep_reports(tx: Connection, claimed: Round, reports: Sequence[PeerRep
     )
     await tx.executemany(
         """INSERT INTO source_peers AS p (source, peer, kind, polled_at, answered_at, firing, suppressed, error)
-           VALUES ($1, $2, $3, $4, CASE WHEN $7 = '' THEN $4 END, $5, $6, $7)
-           ON CONFLICT (source, peer) DO UPDATE SET kind = $3, polled_at = $4, error = $7,
-               answered_at = CASE WHEN $7 = '' THEN $4 ELSE p.answered_at END,
-               firing = CASE WHEN $7 = '' THEN $5 ELSE p.firing END,
-               suppressed = CASE WHEN $7 = '' THEN $6 ELSE p.suppressed END""",
+           VALUES ($1, $2, $3, $4::timestamptz, CASE WHEN $7::text = '' THEN $4::timestamptz END, $5, $6, $7)
+           ON CONFLICT (source, peer) DO UPDATE SET
+               kind = EXCLUDED.kind, polled_at = EXCLUDED.polled_at, error = EXCLUDED.error,
+               answered_at = COALESCE(EXCLUDED.answered_at, p.answered_at),
+               firing = CASE WHEN EXCLUDED.error = '' THEN EXCLUDED.firing ELSE p.firing END,
+               suppressed = CASE WHEN EXCLUDED.error = '' THEN EXCLUDED.suppressed ELSE p.suppressed END""",
         [
             (claimed.source, r.peer, r.kind, claimed.started_at, r.firing, r.suppressed, clean(r.error)[:500])
             for r in reports
