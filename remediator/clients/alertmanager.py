@@ -32,14 +32,14 @@ class _Receiver(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
-class _Muting(msgspec.Struct, frozen=True, rename="camel"):
+class _Muting(msgspec.Struct, frozen=True, rename="camel", gc=False):
     state: str = ""
-    silenced_by: list[str] | None = None
-    inhibited_by: list[str] | None = None
-    muted_by: list[str] | None = None
+    silenced_by: tuple[str, ...] | None = ()
+    inhibited_by: tuple[str, ...] | None = ()
+    muted_by: tuple[str, ...] | None = ()
 
 
-class ListedAlert(msgspec.Struct, frozen=True, rename="camel"):
+class ListedAlert(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One alert that fires at a peer. What only few readers need stays unread: lists are long."""
 
     fingerprint: str
@@ -47,7 +47,7 @@ class ListedAlert(msgspec.Struct, frozen=True, rename="camel"):
     starts_at: str
     labels: msgspec.Raw
     annotations: msgspec.Raw = msgspec.Raw(b"{}")
-    receivers: list[_Receiver] = []
+    receivers: tuple[_Receiver, ...] = ()
     generator_url: str | None = msgspec.field(default="", name="generatorURL")
 
     def is_routed_to(self, receiver: str) -> bool:
@@ -56,16 +56,15 @@ class ListedAlert(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def suppressed_by(self) -> str:
         """In words; empty where nothing keeps it from being notified."""
-        told = [
-            f"{what} {', '.join(by)}"
-            for what, by in (
-                ("silence", self.status.silenced_by),
-                ("inhibition by", self.status.inhibited_by),
-                ("mute time", self.status.muted_by),
-            )
-            if by
-        ]
-        return "; ".join(told) or ("suppression" if self.status.state == "suppressed" else "")
+        status = self.status
+        if not (status.silenced_by or status.inhibited_by or status.muted_by or status.state == "suppressed"):
+            return ""
+        reasons = (
+            ("silence", status.silenced_by),
+            ("inhibition by", status.inhibited_by),
+            ("mute time", status.muted_by),
+        )
+        return "; ".join(f"{what} {', '.join(by)}" for what, by in reasons if by) or "suppression"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class Reconciler:
         self._metrics = metrics
         self._bells = {source: Bell() for source in self._polled}
         self._wanted: set[SourceName] = set()
+        self._reading = asyncio.Lock()
+        """One long list at a time: threads that compute take turns with everybody's 2xx."""
 
     async def run(self) -> None:
         """Until cancelled. The first round of each source begins at once."""
@@ -144,10 +146,23 @@ class Reconciler:
         self._count(polled.source, repaired)
 
     async def _ask(self, peer: Alertmanager, polled: Polled) -> _Heard:
-        answer = await _answer(peer, polled.receiver)
+        answer = await self._answer(peer, polled.receiver)
         result = "answered" if isinstance(answer, _Answer) else "failed"
         self._metrics.polls.labels(source=polled.source, result=result).inc()
         return answer
+
+    async def _answer(self, peer: Alertmanager, receiver: str) -> _Heard:
+        """The list first: a peer that restarts before it says since when it runs is then known to be young."""
+        try:
+            body = await peer.alerts()
+            status = await peer.status()
+            if len(body) <= _READ_ASIDE:
+                return _read(body, peer.url, receiver, status.up_for)
+            async with self._reading:
+                return await asyncio.to_thread(_read, body, peer.url, receiver, status.up_for)
+        except RemediatorError as error:
+            log.warning("peer not polled", peer=peer.url, error=str(error))
+            return error
 
     async def _record(
         self,
@@ -218,25 +233,13 @@ class AttentiveIntake:
         await self.intake.quarantine(source, body, reason)
 
 
-async def _answer(peer: Alertmanager, receiver: str) -> _Heard:
-    """The list first: a peer that restarts before it says since when it runs is then known to be young."""
-    try:
-        body = await peer.alerts()
-        status = await peer.status()
-        if len(body) > _READ_ASIDE:
-            return await asyncio.to_thread(_read, body, peer.url, receiver, status.up_for)
-        return _read(body, peer.url, receiver, status.up_for)
-    except RemediatorError as error:
-        log.warning("peer not polled", peer=peer.url, error=str(error))
-        return error
-
-
 def _read(body: bytes, system: str, receiver: str, up_for: timedelta | None) -> _Answer:
     listing = read_listing(body, system=system)
-    sightings = {
-        Fingerprint(alert.fingerprint): Sighting(alert.is_routed_to(receiver), alert.suppressed_by)
-        for alert in listing.alerts
-    }
+    alike: dict[tuple[bool, str], Sighting] = {}  # few differ, and there may be thousands
+    sightings: dict[Fingerprint, Sighting] = {}
+    for alert in listing.alerts:
+        key = alert.is_routed_to(receiver), alert.suppressed_by
+        sightings[Fingerprint(alert.fingerprint)] = alike.get(key) or alike.setdefault(key, Sighting(*key))
     return _Answer(listing, PeerView(sightings, up_for, is_whole=not listing.unreadable))
 
 
