@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -42,7 +43,7 @@ class _Muting(msgspec.Struct, frozen=True, rename="camel", gc=False):
 class ListedAlert(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One alert that fires at a peer. What only few readers need stays unread: lists are long."""
 
-    fingerprint: str
+    fingerprint: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,64}$")]
     status: _Muting
     starts_at: str
     labels: msgspec.Raw

@@ -30,8 +30,9 @@ from remediator.store.sources import PeerReport, Round
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=60)
-"""For one round: the peers' answers, and what has to be filed. A round that takes longer is given up."""
+LEASE = timedelta(seconds=30)
+"""For one round: the peers' answers, and what has to be filed. What is left of a longer one is the next one's, and a
+replica that died in the middle of one costs no more than a poll."""
 ALERTS_A_DELIVERY = 2_000
 """A repair of thousands must not keep webhooks from their commit."""
 _READ_ASIDE = 256 * 1024

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,10 @@ from click.testing import CliRunner
 
 from remediator.cli import main
 from remediator.settings import PolledSource
+from remediator.store.database import Database
 from tests.cluster.eventually import eventually
 from tests.monitoring.processes import alertmanager
-from tests.system.daemon import Client, running, settings_for
+from tests.system.daemon import TOKEN, Client, running, settings_for
 from tests.system.rules import write_rules
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.slow]
@@ -55,6 +57,43 @@ async def test_what_no_webhook_told_is_opened_unless_silenced_and_closed_once_it
     assert any("was found by polling alertmanager" in line for line in told)
     assert any("listed by no peer of alertmanager in 3 polls" in line for line in told)
     assert [each["title"] for each in found] == ["ServiceDown on deployment/prod/backend"]
+
+
+async def test_what_the_webhook_told_and_the_poll_found_is_one_episode(tmp_path: Path, database_address: str) -> None:
+    port = free_port()
+    webhook = f"http://127.0.0.1:{port}/webhooks/alertmanager"
+    settings = settings_for(
+        tmp_path, write_rules(tmp_path / "rules"), database_url=database_address, kubeconfig=None
+    ).model_copy(update={"port": port})
+    async with (
+        alertmanager(tmp_path, webhook=webhook, token=TOKEN) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        source = PolledSource(peers=[f"http://{address}"], every_seconds=5)
+        async with running(settings.model_copy(update={"sources": {"alertmanager": source}})) as (started, client):
+            await send(session, DOWN, SILENCED)
+            await eventually(lambda: both_told(started.database), within=20)
+            episodes = await started.database.pool.fetch("SELECT fingerprint FROM episodes")
+            found = await client.incidents()
+
+    assert len({row["fingerprint"] for row in episodes}) == len(episodes) == len(found) == 2
+
+
+async def both_told(database: Database) -> bool:
+    """At least one body came by webhook, and two polls saw both alerts since."""
+    async with database.connection() as connection:
+        return bool(
+            await connection.fetchval(
+                """SELECT EXISTS (SELECT FROM deliveries WHERE body <> '')
+                   AND (SELECT max(epoch) >= 3 FROM source_polls) AND (SELECT sum(firing) = 2 FROM source_peers)"""
+            )
+        )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 async def test_what_a_real_alertmanager_says_of_its_configuration_is_checked(tmp_path: Path) -> None:
