@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from remediator.settings import PolledSource, Settings
 
 EXIT_FINDINGS = 3
-_COLUMNS = ("source", "peer", "kind", "polled", "firing", "muted", "opened", "closed", "lag p50", "lag p99", "error")
+_COLUMNS = (
+    "source",
+    "peer",
+    "kind",
+    "polled",
+    "firing",
+    "suppressed",
+    "opened",
+    "closed",
+    "lag p50",
+    "lag p99",
+    "error",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a poll repairs, on a real database and two peers at the wire."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from remediator.domain.alert import AlertStatus, Delivery
 from remediator.domain.errors import StaleFence
-from remediator.engine.reconcile import AttentiveIntake
+from remediator.engine.reconcile import AttentiveIntake, Reconciler
 from remediator.store import reconciliation, sources
 from remediator.store.database import Database
 from tests.engine.polling import SOURCE, Watch, told_by_webhook, watching
@@ -206,6 +207,17 @@ async def test_one_replica_polls_a_source_at_a_time_and_an_overtaken_one_changes
     with pytest.raises(StaleFence):
         async with watch.database.transaction() as tx:
             await sources.hold_fence(tx, paused)
+
+
+async def test_of_many_replicas_one_polls_and_each_peer_is_asked_once(watch: Watch) -> None:
+    replicas = [Reconciler(watch.database, watch.intake, [watch.polled], metrics=watch.metrics) for _ in range(5)]
+    watch.peers[0].fire(**DOWN)
+
+    polled = await asyncio.gather(*(replica.poll(watch.polled) for replica in replicas))
+
+    assert sorted(polled) == [False] * 4 + [True]
+    assert [peer.polls for peer in watch.peers] == [1, 1]
+    assert len(await watch.episodes()) == 1
 
 
 async def test_counters_of_absence_survive_a_restart(watch: Watch, tmp_path: Path) -> None:
