@@ -156,11 +156,11 @@ class Reconciler:
         """The list first: a peer that restarts before it says since when it runs is then known to be young."""
         try:
             body = await peer.alerts()
-            status = await peer.status()
+            up_for = await _up_for(peer)
             if len(body) <= _READ_ASIDE:
-                return _read(body, peer.url, receiver, status.up_for)
+                return _read(body, peer.url, receiver, up_for)
             async with self._reading:
-                return await asyncio.to_thread(_read, body, peer.url, receiver, status.up_for)
+                return await asyncio.to_thread(_read, body, peer.url, receiver, up_for)
         except RemediatorError as error:
             log.warning("peer not polled", peer=peer.url, error=str(error))
             return error
@@ -232,6 +232,15 @@ class AttentiveIntake:
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
         await self.intake.quarantine(source, body, reason)
+
+
+async def _up_for(peer: Alertmanager) -> timedelta | None:
+    """None where the peer does not tell, for whatever reason: its list opens what it opens, and closes more slowly."""
+    try:
+        return (await peer.status()).up_for
+    except RemediatorError as error:
+        log.info("peer does not tell since when it runs", peer=peer.url, error=str(error))
+        return None
 
 
 def _read(body: bytes, system: str, receiver: str, up_for: timedelta | None) -> _Answer:

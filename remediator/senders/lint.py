@@ -91,7 +91,7 @@ def _webhook_problems(document: Document, hook: _Webhook) -> Iterator[Problem]:
     if settings.get("max_alerts"):
         yield document.problem(
             (*hook.path, "max_alerts"),
-            f"all but {settings['max_alerts']} alerts of a group are cut off, always the same ones",
+            f"all but {settings['max_alerts']!r} alerts of a group are cut off, always the same ones",
             hint="max_alerts: 0",
         )
     if "payload" in settings:
@@ -143,7 +143,7 @@ def _contact_point_problems(document: Document, point: object, path: Path) -> It
     if most and str(most) != "0":
         yield document.problem(
             (*path, "settings", "maxAlerts"),
-            f"all but {most} alerts of a group are cut off, always the same ones",
+            f"all but {most!r} alerts of a group are cut off, always the same ones",
             hint="set `Max alerts` to 0",
         )
 

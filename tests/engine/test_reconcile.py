@@ -94,6 +94,21 @@ async def test_a_peer_that_just_restarted_closes_nothing(watch: Watch) -> None:
     assert [episode["open"] for episode in await watch.episodes()] == [True]
 
 
+async def test_a_peer_that_hides_its_status_opens_at_once_and_closes_after_five_minutes(watch: Watch) -> None:
+    watch.peers[0].tells_its_status = False
+    watch.peers[0].fire(**DOWN)
+    await watch.poll()
+    watch.peers[0].end(**DOWN)
+    await watch.poll(4)
+    at_first = [episode["open"] for episode in await watch.episodes()]
+
+    await watch.later(timedelta(minutes=5))
+    await watch.poll()
+
+    assert at_first == [True]
+    assert [episode["open"] for episode in await watch.episodes()] == [False]
+
+
 async def test_an_entry_that_cannot_be_read_costs_its_neighbours_nothing_and_closes_nothing(watch: Watch) -> None:
     await watch.webhook(told_by_webhook(**OTHER))
     watch.peers[0].fire(**DOWN)

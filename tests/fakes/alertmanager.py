@@ -24,6 +24,7 @@ class FakeAlertmanager:
     config: str = "route: { receiver: remediator }\nreceivers: [{ name: remediator }]\n"
     answers_with: int = 200
     """Any other status, and no list."""
+    tells_its_status: bool = True
     sends: bytes | None = None
     """Instead of the list."""
     authorization: str = ""
@@ -68,6 +69,8 @@ class FakeAlertmanager:
     async def status(self, request: web.Request) -> web.Response:
         if refused := self._refused(request):
             return refused
+        if not self.tells_its_status:
+            return web.Response(status=403)
         config: object = {"original": self.config} if not self.prefix else json.loads(self.config)
         uptime = self.started_at.isoformat().replace("+00:00", "Z") if self.started_at else None
         return web.json_response({"cluster": {"status": "disabled"}, "config": config, "uptime": uptime})
