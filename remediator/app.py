@@ -13,8 +13,10 @@ from functools import partial
 import structlog
 from aiohttp import web
 
+from remediator.clients.alertmanager import PeerKind
 from remediator.connections import Connections, connect, database_address
 from remediator.domain.errors import BadDocument, Temporary
+from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
@@ -25,6 +27,7 @@ from remediator.engine.intake import Intake
 from remediator.engine.journal import Journal
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
+from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.rules_in_force import RulesInForce, remember
@@ -42,6 +45,7 @@ from remediator.web.auth import ApiGate, Gate
 from remediator.web.ops import Ops
 from remediator.web.pages import Pages
 from remediator.web.server import listen, make_app
+from remediator.web.sources import SourcesApi
 from remediator.web.webhooks import Webhooks
 
 log = structlog.get_logger()
@@ -148,6 +152,7 @@ def _build(
         poll=poll,
     )
     intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell))
+    reconciler = Reconciler(database, intake, _polled(settings, connections), metrics=metrics)
     worker = Worker(
         database,
         rules.rulebook,
@@ -169,8 +174,14 @@ def _build(
     body_limit = settings.body_limit_mib << 20
     return _Parts(
         web=make_app(
-            Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),
+            Webhooks(
+                AttentiveIntake(intake, reconciler),
+                Gate(settings.webhooks, system_clock),
+                metrics=metrics,
+                body_limit=body_limit,
+            ),
             Api(database, responder, gate=gate),
+            SourcesApi(database, tuple(map(SourceName, settings.sources)), gate=gate),
             Pages(database, responder, links=links, gate=gate),
             Ops(metrics, partial(_unready, database)),
             body_limit=body_limit,
@@ -180,6 +191,7 @@ def _build(
             worker.run(),
             escalator.run(),
             courier.run(),
+            reconciler.run(),
             rules.keep_current(database, metrics),
             clearing.run(),
         ),
@@ -194,6 +206,25 @@ def _keep(settings: Settings) -> kept.Keep:
 
 def _age(days: Days) -> timedelta | None:
     return None if days == "forever" else timedelta(days=days)
+
+
+def _polled(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
+    hooks = settings.webhooks
+    senders = {*hooks.tokens, *hooks.basic, *hooks.grafana}
+    for name in settings.sources:
+        if name not in senders and not hooks.allow_unauthenticated:
+            # Recorded under two names, one alert would be two.
+            log.warning("polled source has no webhook sender of its name", source=name, senders=sorted(senders))
+    return tuple(
+        Polled(
+            source=SourceName(name),
+            kind=PeerKind(source.kind),
+            receiver=source.receiver,
+            every=timedelta(seconds=source.every_seconds),
+            peers=connections.peers[name],
+        )
+        for name, source in settings.sources.items()
+    )
 
 
 async def _unready(database: Database) -> list[str]:

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LAGS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 class Metrics:
@@ -50,6 +51,25 @@ class Metrics:
         self.retention_ended = Gauge(
             "remediator_retention_ended_timestamp_seconds",
             "When the last round of clearing up came to its end, whichever replica did it; 0: never.",
+            registry=self.registry,
+        )
+        self.polls = Counter(
+            "remediator_source_polls",
+            "Polls of a sender's peers, by result.",
+            ("source", "result"),
+            registry=self.registry,
+        )
+        self.repaired = Counter(
+            "remediator_source_repairs",
+            "Episodes that a poll opened or closed, since no webhook did.",
+            ("source", "repair"),
+            registry=self.registry,
+        )
+        self.source_lag = Histogram(
+            "remediator_source_lag_seconds",
+            "From an alert's start to its arrival here, when it opens an episode.",
+            ("source",),
+            buckets=_LAGS,
             registry=self.registry,
         )
         self.reloads = Counter("remediator_rule_reloads", "Rule reloads.", ("result",), registry=self.registry)

@@ -6,8 +6,9 @@ Read by `app` and `cli` only; everything else gets plain values. Each default is
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -58,6 +59,39 @@ class Kubernetes(_Section):
 class PrometheusServer(_Section):
     url: str
     token: SecretStr | None = None
+
+
+class PolledSource(_Section):
+    """A sender of alerts that is also asked, since its webhooks cannot tell everything (facts: intake 1.5)."""
+
+    kind: Literal["alertmanager", "grafana"] = "alertmanager"
+    peers: list[str] = Field(min_length=1, max_length=32)
+    """The base URL of every peer, not of a balancer before them: they do not know each other's alerts."""
+    receiver: str = "remediator"
+    """The name of our receiver (Grafana: contact point) there: only alerts routed to it are ours."""
+    every_seconds: float = Field(default=30, ge=5, le=60)
+    token: SecretStr | None = None
+    basic: BasicLogin | None = None
+
+    @field_validator("peers")
+    @classmethod
+    def _plain_addresses(cls, peers: list[str]) -> list[str]:
+        for peer in peers:
+            parts = urlsplit(peer)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+                raise ValueError("a peer is a plain http:// or https:// base URL")
+            if parts.username or parts.password:
+                raise ValueError("a peer's URL holds no login: use `token` or `basic`")
+        plain = [peer.rstrip("/") for peer in peers]
+        if len(set(plain)) < len(plain):
+            raise ValueError("a peer is named twice")
+        return plain
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "PolledSource":
+        if self.token is not None and self.basic is not None:
+            raise ValueError("either `token` or `basic`, not both")
+        return self
 
 
 class Smtp(_Section):
@@ -123,6 +157,8 @@ class Settings(BaseSettings):
     link_secret: SecretStr | None = None
     """Signs acknowledge links. None: made once and kept in `data_dir`; replicas must share one."""
     webhooks: Webhooks = Webhooks()
+    sources: dict[str, PolledSource] = {}
+    """Senders to poll, by the name under which their webhooks are recorded (a key of `webhooks.tokens`, say)."""
     api_tokens: dict[str, ApiToken] = {}
     """Who may use the API. Empty: one token is made and kept in `data_dir`/api-token."""
     kubernetes: Kubernetes = Kubernetes()

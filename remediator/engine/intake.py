@@ -9,14 +9,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cache
 
 import msgspec
 import structlog
 
-from remediator.domain.alert import Accepted, Delivery, Rejected
+from remediator.domain.alert import Accepted, Alert, Delivery, Rejected, lag_of
 from remediator.domain.errors import Overloaded, RemediatorError, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
+from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
 from remediator.engine.fair_queue import FairQueue, Part, Waiting
 from remediator.engine.room import Hold, Room
@@ -25,6 +27,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import intake as filing
 from remediator.store.database import Database
+from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
 
@@ -55,6 +58,7 @@ class Intake:
         self._ceiling = ceiling
         self._metrics = metrics
         self._bells = bells
+        self._lag = cache(metrics.source_lag.labels)
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
         self._arrived = asyncio.Event()
@@ -142,11 +146,15 @@ class Intake:
             result = await filing.file_alerts(
                 tx,
                 [alert for part in parts for alert in part.alerts],
-                lambda alert: rulebook.opening(alert, ceiling=self._ceiling),
+                lambda alert: self._opening(rulebook, alert),
             )
             reached(Mark.DELIVERY_FILED)
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+
+    def _opening(self, rulebook: Rulebook, alert: Alert) -> Opening | None:
+        self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))
+        return rulebook.opening(alert, ceiling=self._ceiling)
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
         """Halves the batch until the one alert that cannot be stored stands alone, and puts that one aside."""

@@ -20,6 +20,7 @@ EVERY_SWITCH = {
         "mode": "act",
         "public_url": "https://remediator.example.com",
         "prometheus": {"main": {"url": "http://prometheus:9090"}},
+        "sources": {"alertmanager": {"peers": ["http://alertmanager-0.alertmanager:9093"], "every_seconds": 15}},
         "smtp": {"host": "mail", "sender": "ops@example.com"},
         "engine": {"workers": 16},
         "retention": {"raw_days": 30, "decisions_days": "forever"},
@@ -57,6 +58,9 @@ def test_every_object_is_valid_for_kubernetes(values: Mapping[str, Any], version
         pytest.param({"rules": {"files": {"../a.yaml": "x"}}}, "files", id="rule-path-upwards"),
         pytest.param({"rbac": {"writes": True}}, "writes", id="wrong-type"),
         pytest.param({"service": {"port": 0}}, "port", id="port-zero"),
+        pytest.param(
+            {"settings": {"sources": {"am": {"peers": ["http://u:p@alertmanager"]}}}}, "peers", id="login-in-a-peer"
+        ),
     ],
 )
 def test_wrong_values_are_refused(values: Mapping[str, Any], complaint: str) -> None:
