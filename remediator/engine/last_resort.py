@@ -41,8 +41,9 @@ log = structlog.get_logger()
 MOST_WATCHED = 1_000
 TICK = timedelta(seconds=1)
 READ_EVERY = timedelta(seconds=2)
-READING_SHARE = 100
-"""Reading ahead takes at most a hundredth of our time, however much there is to read."""
+READ_AT_LEAST_EVERY = timedelta(seconds=5)
+READING_SHARE = 20
+"""Between the two, reading ahead takes at most a twentieth of the time, however much there is to read."""
 MOST_A_CHANNEL = 10
 """In flight at once: a channel that hangs holds up its own pages only."""
 NO_INCIDENT = IncidentId(0)
@@ -117,7 +118,7 @@ class LastResort:
         except Temporary:
             return  # the watch tells of it, and what was read before still counts
         took = monotonic() - started
-        self._read_next = started + max(READ_EVERY, took * READING_SHARE)
+        self._read_next = started + min(max(READ_EVERY, took * READING_SHARE), READ_AT_LEAST_EVERY)
         self._metrics.watched_deadlines.set(len(self._known.all))
 
     def _strike(self) -> list[WaitingPage]:

@@ -20,18 +20,7 @@ LIMITS: Mapping[str, str] = {
 COMMAND_SECONDS = 6.0
 """Ours, for a server that is frozen and keeps no time-out of its own: a little above the server's."""
 
-CONNECTION_FAILURES = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    OSError,
-    TimeoutError,
-)
-"""Those of a moment: in a failover, roles and databases may be missing for a while."""
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 async def connect(
@@ -44,7 +33,9 @@ async def connect(
 ) -> "asyncpg.Connection[Any]":
     """To the first server of the DSN that can be written to. A standby, or a primary that became one, is none.
 
-    The library gives all servers one deadline between them: the first that swallows packets would use it up.
+    Raises `ClientCannotConnectError` whatever a server says: in a failover, roles and databases may be missing for a
+    while. Only a DSN that makes no sense stays what it is, a `ValueError`. Each server has its own part of the
+    time-out: the library gives them one between them, and the first that swallows packets would use it up.
     """
     servers = one_by_one(dsn)
     for position, server in enumerate(servers, start=1):
@@ -57,12 +48,26 @@ async def connect(
                 server_settings=dict(limits),
                 **how,
             )
-        except CONNECTION_FAILURES:
-            if position == len(servers):
+        except _FAILURES as error:
+            if isinstance(error, ValueError):
                 raise
+            if position == len(servers):
+                raise asyncpg.ClientCannotConnectError(f"cannot connect: {in_words(error)}") from error
         else:
             return connection
     raise AssertionError("a DSN names at least one server")
+
+
+def in_words(error: BaseException) -> str:
+    match error:
+        case asyncpg.TargetServerAttributeNotMatched():
+            return "no server that can be written to: read-only, or a standby"
+        case asyncpg.InternalClientError():
+            return f"the connection broke ({error})"
+        case TimeoutError():
+            return "no answer in time"
+        case _:
+            return str(error) or type(error).__name__
 
 
 def one_by_one(dsn: str) -> list[str]:

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from remediator.domain.errors import BadDocument, Temporary
-from remediator.store.connecting import CONNECT_SECONDS, CONNECTION_FAILURES, STATEMENTS_KEPT, connect
+from remediator.store.connecting import CONNECT_SECONDS, STATEMENTS_KEPT, connect, in_words
 from remediator.store.health import Health
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any] | asyncpg.Connection[Any]"
@@ -25,7 +25,11 @@ MOST_QUERIES = 5_000_000
 """Before a connection is replaced; the library's 50,000 would be over in seconds."""
 
 _FAILURES = (
-    *CONNECTION_FAILURES,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -34,6 +38,8 @@ _FAILURES = (
     asyncpg.InvalidCachedStatementError,
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
+    OSError,
+    TimeoutError,
 )
 _PASSING = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
 """Worth another try, and no sign that the database is not well."""
@@ -117,16 +123,6 @@ class translated:  # noqa: N801  # reads as a word at its uses
             if self._tell is not None:
                 self._tell(error)
             raise Temporary(in_words(error), system="database", operation=self._operation) from error
-
-
-def in_words(error: BaseException) -> str:
-    match error:
-        case asyncpg.exceptions.TargetServerAttributeNotMatched():
-            return "no server that can be written to: read-only, or a standby"
-        case TimeoutError():
-            return "no answer in time"
-        case _:
-            return str(error) or type(error).__name__
 
 
 def to_json(value: object) -> str:

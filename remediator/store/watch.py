@@ -54,7 +54,7 @@ class Watch:
         try:
             await self._ask()
         except Temporary as error:
-            self._lost(str(error))
+            self._lost(_reason(error))
             return
         if not (self._health.doubt or self._is_in_doubt):
             self._health.found_well()
@@ -62,7 +62,7 @@ class Watch:
         try:
             await self._prove()
         except Temporary as error:
-            self._health.lost(str(error), answers=True)
+            self._health.lost(_reason(error), answers=True)
         else:
             self._health.found_well()
 
@@ -119,3 +119,7 @@ class Watch:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _reason(error: Temporary) -> str:
+    return str(error).removeprefix(f"{error.system}: {error.operation}: ")

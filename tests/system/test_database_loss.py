@@ -1,0 +1,241 @@
+"""The database is lost in every way it can be: alerts are refused at once, pages that were due still go out, and when
+it is back everything goes on in the same process."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from remediator.engine.last_resort import MARK
+from tests.cluster.eventually import eventually
+from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
+from tests.system.daemon import API_TOKEN, TOKEN, Client
+from tests.system.rules import write_rules
+from tests.system.test_crashes import serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+ANSWERED_WITHIN = 2.0
+RULE = """
+rule: told-at-once
+summary: People are paged, nothing is fixed.
+match:
+  - '{alertname="Down"}'
+severity: sev1
+"""
+SEVERITIES = """
+severities:
+  sev1:
+    title: Critical
+    definition: Complete outage.
+    respond_within: 5m
+    policy: on-call
+    page: at_once
+"""
+ESCALATION = """
+policy: on-call
+steps:
+  - page: [alice]
+    wait: 8s
+repeat_every: 3s
+"""
+PEOPLE = """
+people:
+  alice:
+    name: Alice
+    reach:
+      - { channel: sink }
+"""
+
+
+@dataclass
+class Sink:
+    """Where pages arrive."""
+
+    pages: list[dict[str, Any]] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        self.pages.append({"id": request.headers["webhook-id"], **json.loads(await request.read())})
+        return web.json_response({})
+
+    def without_database(self) -> list[dict[str, Any]]:
+        return [page for page in self.pages if MARK in page["title"]]
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[tuple[Sink, str]]:
+    made = Sink()
+    app = web.Application()
+    app.add_routes([web.post("/", made.receive)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield made, site.name
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakablePostgres]:
+    started = asyncio.run(BreakablePostgres.start(tmp_path_factory.mktemp("lost") / "data"))
+    yield started
+    asyncio.run(started.stop())
+
+
+@dataclass
+class Scene:
+    """A daemon that has paged for one alert, with the next page due in a few seconds."""
+
+    client: Client
+    process: asyncio.subprocess.Process
+    sink: Sink
+
+    async def ready(self) -> bool:
+        async with self.client.session.get(f"{self.client.url}/readyz") as response:
+            return response.status == 200
+
+    async def unready(self) -> bool:
+        return not await self.ready()
+
+    async def metric(self, name: str) -> float:
+        async with self.client.session.get(f"{self.client.url}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+    async def refused(self, instance: str) -> float:
+        """Seconds until the 503."""
+        began = time.monotonic()
+        assert await self.client.alert(alertname="Down", instance=instance) == 503
+        return time.monotonic() - began
+
+    async def paged_for(self, instance: str) -> None:
+        """The ordinary way."""
+        assert await self.client.alert(alertname="Down", instance=instance) == 202
+        before = len(self.sink.pages)
+        await eventually(lambda: _so(len(self.sink.pages) > before), within=20)
+
+
+@asynccontextmanager
+async def scene(folder: Path, dsn: str, sink: tuple[Sink, str], **environment: str) -> AsyncIterator[Scene]:
+    async with serving(_environment(folder, dsn, sink[1]) | environment) as (process, client):
+        made = Scene(client, process, sink[0])
+        await made.paged_for("first")
+        await eventually(lambda: _at_least(made, "remediator_watched_deadlines", 1), within=8)
+        yield made
+
+
+async def lost_and_found(made: Scene, losing: AbstractAsyncContextManager[None]) -> None:
+    """What holds for every loss."""
+    async with losing:
+        began = time.monotonic()
+        at_once = await made.refused("second")
+        await eventually(made.unready, within=10)
+        noticed = time.monotonic() - began
+        known = await made.refused("third")
+        assert await made.metric("remediator_database_up") == 0
+        await eventually(lambda: _so(bool(made.sink.without_database())), within=25)
+        paged = time.monotonic() - began
+        assert await made.metric("remediator_database_down_seconds") > 0
+    began = time.monotonic()
+    await eventually(made.ready, within=20)
+    back = time.monotonic() - began
+    print(f"\n503 {at_once:.2f} s, unready {noticed:.2f} s, 503 {known:.3f} s, paged {paged:.1f} s, back {back:.2f} s")
+
+    page = made.sink.without_database()[0]
+    assert page["id"] == "1:1:1:alice", "the key of the ordinary path"
+    assert await made.metric("remediator_database_up") == 1
+    await made.paged_for("fourth")
+    assert made.process.returncode is None
+    assert max(at_once, known) < ANSWERED_WITHIN
+
+
+@pytest.mark.parametrize("way", ["refusing", "crashed", "frozen", "read_only", "without_room"])
+async def test_a_lost_database_costs_no_page_and_no_restart(
+    way: str, postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    dsn = await postgres.database()
+
+    async with scene(tmp_path, dsn, sink) as made:
+        await lost_and_found(made, getattr(postgres, way)(dsn))
+
+
+async def test_a_full_disk_costs_no_page_and_no_restart(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    async with small_disk(postgres.folder.parent / "disk") as disk:
+        await postgres.run(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        dsn = await postgres.database("small")
+
+        async with scene(tmp_path, dsn, sink) as made:
+            await lost_and_found(made, postgres.full(disk))
+
+        await postgres.drop(dsn)
+        await postgres.run("DROP TABLESPACE small")
+
+
+async def test_a_database_that_is_too_slow_costs_no_page_and_no_restart(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    wire = SlowWire()
+
+    async with wire.before(await postgres.database(), tmp_path) as dsn, scene(tmp_path, dsn, sink) as made:
+        await lost_and_found(made, wire.slow(dsn))
+
+
+async def test_connections_that_are_cut_are_made_anew(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    dsn = await postgres.database()
+
+    async with scene(tmp_path, dsn, sink) as made:
+        await postgres.cut_connections(dsn)
+        await eventually(lambda: _accepted(made, "second"), within=5)
+
+        assert await made.ready()
+        assert made.sink.without_database() == []
+
+
+async def _so(fact: bool) -> bool:
+    return fact
+
+
+async def _at_least(made: Scene, metric: str, least: float) -> bool:
+    return await made.metric(metric) >= least
+
+
+async def _accepted(made: Scene, instance: str) -> bool:
+    return await made.client.alert(alertname="Down", instance=instance) == 202
+
+
+def _environment(folder: Path, dsn: str, sink: str) -> dict[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    channels = f"channels:\n  sink: {{ use: webhook, url: '{sink}', secret: hook }}\n"
+    rules = {
+        "service-down": RULE,
+        "severities": SEVERITIES,
+        "escalation__on-call": ESCALATION,
+        "oncall__people": PEOPLE,
+        "oncall__channels": channels,
+    }
+    return {
+        "DATABASE_URL": dsn,
+        "REMEDIATOR_MODE": "act",
+        "REMEDIATOR_PORT": str(port),
+        "REMEDIATOR_DATA_DIR": str(folder / "data"),
+        "REMEDIATOR_RULES_DIR": str(write_rules(folder / "rules", **rules)),
+        "REMEDIATOR_WEBHOOKS__TOKENS": f'{{"alertmanager": ["{TOKEN}"]}}',
+        "REMEDIATOR_API_TOKENS": f'{{"tests": {{"token": "{API_TOKEN}", "roles": ["read", "respond"]}}}}',
+        "REMEDIATOR_SECRETS": '{"hook": "a-secret"}',
+        "REMEDIATOR_ENGINE__POLL_SECONDS": "0.2",
+        "REMEDIATOR_LAST_RESORT__GRACE_SECONDS": "1",
+        "REMEDIATOR_LAST_RESORT__TELL_AFTER_SECONDS": "3600",
+    }
