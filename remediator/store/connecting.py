@@ -59,6 +59,7 @@ async def connect(
 
 
 def in_words(error: BaseException) -> str:
+    """One line: PostgreSQL's details and hints are in its own log."""
     match error:
         case asyncpg.TargetServerAttributeNotMatched():
             return "no server that can be written to: read-only, or a standby"
@@ -67,7 +68,7 @@ def in_words(error: BaseException) -> str:
         case TimeoutError():
             return "no answer in time"
         case _:
-            return str(error) or type(error).__name__
+            return str(error).partition("\n")[0] or type(error).__name__
 
 
 def one_by_one(dsn: str) -> list[str]:

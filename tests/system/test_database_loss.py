@@ -3,7 +3,10 @@ it is back everything goes on in the same process."""
 
 import asyncio
 import json
+import os
+import secrets
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -110,10 +114,10 @@ class Scene:
             lines = (await response.text()).splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
-    async def refused(self, instance: str) -> float:
+    async def refused(self, instance: str, padding: str) -> float:
         """Seconds until the 503."""
         began = time.monotonic()
-        assert await self.client.alert(alertname="Down", instance=instance) == 503
+        assert await self.client.alert(alertname="Down", instance=instance, padding=padding) == 503
         return time.monotonic() - began
 
     async def paged_for(self, instance: str) -> None:
@@ -132,22 +136,16 @@ async def scene(folder: Path, dsn: str, sink: tuple[Sink, str], **environment: s
         yield made
 
 
-async def lost_and_found(made: Scene, losing: AbstractAsyncContextManager[None]) -> None:
-    """What holds for every loss."""
+async def lost_and_found(made: Scene, losing: AbstractAsyncContextManager[None], *, padding: str = "") -> None:
+    """What holds for every loss. `padding` makes an alert too large for the room that is left on a full disk."""
     async with losing:
-        began = time.monotonic()
-        at_once = await made.refused("second")
+        at_once = await made.refused("second", padding)
         await eventually(made.unready, within=10)
-        noticed = time.monotonic() - began
-        known = await made.refused("third")
+        known = await made.refused("third", padding)
         assert await made.metric("remediator_database_up") == 0
         await eventually(lambda: _so(bool(made.sink.without_database())), within=25)
-        paged = time.monotonic() - began
         assert await made.metric("remediator_database_down_seconds") > 0
-    began = time.monotonic()
     await eventually(made.ready, within=20)
-    back = time.monotonic() - began
-    print(f"\n503 {at_once:.2f} s, unready {noticed:.2f} s, 503 {known:.3f} s, paged {paged:.1f} s, back {back:.2f} s")
 
     page = made.sink.without_database()[0]
     assert page["id"] == "1:1:1:alice", "the key of the ordinary path"
@@ -175,7 +173,7 @@ async def test_a_full_disk_costs_no_page_and_no_restart(
         dsn = await postgres.database("small")
 
         async with scene(tmp_path, dsn, sink) as made:
-            await lost_and_found(made, postgres.full(disk))
+            await lost_and_found(made, postgres.full(disk), padding=secrets.token_hex(50_000))
 
         await postgres.drop(dsn)
         await postgres.run("DROP TABLESPACE small")
@@ -190,6 +188,49 @@ async def test_a_database_that_is_too_slow_costs_no_page_and_no_restart(
         await lost_and_found(made, wire.slow(dsn))
 
 
+async def test_a_daemon_without_a_database_answers_and_goes_on_when_it_comes(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    dsn = await postgres.database()
+
+    async with starting(_environment(tmp_path, dsn, sink[1])) as (process, client):
+        async with postgres.refusing(dsn):
+            await eventually(lambda: _answers(client, "/healthz", 200), within=30)
+            assert await _answers(client, "/readyz", 503)
+            assert await client.alert(alertname="Down") == 503
+        await eventually(lambda: _answers(client, "/readyz", 200), within=20)
+
+        assert await client.alert(alertname="Down") == 202
+        assert process.returncode is None
+
+
+async def test_a_daemon_gives_up_where_no_database_comes_and_ends_at_once_when_told_to(
+    tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    nowhere = _environment(tmp_path, f"postgresql://postgres@/x?host={tmp_path}", sink[1])
+
+    async with starting(nowhere | {"REMEDIATOR_DATABASE_WAIT_SECONDS": "1"}) as (process, _):
+        assert await asyncio.wait_for(process.wait(), 30) == 1
+    async with starting(nowhere) as (process, client):
+        await eventually(lambda: _answers(client, "/healthz", 200), within=30)
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_a_link_that_one_replica_signed_is_good_on_every_other(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    dsn = await postgres.database()
+    other = _environment(tmp_path / "other", dsn, sink[1])
+
+    async with scene(tmp_path / "one", dsn, sink) as made, serving(other) as (_, client):
+        [page] = [page for page in sink[0].pages if page["dedup_key"] == "1:1:0:alice"]
+        path = page["acknowledge_url"].removeprefix(made.client.url)
+        async with client.session.post(client.url + path) as answer:
+            assert answer.status == 200
+        assert (await client.incident(1))["status"] == "acknowledged"
+
+
 async def test_connections_that_are_cut_are_made_anew(
     postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
 ) -> None:
@@ -201,6 +242,29 @@ async def test_connections_that_are_cut_are_made_anew(
 
         assert await made.ready()
         assert made.sink.without_database() == []
+
+
+@asynccontextmanager
+async def starting(environment: dict[str, str]) -> AsyncIterator[tuple[asyncio.subprocess.Process, Client]]:
+    """`remediator serve`, ready or not."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-m", "remediator", "serve", env=os.environ | environment
+    )
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield process, Client(f"http://127.0.0.1:{environment['REMEDIATOR_PORT']}", session)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _answers(client: Client, path: str, status: int) -> bool:
+    try:
+        async with client.session.get(client.url + path) as response:
+            return response.status == status
+    except aiohttp.ClientConnectionError:
+        return False
 
 
 async def _so(fact: bool) -> bool:
