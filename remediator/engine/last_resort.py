@@ -92,7 +92,7 @@ class LastResort:
         async with asyncio.TaskGroup() as group:
             while True:
                 for page in await self.tick():
-                    group.create_task(self._carry(page))
+                    group.create_task(self.carry(page))
                 await asyncio.sleep(TICK.total_seconds())
 
     async def tick(self) -> Sequence[WaitingPage]:
@@ -108,6 +108,11 @@ class LastResort:
             *(self._strike() if self._lost_for >= self._terms.grace else ()),
         )
 
+    @property
+    def watched(self) -> int:
+        """How many deadlines are in memory."""
+        return len(self._known.all)
+
     async def _read_ahead(self) -> None:
         started = monotonic()
         if started < self._read_next:
@@ -119,7 +124,7 @@ class LastResort:
             return  # the watch tells of it, and what was read before still counts
         took = monotonic() - started
         self._read_next = started + min(max(READ_EVERY, took * READING_SHARE), READ_AT_LEAST_EVERY)
-        self._metrics.watched_deadlines.set(len(self._known.all))
+        self._metrics.watched_deadlines.set(self.watched)
 
     def _strike(self) -> list[WaitingPage]:
         now = monotonic()
@@ -188,7 +193,7 @@ class LastResort:
     def _channels(self) -> tuple[str, ...]:
         return self._terms.channels or tuple(sorted(self._rulebook().roster.channels))
 
-    async def _carry(self, page: WaitingPage) -> None:
+    async def carry(self, page: WaitingPage) -> None:
         """By every channel at once; where none took it, it is due again."""
         taken = await asyncio.gather(*(self._call(page.notification, call) for call in page.calls))
         if not any(taken) and not self._health.is_well:

@@ -119,7 +119,7 @@ class translated:  # noqa: N801  # reads as a word at its uses
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
             raise BadDocument(f"DATABASE_URL: {error}") from error
-        if isinstance(error, _FAILURES) and not isinstance(error, ValueError):  # a value that will not fit later either
+        if isinstance(error, _FAILURES):
             if self._tell is not None:
                 self._tell(error)
             raise Temporary(in_words(error), system="database", operation=self._operation) from error

@@ -48,7 +48,7 @@ class Watch:
                 await self._health.wait_for_doubt(at_most=LOOK_EVERY * jitter)
                 await asyncio.sleep(SHORTEST_PAUSE.total_seconds())
         finally:
-            self._hang_up()
+            self.hang_up()
 
     async def look(self) -> None:
         try:
@@ -83,7 +83,7 @@ class Watch:
             try:
                 return await self._question(self._connection)
             except Temporary:
-                self._hang_up()
+                self.hang_up()
         with translated("look"):
             self._connection = await connect(
                 self._dsn,
@@ -95,7 +95,7 @@ class Watch:
         try:
             return await self._question(self._connection)
         except Temporary:
-            self._hang_up()
+            self.hang_up()
             raise
 
     async def _question(self, connection: "asyncpg.Connection[Any]") -> None:
@@ -115,7 +115,7 @@ class Watch:
                     connection.terminate()
                     raise
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
