@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -18,6 +19,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from remediator.clients import sql_target
+from remediator.domain.errors import Temporary
 from remediator.engine.last_resort import MARK
 from tests.cluster.eventually import eventually
 from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
@@ -165,6 +168,7 @@ async def test_a_lost_database_costs_no_page_and_no_restart(
         await lost_and_found(made, getattr(postgres, way)(dsn))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is small enough to fill")
 async def test_a_full_disk_costs_no_page_and_no_restart(
     postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
 ) -> None:
@@ -244,6 +248,37 @@ async def test_connections_that_are_cut_are_made_anew(
         assert made.sink.without_database() == []
 
 
+async def test_an_embedded_server_that_was_killed_is_started_again(tmp_path: Path, sink: tuple[Sink, str]) -> None:
+    environment = _environment(tmp_path, "", sink[1])
+
+    async with serving(environment) as (process, client):
+        made = Scene(client, process, sink[0])
+        await made.paged_for("first")
+        os.kill(int((tmp_path / "data" / "postgresql" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        await eventually(made.unready, within=10)
+        await eventually(made.ready, within=40)
+        await made.paged_for("second")
+
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 40) == 0
+
+
+async def test_a_frozen_server_of_somebody_else_holds_up_no_look(
+    postgres: BreakablePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_target, "STATEMENT_SECONDS", 0.5)
+    dsn = await postgres.database()
+
+    async with sql_target.connect_sql_target("main", dsn) as target:
+        await target.query("SELECT 1")
+        async with postgres.frozen(dsn):
+            began = time.monotonic()
+            with pytest.raises(Temporary):
+                await target.query("SELECT 1")
+            assert time.monotonic() - began < 7
+        assert (await target.query("SELECT 1")).rows
+
+
 @asynccontextmanager
 async def starting(environment: dict[str, str]) -> AsyncIterator[tuple[asyncio.subprocess.Process, Client]]:
     """`remediator serve`, ready or not."""
@@ -291,7 +326,7 @@ def _environment(folder: Path, dsn: str, sink: str) -> dict[str, str]:
         "oncall__channels": channels,
     }
     return {
-        "DATABASE_URL": dsn,
+        "DATABASE_URL": dsn,  # empty: the embedded one
         "REMEDIATOR_MODE": "act",
         "REMEDIATOR_PORT": str(port),
         "REMEDIATOR_DATA_DIR": str(folder / "data"),
