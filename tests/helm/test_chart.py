@@ -22,6 +22,7 @@ EVERY_SWITCH = {
         "prometheus": {"main": {"url": "http://prometheus:9090"}},
         "smtp": {"host": "mail", "sender": "ops@example.com"},
         "engine": {"workers": 16},
+        "last_resort": {"channels": ["slack"], "grace_seconds": 60},
     },
     "secretFiles": {"prometheus/main/token": {"secret": "keys", "key": "prometheus"}},
     "rbac": {"namespaces": ["live", "test"]},
