@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from remediator.engine.desk import Desk
 from remediator.engine.escalate import Escalator
 from remediator.engine.intake import Intake
 from remediator.engine.journal import Journal
+from remediator.engine.last_resort import LastResort, Terms
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
@@ -38,7 +41,9 @@ from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import Days, Settings
 from remediator.store import retention as kept
 from remediator.store.database import Database
+from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
+from remediator.store.watch import Watch
 from remediator.toolbox import system_clock
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate, Gate
@@ -46,6 +51,7 @@ from remediator.web.ops import Ops
 from remediator.web.pages import Pages
 from remediator.web.server import listen, make_app
 from remediator.web.sources import SourcesApi
+from remediator.web.waiting import WaitingRoom
 from remediator.web.webhooks import Webhooks
 
 log = structlog.get_logger()
@@ -67,16 +73,28 @@ class Daemon:
 async def serve_until_stopped(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT; SIGHUP reloads the rules."""
     configure_logs(settings.log_level, settings.log_format)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stop, started = asyncio.Event(), asyncio.Event()
+    loop, starting = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        stop.set()
+        if starting is not None and not started.is_set():
+            starting.cancel()  # it may be waiting for a database that never comes
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
-        )
-        await stop.wait()
-        log.info("stopping")
+        loop.add_signal_handler(number, end)
+    try:
+        async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
+            started.set()
+            loop.add_signal_handler(
+                signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
+            )
+            await stop.wait()
+            log.info("stopping")
+    except asyncio.CancelledError:
+        if started.is_set() or not stop.is_set():
+            raise
+        log.info("stopped while starting")
 
 
 async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str]:
@@ -99,23 +117,60 @@ async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
 async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
     """Ready when entered. Leaves in reverse: no new alerts, then no new work, then the connections.
 
-    Raises `BadDocument` where settings or rules forbid a start, `Temporary` where the database cannot be reached.
+    Raises `BadDocument` where settings or rules forbid a start, `Temporary` where the database could not be reached
+    for as long as the settings say. Until then the port answers that we are alive and not ready.
     """
     _demand_authentication(settings)
-    rules = RulesInForce.load(settings.rules_dir)
+    rules = RulesInForce.load(settings.rules_dir, settings.last_resort.channels)
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database_address(settings))
-        await migrate(dsn)
-        database = await stack.enter_async_context(Database.open(dsn, pool=settings.database_pool))
-        await remember(rules.rulebook(), database)
-        connections = await stack.enter_async_context(connect(settings))
         port = stack.enter_context(_bound(settings))
+        opened = await _opened_in_time(settings, rules, port, stack=stack)
+        database = opened.database
+        connections = await stack.enter_async_context(connect(settings))
         url = f"http://{settings.host}:{port.getsockname()[1]}"
-        parts = _build(settings, connections, rules, database=database, url=url)
+        parts = _build(settings, connections, rules, opened=opened, url=url)
         await stack.enter_async_context(_running(*parts.loops))
         await stack.enter_async_context(listen(parts.web, port))
         log.info("listening", url=url, mode=settings.mode, rules=len(rules.rulebook().rules))
         yield Daemon(url, rules, database, parts.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Our database, ready to be used."""
+
+    database: Database
+    watch: Watch
+    link_secret: bytes
+
+
+async def _opened_in_time(
+    settings: Settings, rules: RulesInForce, port: socket.socket, *, stack: AsyncExitStack
+) -> _Opened:
+    """A restart does not cure a database that is away, so a start waits for it; but not for ever: what names the
+    database may have changed, and only a restart reads it again."""
+    waiting = WaitingRoom()
+    give_up_at = time.monotonic() + settings.database_wait_seconds
+    async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20), port.dup()):
+        dsn = await stack.enter_async_context(database_address(settings))
+        while True:
+            try:
+                return await stack.enter_async_context(_opened(settings, rules, dsn))
+            except Temporary as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                waiting.wait_for(str(error))
+            await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, rules: RulesInForce, dsn: str) -> AsyncIterator[_Opened]:
+    await migrate(dsn)
+    kept = settings.database_statement_cache
+    async with Database.open(dsn, pool=settings.database_pool, statements_kept=kept) as database:
+        await remember(rules.rulebook(), database)
+        secret = await link_secret(settings, database)
+        yield _Opened(database, Watch(dsn, database, statements_kept=kept), secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +180,14 @@ class _Parts:
     metrics: Metrics
 
 
-def _build(
-    settings: Settings, connections: Connections, rules: RulesInForce, *, database: Database, url: str
-) -> _Parts:
+def _build(settings: Settings, connections: Connections, rules: RulesInForce, *, opened: _Opened, url: str) -> _Parts:
     """Every part, connected; nothing runs yet."""
+    database = opened.database
     ceiling = Mode(settings.mode)
     poll = timedelta(seconds=settings.engine.poll_seconds)
     metrics, clock = Metrics(), DatabaseClock()
     work_bell, page_bell, courier_bell = Bell(), Bell(), Bell()
-    links = Links(link_secret(settings), clock)
+    links = Links(opened.link_secret, clock)
     writer = PageWriter(settings.public_url or url, links)
     journal = Journal(database, ceiling)
     desk = Desk(
@@ -167,6 +221,17 @@ def _build(
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
     )
     courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
+    last_resort = LastResort(
+        database,
+        rules.rulebook,
+        connections.messengers,
+        terms=_last_resort_terms(settings),
+        ceiling=ceiling,
+        clock=clock,
+        public_url=settings.public_url or url,
+        metrics=metrics,
+    )
+    metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     responder = Responder(database, writer, work_bell)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
@@ -183,10 +248,12 @@ def _build(
             Api(database, responder, gate=gate),
             SourcesApi(database, tuple(map(SourceName, settings.sources)), gate=gate),
             Pages(database, responder, links=links, gate=gate),
-            Ops(metrics, partial(_unready, database)),
+            Ops(metrics, partial(_unready, database.health)),
             body_limit=body_limit,
         ),
         loops=(
+            opened.watch.run(),
+            last_resort.run(),
             intake.run(),
             worker.run(),
             escalator.run(),
@@ -227,13 +294,14 @@ def _polled(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
     )
 
 
-async def _unready(database: Database) -> list[str]:
-    """Why no traffic should come here; empty when ready."""
-    try:
-        await database.ping()
-    except Temporary as error:
-        return [f"database: {error}"]
-    return []
+async def _unready(health: Health) -> list[str]:
+    """Why no traffic should come here; empty when ready. Known already: nobody is asked."""
+    return [] if health.is_well else [f"{health.reason}, for {health.down_for.total_seconds():.0f} s"]
+
+
+def _last_resort_terms(settings: Settings) -> Terms:
+    told = settings.last_resort
+    return Terms(told.channels, timedelta(seconds=told.grace_seconds), timedelta(seconds=told.tell_after_seconds))
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Other people's systems, connected as the settings say. What may write is built only above observe mode."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -61,9 +62,12 @@ async def database_address(settings: Settings) -> AsyncIterator[str]:
         yield settings.database_url.get_secret_value()
         return
     server = await EmbeddedPostgres.start(settings.data_dir / "postgresql")
+    keeper = asyncio.create_task(server.keep_running())
     try:
         yield server.dsn
     finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
         await server.stop()
 
 

@@ -104,7 +104,7 @@ class Smtp(_Section):
 
 
 class Engine(_Section):
-    workers: int = Field(default=8, ge=1, le=256)
+    workers: int = Field(default=32, ge=1, le=256)
     """Incidents in hand at once, in this replica."""
     lease_seconds: float = Field(default=60, ge=5)
     poll_seconds: float = Field(default=1, gt=0, le=1)
@@ -128,6 +128,17 @@ class Retention(_Section):
     """How often one of the replicas clears up."""
 
 
+class LastResort(_Section):
+    """How pages go out while the database is not reachable."""
+
+    channels: tuple[str, ...] = ()
+    """Names of channels from oncall/channels.yaml. Empty: every channel there is."""
+    grace_seconds: float = Field(default=30, ge=0)
+    """How long an outage may last before pages that are due are sent from memory."""
+    tell_after_seconds: float = Field(default=120, ge=0)
+    """How long before the outage itself is told to the same channels."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="REMEDIATOR_",
@@ -145,17 +156,21 @@ class Settings(BaseSettings):
     """The ceiling: a rule can lower it, never raise it."""
     rules_dir: Path = Path("rules")
     data_dir: Path = Path(".data")
-    """The embedded PostgreSQL and generated keys live here."""
+    """The embedded PostgreSQL and the generated API token live here."""
     database_url: SecretStr | None = None
     """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""
     database_pool: int = Field(default=10, ge=4)
+    database_statement_cache: int = Field(default=100, ge=0)
+    """Prepared statements kept for each connection. 0 behind PgBouncer in transaction mode before its release 1.21."""
+    database_wait_seconds: float = Field(default=300, ge=0)
+    """How long a start waits for a database that cannot be reached, before it gives up for its supervisor to see."""
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: str = ""
     """What people's browsers reach us by; goes into pages. Empty: http://host:port."""
     body_limit_mib: int = Field(default=64, ge=1)
     link_secret: SecretStr | None = None
-    """Signs acknowledge links. None: made once and kept in `data_dir`; replicas must share one."""
+    """Signs acknowledge links. None: made once and kept in the database, for all replicas."""
     webhooks: Webhooks = Webhooks()
     sources: dict[str, PolledSource] = {}
     """Senders to poll, by the name under which their webhooks are recorded (a key of `webhooks.tokens`, say)."""
@@ -175,6 +190,7 @@ class Settings(BaseSettings):
     """Observe mode tells this channel whom it would have paged. Empty: the timeline only."""
     engine: Engine = Engine()
     retention: Retention = Retention()
+    last_resort: LastResort = LastResort()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

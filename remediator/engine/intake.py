@@ -39,8 +39,6 @@ MOST_BEHIND = timedelta(seconds=5)
 """How long the oldest may have waited before newcomers are refused: senders give up after ten seconds."""
 RETRY_EVERY = timedelta(milliseconds=100)
 """While there is patience: a connection that was reset or a deadlock is gone at the next try."""
-LOOK_EVERY = timedelta(milliseconds=500)
-"""Whether a database that failed us is well again."""
 
 
 class Intake:
@@ -117,7 +115,8 @@ class Intake:
             self._refusing = ""
         elif isinstance(error, Temporary):
             self._refuse(parts, str(error))
-            await self._await_recovery()
+            await self._database.health.sit_out("store alerts", error)
+            self._refusing = ""
         else:
             await self._part_from_neighbours(parts, error)
 
@@ -186,16 +185,6 @@ class Intake:
         for waiting in (*(part.waiting for part in parts), *self._queue.empty()):
             if not waiting.answer.done():
                 waiting.answer.set_exception(Overloaded(self._refusing))
-
-    async def _await_recovery(self) -> None:
-        log.error("the database failed, alerts are refused", error=self._refusing)
-        while True:
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
-            with contextlib.suppress(RemediatorError):  # told once already; what ends the wait is its success
-                await self._database.ping()
-                break
-        self._refusing = ""
-        log.warning("the database is well, alerts are taken again")
 
 
 def _answer(parts: Iterable[Part]) -> None:

@@ -24,6 +24,7 @@ EVERY_SWITCH = {
         "smtp": {"host": "mail", "sender": "ops@example.com"},
         "engine": {"workers": 16},
         "retention": {"raw_days": 30, "decisions_days": "forever"},
+        "last_resort": {"channels": ["slack"], "grace_seconds": 60},
     },
     "secretFiles": {"prometheus/main/token": {"secret": "keys", "key": "prometheus"}},
     "rbac": {"namespaces": ["live", "test"]},
@@ -35,7 +36,7 @@ VARIANTS = [
     pytest.param({}, id="as-shipped"),
     pytest.param(EVERY_SWITCH, id="every-switch"),
     pytest.param({"rbac": {"clusterWide": True}}, id="cluster-wide"),
-    pytest.param(EXTERNAL | LINKS | {"replicas": 3}, id="three-replicas"),
+    pytest.param(EXTERNAL | {"replicas": 3}, id="three-replicas"),
     pytest.param({"rules": {"existingConfigMap": "mine"}}, id="own-rules"),
 ]
 
@@ -72,7 +73,6 @@ def test_wrong_values_are_refused(values: Mapping[str, Any], complaint: str) -> 
     ("values", "complaint"),
     [
         pytest.param({"replicas": 2}, "database.url", id="replicas-on-the-embedded-database"),
-        pytest.param({"replicas": 2} | EXTERNAL, "link_secret", id="replicas-without-a-common-key"),
         pytest.param({"rules": {"shipped": False}}, "no rules", id="no-rules"),
     ],
 )
