@@ -1,14 +1,16 @@
 """The composition root: builds the daemon from its settings, starts it in order, stops it in reverse."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar, cast
 
 import structlog
 from aiohttp import web
@@ -44,6 +46,9 @@ from remediator.web.webhooks import Webhooks
 
 log = structlog.get_logger()
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 CHANNEL = "remediator"
 """The database's notification channel by which replicas hint at new work."""
 
@@ -66,6 +71,9 @@ async def serve_until_stopped(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
+        # What is here now stays: the collector need not walk it again, only what the work leaves behind.
+        gc.freeze()
+        gc.enable()
         loop.add_signal_handler(
             signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
         )
@@ -86,9 +94,11 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
     Raises `BadDocument` where settings or rules forbid a start, `Temporary` where the database cannot be reached.
     """
     _demand_authentication(settings)
-    rules = RulesInForce.load(settings.rules_dir)
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database_address(settings))
+        rules, dsn = await _both(
+            asyncio.to_thread(RulesInForce.load, settings.rules_dir),
+            stack.enter_async_context(database_address(settings)),
+        )
         await migrate(dsn)
         database = await stack.enter_async_context(Database.open(dsn, pool=settings.database_pool))
         await remember(rules.rulebook(), database)
@@ -100,6 +110,15 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         await stack.enter_async_context(listen(parts.web, port))
         log.info("listening", url=url, mode=settings.mode, rules=len(rules.rulebook().rules))
         yield Daemon(url, rules, database, parts.metrics)
+
+
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """At once: starting a database is waiting, reading rules is not. Both are over when this ends, or raises."""
+    results = await asyncio.gather(one, other, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("tuple[A, B]", tuple(results))
 
 
 @dataclass(frozen=True, slots=True)
