@@ -1,16 +1,18 @@
 """The composition root: builds the daemon from its settings, starts it in order, stops it in reverse."""
 
 import asyncio
+import gc
 import os
 import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar, cast
 
 import structlog
 from aiohttp import web
@@ -56,6 +58,9 @@ from remediator.web.webhooks import Webhooks
 
 log = structlog.get_logger()
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 CHANNEL = "remediator"
 """The database's notification channel by which replicas hint at new work."""
 
@@ -86,6 +91,9 @@ async def serve_until_stopped(settings: Settings) -> None:
     try:
         async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
             started.set()
+            # What is here now stays: the collector need not walk it again, only what the work leaves behind.
+            gc.freeze()
+            gc.enable()
             loop.add_signal_handler(
                 signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
             )
@@ -121,38 +129,48 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
     for as long as the settings say. Until then the port answers that we are alive and not ready.
     """
     _demand_authentication(settings)
-    rules = RulesInForce.load(settings.rules_dir, settings.last_resort.channels)
     async with AsyncExitStack() as stack:
         port = stack.enter_context(_bound(settings))
-        opened = await _opened_in_time(settings, rules, port, stack=stack)
-        database = opened.database
+        opened = await _opened_in_time(settings, port, stack=stack)
+        rules, database = opened.rules, opened.database
         connections = await stack.enter_async_context(connect(settings))
         url = f"http://{settings.host}:{port.getsockname()[1]}"
-        parts = _build(settings, connections, rules, opened=opened, url=url)
+        parts = _build(settings, connections, opened, url=url)
         await stack.enter_async_context(_running(*parts.loops))
         await stack.enter_async_context(listen(parts.web, port))
         log.info("listening", url=url, mode=settings.mode, rules=len(rules.rulebook().rules))
         yield Daemon(url, rules, database, parts.metrics)
 
 
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """At once: starting a database is waiting, reading rules is not. Both are over when this ends, or raises."""
+    results = await asyncio.gather(one, other, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("tuple[A, B]", tuple(results))
+
+
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Our database, ready to be used."""
+    """Our database, ready to be used, and the rules, remembered in it."""
 
+    rules: RulesInForce
     database: Database
     watch: Watch
     link_secret: bytes
 
 
-async def _opened_in_time(
-    settings: Settings, rules: RulesInForce, port: socket.socket, *, stack: AsyncExitStack
-) -> _Opened:
+async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
     """A restart does not cure a database that is away, so a start waits for it; but not for ever: what names the
     database may have changed, and only a restart reads it again."""
     waiting = WaitingRoom()
     give_up_at = time.monotonic() + settings.database_wait_seconds
     async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20), port.dup()):
-        dsn = await stack.enter_async_context(database_address(settings))
+        rules, dsn = await _both(
+            asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels),
+            stack.enter_async_context(database_address(settings)),
+        )
         while True:
             try:
                 return await stack.enter_async_context(_opened(settings, rules, dsn))
@@ -170,7 +188,7 @@ async def _opened(settings: Settings, rules: RulesInForce, dsn: str) -> AsyncIte
     async with Database.open(dsn, pool=settings.database_pool, statements_kept=kept) as database:
         await remember(rules.rulebook(), database)
         secret = await link_secret(settings, database)
-        yield _Opened(database, Watch(dsn, database, statements_kept=kept), secret)
+        yield _Opened(rules, database, Watch(dsn, database, statements_kept=kept), secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +198,9 @@ class _Parts:
     metrics: Metrics
 
 
-def _build(settings: Settings, connections: Connections, rules: RulesInForce, *, opened: _Opened, url: str) -> _Parts:
+def _build(settings: Settings, connections: Connections, opened: _Opened, *, url: str) -> _Parts:
     """Every part, connected; nothing runs yet."""
-    database = opened.database
+    rules, database = opened.rules, opened.database
     ceiling = Mode(settings.mode)
     poll = timedelta(seconds=settings.engine.poll_seconds)
     metrics, clock = Metrics(), DatabaseClock()
