@@ -1,20 +1,26 @@
 """The composition root: builds the daemon from its settings, starts it in order, stops it in reverse."""
 
 import asyncio
+import gc
 import os
+import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar, cast
 
 import structlog
 from aiohttp import web
 
+from remediator.clients.alertmanager import PeerKind
 from remediator.connections import Connections, connect, database_address
 from remediator.domain.errors import BadDocument, Temporary
+from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
@@ -23,8 +29,10 @@ from remediator.engine.desk import Desk
 from remediator.engine.escalate import Escalator
 from remediator.engine.intake import Intake
 from remediator.engine.journal import Journal
+from remediator.engine.last_resort import LastResort, Terms
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
+from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.rules_in_force import RulesInForce, remember
@@ -35,16 +43,23 @@ from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import Days, Settings
 from remediator.store import retention as kept
 from remediator.store.database import Database
+from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
+from remediator.store.watch import Watch
 from remediator.toolbox import system_clock
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate, Gate
 from remediator.web.ops import Ops
 from remediator.web.pages import Pages
 from remediator.web.server import listen, make_app
+from remediator.web.sources import SourcesApi
+from remediator.web.waiting import WaitingRoom
 from remediator.web.webhooks import Webhooks
 
 log = structlog.get_logger()
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 CHANNEL = "remediator"
 """The database's notification channel by which replicas hint at new work."""
@@ -63,16 +78,31 @@ class Daemon:
 async def serve_until_stopped(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT; SIGHUP reloads the rules."""
     configure_logs(settings.log_level, settings.log_format)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stop, started = asyncio.Event(), asyncio.Event()
+    loop, starting = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        stop.set()
+        if starting is not None and not started.is_set():
+            starting.cancel()  # it may be waiting for a database that never comes
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
-        )
-        await stop.wait()
-        log.info("stopping")
+        loop.add_signal_handler(number, end)
+    try:
+        async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
+            started.set()
+            # What is here now stays: the collector need not walk it again, only what the work leaves behind.
+            gc.freeze()
+            gc.enable()
+            loop.add_signal_handler(
+                signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
+            )
+            await stop.wait()
+            log.info("stopping")
+    except asyncio.CancelledError:
+        if started.is_set() or not stop.is_set():
+            raise
+        log.info("stopped while starting")
 
 
 async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str]:
@@ -95,23 +125,70 @@ async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
 async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
     """Ready when entered. Leaves in reverse: no new alerts, then no new work, then the connections.
 
-    Raises `BadDocument` where settings or rules forbid a start, `Temporary` where the database cannot be reached.
+    Raises `BadDocument` where settings or rules forbid a start, `Temporary` where the database could not be reached
+    for as long as the settings say. Until then the port answers that we are alive and not ready.
     """
     _demand_authentication(settings)
-    rules = RulesInForce.load(settings.rules_dir)
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database_address(settings))
-        await migrate(dsn)
-        database = await stack.enter_async_context(Database.open(dsn, pool=settings.database_pool))
-        await remember(rules.rulebook(), database)
-        connections = await stack.enter_async_context(connect(settings))
         port = stack.enter_context(_bound(settings))
+        opened = await _opened_in_time(settings, port, stack=stack)
+        rules, database = opened.rules, opened.database
+        connections = await stack.enter_async_context(connect(settings))
         url = f"http://{settings.host}:{port.getsockname()[1]}"
-        parts = _build(settings, connections, rules, database=database, url=url)
+        parts = _build(settings, connections, opened, url=url)
         await stack.enter_async_context(_running(*parts.loops))
         await stack.enter_async_context(listen(parts.web, port))
         log.info("listening", url=url, mode=settings.mode, rules=len(rules.rulebook().rules))
         yield Daemon(url, rules, database, parts.metrics)
+
+
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """At once: starting a database is waiting, reading rules is not. Both are over when this ends, or raises."""
+    results = await asyncio.gather(one, other, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("tuple[A, B]", tuple(results))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Our database, ready to be used, and the rules, remembered in it."""
+
+    rules: RulesInForce
+    database: Database
+    watch: Watch
+    link_secret: bytes
+
+
+async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
+    """A restart does not cure a database that is away, so a start waits for it; but not for ever: what names the
+    database may have changed, and only a restart reads it again."""
+    waiting = WaitingRoom()
+    give_up_at = time.monotonic() + settings.database_wait_seconds
+    async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20), port.dup()):
+        rules, dsn = await _both(
+            asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels),
+            stack.enter_async_context(database_address(settings)),
+        )
+        while True:
+            try:
+                return await stack.enter_async_context(_opened(settings, rules, dsn))
+            except Temporary as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                waiting.wait_for(str(error))
+            await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, rules: RulesInForce, dsn: str) -> AsyncIterator[_Opened]:
+    await migrate(dsn)
+    kept = settings.database_statement_cache
+    async with Database.open(dsn, pool=settings.database_pool, statements_kept=kept) as database:
+        await remember(rules.rulebook(), database)
+        secret = await link_secret(settings, database)
+        yield _Opened(rules, database, Watch(dsn, database, statements_kept=kept), secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +198,14 @@ class _Parts:
     metrics: Metrics
 
 
-def _build(
-    settings: Settings, connections: Connections, rules: RulesInForce, *, database: Database, url: str
-) -> _Parts:
+def _build(settings: Settings, connections: Connections, opened: _Opened, *, url: str) -> _Parts:
     """Every part, connected; nothing runs yet."""
+    rules, database = opened.rules, opened.database
     ceiling = Mode(settings.mode)
     poll = timedelta(seconds=settings.engine.poll_seconds)
     metrics, clock = Metrics(), DatabaseClock()
     work_bell, page_bell, courier_bell = Bell(), Bell(), Bell()
-    links = Links(link_secret(settings), clock)
+    links = Links(opened.link_secret, clock)
     writer = PageWriter(settings.public_url or url, links)
     journal = Journal(database, ceiling)
     desk = Desk(
@@ -148,6 +224,7 @@ def _build(
         poll=poll,
     )
     intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell))
+    reconciler = Reconciler(database, intake, _polled(settings, connections), metrics=metrics)
     worker = Worker(
         database,
         rules.rulebook,
@@ -162,6 +239,17 @@ def _build(
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
     )
     courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
+    last_resort = LastResort(
+        database,
+        rules.rulebook,
+        connections.messengers,
+        terms=_last_resort_terms(settings),
+        ceiling=ceiling,
+        clock=clock,
+        public_url=settings.public_url or url,
+        metrics=metrics,
+    )
+    metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     responder = Responder(database, writer, work_bell)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
@@ -169,17 +257,26 @@ def _build(
     body_limit = settings.body_limit_mib << 20
     return _Parts(
         web=make_app(
-            Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),
+            Webhooks(
+                AttentiveIntake(intake, reconciler),
+                Gate(settings.webhooks, system_clock),
+                metrics=metrics,
+                body_limit=body_limit,
+            ),
             Api(database, responder, gate=gate),
+            SourcesApi(database, tuple(map(SourceName, settings.sources)), gate=gate),
             Pages(database, responder, links=links, gate=gate),
-            Ops(metrics, partial(_unready, database)),
+            Ops(metrics, partial(_unready, database.health)),
             body_limit=body_limit,
         ),
         loops=(
+            opened.watch.run(),
+            last_resort.run(),
             intake.run(),
             worker.run(),
             escalator.run(),
             courier.run(),
+            reconciler.run(),
             rules.keep_current(database, metrics),
             clearing.run(),
         ),
@@ -196,13 +293,33 @@ def _age(days: Days) -> timedelta | None:
     return None if days == "forever" else timedelta(days=days)
 
 
-async def _unready(database: Database) -> list[str]:
-    """Why no traffic should come here; empty when ready."""
-    try:
-        await database.ping()
-    except Temporary as error:
-        return [f"database: {error}"]
-    return []
+def _polled(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
+    hooks = settings.webhooks
+    senders = {*hooks.tokens, *hooks.basic, *hooks.grafana}
+    for name in settings.sources:
+        if name not in senders and not hooks.allow_unauthenticated:
+            # Recorded under two names, one alert would be two.
+            log.warning("polled source has no webhook sender of its name", source=name, senders=sorted(senders))
+    return tuple(
+        Polled(
+            source=SourceName(name),
+            kind=PeerKind(source.kind),
+            receiver=source.receiver,
+            every=timedelta(seconds=source.every_seconds),
+            peers=connections.peers[name],
+        )
+        for name, source in settings.sources.items()
+    )
+
+
+async def _unready(health: Health) -> list[str]:
+    """Why no traffic should come here; empty when ready. Known already: nobody is asked."""
+    return [] if health.is_well else [f"{health.reason}, for {health.down_for.total_seconds():.0f} s"]
+
+
+def _last_resort_terms(settings: Settings) -> Terms:
+    told = settings.last_resort
+    return Terms(told.channels, timedelta(seconds=told.grace_seconds), timedelta(seconds=told.tell_after_seconds))
 
 
 @asynccontextmanager

@@ -1,9 +1,12 @@
 """Other people's systems, connected as the settings say. What may write is built only above observe mode."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
+from remediator.clients.alertmanager import LONGEST_ANSWER, Alertmanager, PeerKind, basic, bearer
 from remediator.clients.http import HttpClient, open_http
 from remediator.clients.kubernetes import KubernetesConnection, connect_kubernetes
 from remediator.clients.prometheus import Prometheus
@@ -11,7 +14,7 @@ from remediator.clients.redis_target import RedisReader, RedisWriter, connect_re
 from remediator.clients.smtp import Mailer
 from remediator.clients.sql_target import SqlTarget, connect_sql_target
 from remediator.domain.mode import Mode
-from remediator.settings import PrometheusServer, Settings, Smtp
+from remediator.settings import PolledSource, PrometheusServer, Settings, Smtp
 from remediator.store.embedded import EmbeddedPostgres
 from remediator.toolbox import Clock, Messengers, Toolbox, WriteToolbox, system_clock
 
@@ -22,6 +25,8 @@ class Connections:
     messengers: Messengers
     writers: WriteToolbox | None
     """None in observe mode."""
+    peers: Mapping[str, tuple[Alertmanager, ...]]
+    """Of each source that is polled."""
 
 
 @asynccontextmanager
@@ -46,6 +51,7 @@ async def connect(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             tools,
             Messengers(http, _mailer(settings.smtp), _secrets(settings), clock),
             None if Mode(settings.mode) is Mode.OBSERVE else _writers(tools, kubernetes, redis),
+            {name: peers_of(source, http) for name, source in settings.sources.items()},
         )
 
 
@@ -56,10 +62,25 @@ async def database_address(settings: Settings) -> AsyncIterator[str]:
         yield settings.database_url.get_secret_value()
         return
     server = await EmbeddedPostgres.start(settings.data_dir / "postgresql")
+    keeper = asyncio.create_task(server.keep_running())
     try:
         yield server.dsn
     finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
         await server.stop()
+
+
+def peers_of(source: PolledSource, http: HttpClient) -> tuple[Alertmanager, ...]:
+    """A peer that is slower than the polls come has not answered."""
+    timeout = min(LONGEST_ANSWER, timedelta(seconds=source.every_seconds))
+    return tuple(Alertmanager(url, PeerKind(source.kind), http, _login(source), timeout) for url in source.peers)
+
+
+def _login(source: PolledSource) -> str:
+    if source.token is not None:
+        return bearer(source.token.get_secret_value())
+    return basic(source.basic.user, source.basic.password.get_secret_value()) if source.basic is not None else ""
 
 
 def _writers(

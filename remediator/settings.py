@@ -6,8 +6,9 @@ Read by `app` and `cli` only; everything else gets plain values. Each default is
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -60,6 +61,39 @@ class PrometheusServer(_Section):
     token: SecretStr | None = None
 
 
+class PolledSource(_Section):
+    """A sender of alerts that is also asked, since its webhooks cannot tell everything (facts: intake 1.5)."""
+
+    kind: Literal["alertmanager", "grafana"] = "alertmanager"
+    peers: list[str] = Field(min_length=1, max_length=32)
+    """The base URL of every peer, not of a balancer before them: they do not know each other's alerts."""
+    receiver: str = "remediator"
+    """The name of our receiver (Grafana: contact point) there: only alerts routed to it are ours."""
+    every_seconds: float = Field(default=30, ge=5, le=60)
+    token: SecretStr | None = None
+    basic: BasicLogin | None = None
+
+    @field_validator("peers")
+    @classmethod
+    def _plain_addresses(cls, peers: list[str]) -> list[str]:
+        for peer in peers:
+            parts = urlsplit(peer)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+                raise ValueError("a peer is a plain http:// or https:// base URL")
+            if parts.username or parts.password:
+                raise ValueError("a peer's URL holds no login: use `token` or `basic`")
+        plain = [peer.rstrip("/") for peer in peers]
+        if len(set(plain)) < len(plain):
+            raise ValueError("a peer is named twice")
+        return plain
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "PolledSource":
+        if self.token is not None and self.basic is not None:
+            raise ValueError("either `token` or `basic`, not both")
+        return self
+
+
 class Smtp(_Section):
     host: str
     port: int = 587
@@ -70,7 +104,7 @@ class Smtp(_Section):
 
 
 class Engine(_Section):
-    workers: int = Field(default=8, ge=1, le=256)
+    workers: int = Field(default=32, ge=1, le=256)
     """Incidents in hand at once, in this replica."""
     lease_seconds: float = Field(default=60, ge=5)
     poll_seconds: float = Field(default=1, gt=0, le=1)
@@ -94,6 +128,17 @@ class Retention(_Section):
     """How often one of the replicas clears up."""
 
 
+class LastResort(_Section):
+    """How pages go out while the database is not reachable."""
+
+    channels: tuple[str, ...] = ()
+    """Names of channels from oncall/channels.yaml. Empty: every channel there is."""
+    grace_seconds: float = Field(default=30, ge=0)
+    """How long an outage may last before pages that are due are sent from memory."""
+    tell_after_seconds: float = Field(default=120, ge=0)
+    """How long before the outage itself is told to the same channels."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="REMEDIATOR_",
@@ -111,18 +156,24 @@ class Settings(BaseSettings):
     """The ceiling: a rule can lower it, never raise it."""
     rules_dir: Path = Path("rules")
     data_dir: Path = Path(".data")
-    """The embedded PostgreSQL and generated keys live here."""
+    """The embedded PostgreSQL and the generated API token live here."""
     database_url: SecretStr | None = None
     """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""
     database_pool: int = Field(default=10, ge=4)
+    database_statement_cache: int = Field(default=100, ge=0)
+    """Prepared statements kept for each connection. 0 behind PgBouncer in transaction mode before its release 1.21."""
+    database_wait_seconds: float = Field(default=300, ge=0)
+    """How long a start waits for a database that cannot be reached, before it gives up for its supervisor to see."""
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: str = ""
     """What people's browsers reach us by; goes into pages. Empty: http://host:port."""
     body_limit_mib: int = Field(default=64, ge=1)
     link_secret: SecretStr | None = None
-    """Signs acknowledge links. None: made once and kept in `data_dir`; replicas must share one."""
+    """Signs acknowledge links. None: made once and kept in the database, for all replicas."""
     webhooks: Webhooks = Webhooks()
+    sources: dict[str, PolledSource] = {}
+    """Senders to poll, by the name under which their webhooks are recorded (a key of `webhooks.tokens`, say)."""
     api_tokens: dict[str, ApiToken] = {}
     """Who may use the API. Empty: one token is made and kept in `data_dir`/api-token."""
     kubernetes: Kubernetes = Kubernetes()
@@ -139,6 +190,7 @@ class Settings(BaseSettings):
     """Observe mode tells this channel whom it would have paged. Empty: the timeline only."""
     engine: Engine = Engine()
     retention: Retention = Retention()
+    last_resort: LastResort = LastResort()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

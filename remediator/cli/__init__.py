@@ -15,6 +15,7 @@ _COMMANDS = {
     "check": "remediator.cli.check",
     "explain": "remediator.cli.explain",
     "incidents": "remediator.cli.incidents",
+    "sources": "remediator.cli.sources",
     "kill-switch": "remediator.cli.kill_switch",
     "migrate": "remediator.cli.migrate",
     "rbac": "remediator.cli.rbac",

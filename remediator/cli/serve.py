@@ -1,6 +1,7 @@
 """`remediator serve`: the daemon."""
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def command(config: Path | None, insecure_no_auth: bool, **given: Any) -> None:
 
 
 def _run(settings: Any) -> None:
+    gc.disable()  # until the daemon is up: what a start makes is there to stay
+
     import uvloop
 
     from remediator.app import serve_until_stopped

@@ -22,7 +22,7 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """Cut at `MOST_BYTES`."""
+    """Cut at the most that was asked for, `MOST_BYTES` unless said otherwise."""
 
     @property
     def text(self) -> str:
@@ -33,9 +33,11 @@ class Response:
 class HttpClient:
     session: aiohttp.ClientSession
 
-    async def get(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10) -> Response:
+    async def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10, at_most: int = MOST_BYTES
+    ) -> Response:
         """Any status is an answer. Raises `Temporary` where none came, `NotAllowed` for a forbidden address."""
-        return await self._request("GET", url, headers=headers, timeout=timeout)
+        return await self._request("GET", url, headers=headers, timeout=timeout, at_most=at_most)
 
     async def post(
         self, url: str, *, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 10
@@ -56,7 +58,14 @@ class HttpClient:
         raise Permanent(detail, system=host, operation="POST", status=answer.status)
 
     async def _request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None, timeout: float, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None,
+        timeout: float,
+        body: bytes | None = None,
+        at_most: int = MOST_BYTES,
     ) -> Response:
         _check_address(url)
         try:
@@ -68,7 +77,7 @@ class HttpClient:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, 5)),
             ) as response:
-                read = await _first_bytes(response)
+                read = await _first_bytes(response, at_most)
                 return Response(response.status, dict(response.headers), read)
         except aiohttp.InvalidURL as error:
             raise Permanent(f"not a URL: {url!r}", system="http", operation=method) from error
@@ -85,13 +94,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return float(value) if value.isascii() and value.isdecimal() and len(value) < 7 else None
 
 
-async def _first_bytes(response: aiohttp.ClientResponse) -> bytes:
+async def _first_bytes(response: aiohttp.ClientResponse, at_most: int) -> bytes:
     chunks = bytearray()
     async for chunk in response.content.iter_chunked(64 * 1024):
         chunks += chunk
-        if len(chunks) >= MOST_BYTES:
+        if len(chunks) >= at_most:
             break
-    return bytes(chunks[:MOST_BYTES])
+    return bytes(chunks[:at_most])
 
 
 def _host(url: str) -> str:

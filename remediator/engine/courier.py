@@ -92,7 +92,7 @@ class Courier:
             async with self._database.transaction() as tx:
                 return await outbox.claim(tx, lease=LEASE, limit=min(room, MOST_A_CHANNEL), passing_over=full)
         except Temporary as error:
-            log.warning("cannot read the outbox", error=str(error))
+            await self._database.health.sit_out("read the outbox", error)
             return ()
 
     async def _carry(self, item: OutboxItem) -> None:

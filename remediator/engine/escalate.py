@@ -58,7 +58,7 @@ class Escalator:
                     await self._page(tx, due)
                     reached(Mark.PAGE_ORDERED)
         except Temporary as error:
-            log.warning("cannot escalate", error=str(error))
+            await self.database.health.sit_out("escalate", error)
             return 0
         if due:
             self.courier_bell.ring()

@@ -9,14 +9,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cache
 
 import msgspec
 import structlog
 
-from remediator.domain.alert import Accepted, Delivery, Rejected
+from remediator.domain.alert import Accepted, Alert, Delivery, Rejected, lag_of
 from remediator.domain.errors import Overloaded, RemediatorError, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
+from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
 from remediator.engine.fair_queue import FairQueue, Part, Waiting
 from remediator.engine.room import Hold, Room
@@ -25,6 +27,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import intake as filing
 from remediator.store.database import Database
+from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
 
@@ -36,8 +39,6 @@ MOST_BEHIND = timedelta(seconds=5)
 """How long the oldest may have waited before newcomers are refused: senders give up after ten seconds."""
 RETRY_EVERY = timedelta(milliseconds=100)
 """While there is patience: a connection that was reset or a deadlock is gone at the next try."""
-LOOK_EVERY = timedelta(milliseconds=500)
-"""Whether a database that failed us is well again."""
 
 
 class Intake:
@@ -55,6 +56,7 @@ class Intake:
         self._ceiling = ceiling
         self._metrics = metrics
         self._bells = bells
+        self._lag = cache(metrics.source_lag.labels)
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
         self._arrived = asyncio.Event()
@@ -113,7 +115,8 @@ class Intake:
             self._refusing = ""
         elif isinstance(error, Temporary):
             self._refuse(parts, str(error))
-            await self._await_recovery()
+            await self._database.health.sit_out("store alerts", error)
+            self._refusing = ""
         else:
             await self._part_from_neighbours(parts, error)
 
@@ -142,11 +145,15 @@ class Intake:
             result = await filing.file_alerts(
                 tx,
                 [alert for part in parts for alert in part.alerts],
-                lambda alert: rulebook.opening(alert, ceiling=self._ceiling),
+                lambda alert: self._opening(rulebook, alert),
             )
             reached(Mark.DELIVERY_FILED)
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+
+    def _opening(self, rulebook: Rulebook, alert: Alert) -> Opening | None:
+        self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))
+        return rulebook.opening(alert, ceiling=self._ceiling)
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
         """Halves the batch until the one alert that cannot be stored stands alone, and puts that one aside."""
@@ -178,16 +185,6 @@ class Intake:
         for waiting in (*(part.waiting for part in parts), *self._queue.empty()):
             if not waiting.answer.done():
                 waiting.answer.set_exception(Overloaded(self._refusing))
-
-    async def _await_recovery(self) -> None:
-        log.error("the database failed, alerts are refused", error=self._refusing)
-        while True:
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
-            with contextlib.suppress(RemediatorError):  # told once already; what ends the wait is its success
-                await self._database.ping()
-                break
-        self._refusing = ""
-        log.warning("the database is well, alerts are taken again")
 
 
 def _answer(parts: Iterable[Part]) -> None:

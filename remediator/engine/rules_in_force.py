@@ -1,6 +1,7 @@
 """The rulebook in force, and its replacement. A reload swaps the whole set or changes nothing."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import structlog
 
 from remediator.domain.errors import BadDocument, RemediatorError
 from remediator.language.strict_yaml import Problem, Severity
+from remediator.language.suggestion import did_you_mean
 from remediator.metrics import Metrics
 from remediator.rules.files import state_of
 from remediator.rules.loader import Loaded, load_rules
@@ -22,20 +24,24 @@ LOOK_EVERY = timedelta(seconds=10)
 
 
 class RulesInForce:
-    def __init__(self, folder: Path, loaded: Loaded, *, seen: str) -> None:
+    def __init__(self, folder: Path, loaded: Loaded, *, seen: str, channels: Sequence[str] = ()) -> None:
         self._folder = folder
+        self._channels = channels
         self._loaded = loaded
         self._seen = seen
 
     @classmethod
-    def load(cls, folder: Path) -> "RulesInForce":
-        """Files with errors are left out and told; raises `BadDocument` where no rule is left."""
+    def load(cls, folder: Path, channels: Sequence[str] = ()) -> "RulesInForce":
+        """Files with errors are left out and told; raises `BadDocument` where no rule is left, or where one of
+        `channels`, which the settings name as the last resort, does not exist."""
         seen = state_of(folder)
         loaded = load_rules(folder)
         _tell(loaded.problems)
         if not loaded.rulebook.rules:
             raise BadDocument(f"{folder}: no usable rule; `remediator check {folder}` says what is wrong")
-        return cls(folder, loaded, seen=seen)
+        if missing := missing_channels(loaded.rulebook, channels):
+            raise BadDocument("; ".join(missing))
+        return cls(folder, loaded, seen=seen, channels=channels)
 
     def rulebook(self) -> Rulebook:
         return self._loaded.rulebook
@@ -48,24 +54,31 @@ class RulesInForce:
         """Reloads when the files change. Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY.total_seconds())
-            if await asyncio.to_thread(state_of, self._folder) != self._seen:
-                await self.reload(database, metrics)
+            if not database.health.is_well:
+                continue  # the new set could not be remembered
+            try:
+                if await asyncio.to_thread(state_of, self._folder) != self._seen:
+                    await self.reload(database, metrics)
+            except OSError as error:  # a ConfigMap was swapped under our hands
+                log.warning("rules not read, trying again", error=str(error))
 
     async def reload(self, database: Database, metrics: Metrics) -> None:
         """A set with an error replaces nothing: the old one stays in force until every file is right."""
         seen = await asyncio.to_thread(state_of, self._folder)
         loaded = await asyncio.to_thread(load_rules, self._folder)
-        self._seen = seen
         _tell(loaded.problems)
-        if any(problem.severity is Severity.ERROR for problem in loaded.problems) or not loaded.rulebook.rules:
+        missing = missing_channels(loaded.rulebook, self._channels)
+        if loaded.has_errors or missing or not loaded.rulebook.rules:
+            self._seen = seen
             metrics.reloads.labels(result="refused").inc()
-            log.error("rules not reloaded, the old set stays in force", folder=str(self._folder))
+            log.error("rules not reloaded, the old set stays in force", folder=str(self._folder), missing=missing)
             return
         try:
             await remember(loaded.rulebook, database)
-        except RemediatorError as error:
-            log.error("rules not reloaded, their versions could not be stored", error=str(error))
+        except RemediatorError as error:  # the files stay unseen, so that the next look tries again
+            log.error("rules not reloaded yet, their versions could not be stored", error=str(error))
             return
+        self._seen = seen
         self._loaded = loaded
         metrics.reloads.labels(result="ok").inc()
         log.info("rules reloaded", rules=len(loaded.rulebook.rules))
@@ -75,6 +88,17 @@ async def remember(rulebook: Rulebook, database: Database) -> None:
     """Keeps every version, so that an open incident can finish on the one it started with."""
     async with database.transaction() as tx:
         await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
+
+
+def missing_channels(rulebook: Rulebook, names: Sequence[str]) -> list[str]:
+    """What is wrong with the setting, in words."""
+    known = rulebook.roster.channels
+    return [
+        f"last_resort.channels: there is no channel {name!r} in oncall/channels.yaml; "
+        + (did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}")
+        for name in names
+        if name not in known
+    ]
 
 
 def _tell(problems: tuple[Problem, ...] | list[Problem]) -> None:

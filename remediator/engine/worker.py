@@ -108,7 +108,7 @@ class Worker:
                 self._clock.follow(await ledger.now(tx), asked_at=asked_at)
                 return await incidents.claim(tx, owner=self._pace.owner, lease=self._pace.lease, limit=room)
         except Temporary as error:
-            log.warning("cannot claim incidents", error=str(error))
+            await self._database.health.sit_out("claim incidents", error)
             return []
 
     async def _work_on(self, incident: Incident) -> None:

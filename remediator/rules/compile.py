@@ -24,7 +24,7 @@ from remediator.rules.approval import Approval, BusinessHours
 from remediator.rules.complaints import Complaints
 from remediator.rules.rule import FixStep, Rule, Step, TargetTemplate, Verify
 from remediator.rules.schema import FixKeys, RuleDocument, TargetPart, VerifyPart
-from remediator.rules.steps import build_now, compile_step, find_plugin
+from remediator.rules.steps import P, build_now, compile_step, find_plugin
 from remediator.rules.values import alert_scope, finding_names, incident_scope
 
 T = TypeVar("T")
@@ -99,7 +99,9 @@ class _Compiler:
 
     def _once(self, key: str, make: Callable[[], T], *beside: object) -> T:
         """What is written at `key` and depends on nothing but `beside`."""
-        written = (key, repr(self.complaints.document.data.get(key)), *beside)
+        return self._remembered((key, repr(self.complaints.document.data.get(key)), *beside), make)
+
+    def _remembered(self, written: tuple[object, ...], make: Callable[[], T]) -> T:
         if written in self.known:
             return cast("T", self.known[written])
         before = len(self.complaints.problems)
@@ -107,6 +109,12 @@ class _Compiler:
         if len(self.complaints.problems) == before:
             self.known[written] = made
         return made
+
+    def _step(self, plugin: type[P], written: Mapping[str, object], path: Path, scope: Scope) -> Step[P] | None:
+        return self._remembered(
+            (plugin, path, scope, repr(written)),
+            lambda: compile_step(plugin, written, path, scope=scope, complaints=self.complaints),
+        )
 
     def _matchers(self) -> tuple[tuple[Matcher, ...], ...]:
         lines = []
@@ -208,7 +216,9 @@ class _Compiler:
         if target is not None and target.kind not in plugin.target_kinds:
             kinds = ", ".join(plugin.target_kinds)
             self.complaints.about((*path, "use"), f"{plugin.yaml_name()} works on {kinds}, not on a {target.kind}")
-        step = compile_step(plugin, written, path, scope=scope, complaints=self.complaints, beside=_FIX_KEYS)
+        # Rules differ in when they do something more than in what they do.
+        does = {name: value for name, value in written.items() if name not in _FIX_KEYS}
+        step = self._step(plugin, does, path, scope)
         if step is None:
             return None
         return FixStep(step.path, step.plugin, step.parameters, when, Approval(keys.approve, self.hours))
@@ -235,7 +245,7 @@ class _Compiler:
             path: Path = ("verify", "checks", number)
             plugin = find_plugin(Check, written, path, self.complaints)
             if plugin is not None:
-                checks.append(compile_step(plugin, written, path, scope=scope, complaints=self.complaints))
+                checks.append(self._step(plugin, written, path, scope))
         default = Verify()
         return Verify(
             tuple(check for check in checks if check is not None),

@@ -12,7 +12,7 @@ Line = frozenset[Matcher]
 
 def shadowed(rules: Sequence[Rule]) -> Iterator[tuple[RuleName, RuleName]]:
     """(the rule never reached, the one before it). Certain, not complete: no regular expressions are compared."""
-    earlier = _Earlier()
+    earlier = Earlier()
     for rule in sorted(rules, key=lambda each: -each.priority):
         lines = [frozenset(line) for line in rule.matchers]
         before = [earlier.wider_than(line) for line in lines]
@@ -22,7 +22,7 @@ def shadowed(rules: Sequence[Rule]) -> Iterator[tuple[RuleName, RuleName]]:
             earlier.add(line, rule.name)
 
 
-class _Earlier:
+class Earlier:
     """The lines that come first, each filed under one of its matchers: a line it is wider than must have that one."""
 
     def __init__(self) -> None:

@@ -45,10 +45,9 @@ def compile_step(
     *,
     scope: Scope,
     complaints: Complaints,
-    beside: frozenset[str] = frozenset(),
 ) -> Step[P] | None:
-    """`beside` names the keys that are the rule's, not the plug-in's. None where something is wrong, which is told."""
-    parameters = {name: value for name, value in written.items() if name != "use" and name not in beside}
+    """None where something is wrong, which is told."""
+    parameters = {name: value for name, value in written.items() if name != "use"}
     try:
         value = compile_value(parameters, scope)
     except ExpressionError as error:

@@ -1,36 +1,48 @@
-"""Our own PostgreSQL: one pool, short transactions, and one translation of its failures into ours."""
+"""Our own PostgreSQL: one pool, short transactions, and one translation of its failures into ours.
 
-from collections.abc import AsyncIterator, Mapping
+Connections go back to the pool as they are, without the usual reset (a round trip a transaction): whoever uses one
+sets nothing on the session. `SET LOCAL` and `pg_advisory_xact_lock` are fine.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 import asyncpg
 import msgspec
 
-from remediator.domain.errors import Temporary
+from remediator.domain.errors import BadDocument, Temporary
+from remediator.store.connecting import CONNECT_SECONDS, STATEMENTS_KEPT, connect, in_words
+from remediator.store.health import Health
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any] | asyncpg.Connection[Any]"
 
-STATEMENT_TIMEOUT = "10s"
-LOCK_TIMEOUT = "5s"
-IDLE_IN_TRANSACTION = "30s"
-ACQUIRE_SECONDS = 5.0
-CONNECT_SECONDS = 5.0
+ACQUIRE_SECONDS = 3.0
+"""A pool that has no connection free for so long is as good as a database that is down."""
+MOST_QUERIES = 5_000_000
+"""Before a connection is replaced; the library's 50,000 would be over in seconds."""
 
 _FAILURES = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
-    asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.InvalidCachedStatementError,
     asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
     OSError,
     TimeoutError,
 )
+_PASSING = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
+"""Worth another try, and no sign that the database is not well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,61 +50,79 @@ class Database:
     """Every failure to reach it is a `Temporary`; a bug in our SQL stays what it is."""
 
     pool: "asyncpg.Pool[Any]"
+    health: Health = field(default_factory=Health)
+    _opened: "WeakSet[asyncpg.Connection[Any]]" = field(default_factory=WeakSet)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, dsn: str, *, pool: int = 10) -> AsyncIterator["Database"]:
+    async def open(
+        cls, dsn: str, *, pool: int = 10, statements_kept: int = STATEMENTS_KEPT
+    ) -> AsyncIterator["Database"]:
+        opened: WeakSet[asyncpg.Connection[Any]] = WeakSet()
+
+        async def prepare(connection: "asyncpg.Connection[Any]") -> None:
+            opened.add(connection)
+            await _prepare(connection)
+
         with translated("connect"):
-            opened = await asyncpg.create_pool(
+            connections = await asyncpg.create_pool(
                 dsn,
-                min_size=1,
+                min_size=0,
+                init_size=1,
                 max_size=pool,
+                max_queries=MOST_QUERIES,
+                connect=_for_pool,
+                init=prepare,
+                reset=_as_it_is,
                 timeout=CONNECT_SECONDS,
-                command_timeout=30,
-                init=_prepare,
-                server_settings={
-                    "application_name": "remediator",
-                    "statement_timeout": STATEMENT_TIMEOUT,
-                    "lock_timeout": LOCK_TIMEOUT,
-                    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
-                    "timezone": "UTC",
-                },
+                statement_cache_size=statements_kept,
             )
         try:
-            yield cls(opened)
+            yield cls(connections, Health(), opened)
         finally:
-            opened.terminate()
+            connections.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        with translated("query"):
+        self.health.demand_answers("query")
+        with translated("query", self._doubt):
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        with translated("transaction"):
+        self.health.demand_answers("transaction")
+        with translated("transaction", self._doubt):
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
                 yield connection
 
-    async def ping(self) -> None:
-        async with self.connection() as connection:
-            await connection.fetchval("SELECT 1")
+    def drop_connections(self) -> None:
+        """Whoever waits on one hears of it now, and the next one is made anew: it reaches the new primary."""
+        for connection in tuple(self._opened):
+            connection.terminate()
+
+    def _doubt(self, error: BaseException) -> None:
+        if not isinstance(error, _PASSING):
+            self.health.cast_doubt(in_words(error))
 
 
 class translated:  # noqa: N801  # reads as a word at its uses
     """Our own errors and bugs pass; what says "the database is not well" becomes `Temporary`."""
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, tell: Callable[[BaseException], None] | None = None) -> None:
         self._operation = operation
+        self._tell = tell
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+            raise BadDocument(f"DATABASE_URL: {error}") from error
         if isinstance(error, _FAILURES):
-            message = str(error) or type(error).__name__
-            raise Temporary(message, system="database", operation=self._operation) from error
+            if self._tell is not None:
+                self._tell(error)
+            raise Temporary(in_words(error), system="database", operation=self._operation) from error
 
 
 def to_json(value: object) -> str:
@@ -123,7 +153,15 @@ def clean(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
+async def _for_pool(dsn: str | None = None, **how: Any) -> "asyncpg.Connection[Any]":
+    return await connect(dsn or "", **how)
+
+
 async def _prepare(connection: "asyncpg.Connection[Any]") -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=to_json, decoder=msgspec.json.decode, format="text"
     )
+
+
+async def _as_it_is(_connection: "asyncpg.Connection[Any]") -> None:
+    """In place of the library's reset query: we leave nothing behind to be reset."""

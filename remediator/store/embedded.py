@@ -1,18 +1,28 @@
 """PostgreSQL from a wheel, for a laptop or a single replica: data in a folder, reached by a socket only we can open."""
 
 import asyncio
+import os
+import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from remediator.domain.errors import BadDocument
+
+log = structlog.get_logger()
+
+LOOK_EVERY_SECONDS = 1.0
 
 
 class EmbeddedPostgres:
-    """`start` and `stop` block, so both run in a thread."""
+    """What starts and stops the server blocks, so it runs in a thread, one at a time."""
 
     def __init__(self, server: Any, dsn: str) -> None:
         self._server = server
+        self._changing = threading.Lock()
         self.dsn = dsn
 
     @classmethod
@@ -33,5 +43,34 @@ class EmbeddedPostgres:
         server = get_server(folder, cleanup_mode="stop")
         return cls(server, server.get_uri())
 
+    async def keep_running(self) -> None:
+        """Until cancelled. Nobody else would start a server again that was killed."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            try:
+                if not self._runs():
+                    log.error("the embedded PostgreSQL is gone, starting it again", pid=self._pid)
+                    await asyncio.to_thread(self._start_again)
+            except Exception as error:  # the wheel has no error tree; the next look tries again
+                log.error("the embedded PostgreSQL does not start", error=str(error))
+
     async def stop(self) -> None:
-        await asyncio.to_thread(self._server.cleanup)
+        await asyncio.to_thread(self._stop)
+
+    @property
+    def _pid(self) -> int:
+        return int(self._server.get_pid())
+
+    def _runs(self) -> bool:
+        """Where we are the first process of a container, a dead server stays our zombie until we ask for it."""
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, os.WNOHANG)
+        return bool(self._server.get_postmaster_info().is_running())
+
+    def _start_again(self) -> None:
+        with self._changing:
+            self._server.ensure_postgres_running()
+
+    def _stop(self) -> None:
+        with self._changing:
+            self._server.cleanup()

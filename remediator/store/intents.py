@@ -53,7 +53,8 @@ async def begin(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]
 _STILL_ALLOWED = """
 SELECT i.id, k.is_on, k.reason, i.status <> 'resolved' AS is_open,
     COALESCE(i.lease_until - clock_timestamp() > w.timeout, false) AS in_time,
-    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing
+    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing,
+    (SELECT min(e.suppressed_by) FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS suppressed_by
 FROM unnest($1::bigint[], $2::interval[]) w(id, timeout) JOIN incidents i USING (id), kill_switch k
 FOR SHARE OF k
 """
@@ -72,6 +73,8 @@ def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:
         return NotAllowed("the lease has less time left than the write may take")
     if intent.undoes is None and not (facts["is_open"] and facts["firing"]):
         return NotAllowed("the alert no longer fires, or the incident was resolved")
+    if intent.undoes is None and facts["suppressed_by"]:  # the least is empty while any alert of it is not suppressed
+        return NotAllowed(f"the alert is suppressed at its source: {facts['suppressed_by']}")
     return None
 
 

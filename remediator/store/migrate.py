@@ -24,12 +24,16 @@ import asyncpg
 import structlog
 
 from remediator.domain.errors import BadDocument, Temporary
-from remediator.store.database import CONNECT_SECONDS, Connection, translated
+from remediator.store.connecting import LIMITS, connect
+from remediator.store.database import Connection, translated
 
 log = structlog.get_logger()
 
 _LOCK = 0x52454D45
 """Any number that is ours: "REME"."""
+_LIMITS = {**LIMITS, "application_name": "remediator (migrate)", "statement_timeout": "15min"}
+_COMMAND_SECONDS = 16 * 60.0
+"""A migration may have years of rows before it. It still does not wait long for a lock: others would queue behind."""
 
 LOCK_TIMEOUT = "500ms"
 """Writers queue behind a lock that is waited for: this is how long they may."""
@@ -81,6 +85,8 @@ async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
     with translated("migrate"):
         connection = await _connect(dsn)
         try:
+            if await _is_current(connection):
+                return []
             await _take_turn(connection, patience)
             await _keep_book(connection)
             missing = await _pending(connection)
@@ -108,19 +114,25 @@ def shipped() -> list[Migration]:
     return [Migration(f.name, f.read_text()) for f in files]
 
 
+_LIMITS = {
+    **LIMITS,
+    "application_name": "remediator migrate",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": LOCK_TIMEOUT,
+}
+"""There may be years of rows before it. It still does not wait long for a lock: others would queue behind."""
+
+
 async def _connect(dsn: str) -> "asyncpg.Connection[Any]":
-    connection: asyncpg.Connection[Any] = await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_SECONDS,
-        server_settings={
-            "application_name": "remediator migrate",
-            "statement_timeout": "0",
-            "idle_in_transaction_session_timeout": "0",
-            "lock_timeout": LOCK_TIMEOUT,
-            "timezone": "UTC",
-        },
-    )
-    return connection
+    """Keeps no prepared statements, so that it works behind a pooler too."""
+    return await connect(dsn, command_timeout=None, limits=_LIMITS, statement_cache_size=0)
+
+
+async def _is_current(connection: Connection) -> bool:
+    """Most starts find nothing to do, and then take no lock: behind a pooler a session's lock outlives the session."""
+    exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
+    return bool(exists) and not await _pending(connection)
 
 
 async def _take_turn(connection: Connection, patience: Patience) -> None:

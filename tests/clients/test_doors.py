@@ -78,6 +78,7 @@ async def server() -> AsyncIterator[str]:
 async def test_redirects_are_not_followed_and_bodies_are_cut(http: HttpClient, server: str) -> None:
     assert (await http.get(f"{server}/away")).status == 302
     assert len((await http.get(f"{server}/huge")).body) == 1024 * 1024
+    assert len((await http.get(f"{server}/huge", at_most=3_000_000)).body) == 3_000_000
 
 
 async def test_nobody_there_is_temporary(http: HttpClient) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from tests.fakes.alertmanager import Delivery
+from tests.fakes.alertmanager_peers import Delivery
 from tests.fakes.kubernetes import Recorded
 from tests.faults.inbox import Inbox
 from tests.faults.scenario import Response

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import asyncpg
 
-from tests.fakes.alertmanager import Firing, Truth, envelope, told
+from tests.fakes.alertmanager_peers import Firing, Truth, envelope, told
 from tests.system.daemon import TOKEN
 
 SENDERS = 64

@@ -5,7 +5,7 @@ from enum import StrEnum
 from random import Random
 
 from remediator.marks import Mark
-from tests.fakes.alertmanager import Wire
+from tests.fakes.alertmanager_peers import Wire
 from tests.faults.daemon import How
 
 MARKS = tuple(Mark)

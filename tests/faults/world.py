@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from tests.fakes.alertmanager import Cluster as Alertmanager
-from tests.fakes.alertmanager import Timing, Truth
+from tests.fakes.alertmanager_peers import Cluster as Alertmanager
+from tests.fakes.alertmanager_peers import Timing, Truth
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.kubernetes.kubelet import is_ready
 from tests.faults.daemon import How

@@ -17,6 +17,7 @@ from remediator.language.expression import (
     CelType,
     EvaluationError,
     ExpressionError,
+    Facts,
     Scope,
     python_type_to_cel,
 )
@@ -350,3 +351,39 @@ def test_untyped_values_never_break_out(value: object) -> None:
         SCOPE.compile("diagnose.raw == null || size(diagnose.raw) > 0").evaluate({"diagnose.raw": value})
     except EvaluationError:
         return
+
+
+def test_a_text_that_is_in_use_is_not_compiled_again() -> None:
+    scope = Scope({"alert.labels": CelType.map_of(CelType.STRING)})
+
+    assert scope.compile("alert.labels.pod") is scope.compile("alert.labels.pod")
+    assert scope.extend({"a.b": CelType.INT}) is scope.extend({"a.b": CelType.INT})
+    assert scope.extend({"a.b": CelType.INT}).compile("1 + 1") is not scope.compile("1 + 1")
+
+
+def test_what_nobody_uses_any_more_is_forgotten() -> None:
+    scope = Scope({})
+    kept, _ = scope.compile("1 + 1"), scope.compile("2 + 2")
+    del _
+
+    assert list(scope._compiled) == ["1 + 1"]
+    assert kept.evaluate({}) == 2
+
+
+keys = st.sampled_from(["pod", "app", "pod\0", ""])
+texts = st.text(st.characters() | st.sampled_from(["\0", "\ud800"]), max_size=4)
+
+
+@given(st.dictionaries(keys, texts), st.sampled_from(["alert.labels.pod", " alert.labels.app\n", "alert.labels.name"]))
+def test_an_entry_that_is_looked_up_directly_reads_as_cel_reads_it(labels: dict[str, str], source: str) -> None:
+    scope = Scope({"alert.labels": CelType.map_of(CelType.STRING), "alert.labels.name": CelType.STRING})
+    values = {"alert.labels": labels, "alert.labels.name": "whole"}
+    expression = scope.compile(source)
+
+    def answer(given: Mapping[str, object] | Facts) -> object:
+        try:
+            return expression.evaluate(given)
+        except EvaluationError as error:
+            return error.reason
+
+    assert answer(values) == answer(scope.bind(values))

@@ -1,0 +1,196 @@
+"""`remediator sources`: who sends us alerts, what they did not tell, and how they should be configured to."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from remediator.cli.client import EXIT_FAILURE, Api, api_options
+from remediator.cli.configuration import bad_settings, config_option, read_settings
+from remediator.cli.tables import age, one_line, print_table
+from remediator.language.document import BadYaml, Problem, Severity
+
+if TYPE_CHECKING:
+    from remediator.clients.alertmanager import Alertmanager
+    from remediator.settings import PolledSource, Settings
+
+EXIT_FINDINGS = 3
+_COLUMNS = (
+    "source",
+    "peer",
+    "kind",
+    "polled",
+    "firing",
+    "suppressed",
+    "opened",
+    "closed",
+    "lag p50",
+    "lag p99",
+    "error",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What one sender's configuration is like."""
+
+    where: str
+    receiver: str
+    text: str = ""
+    """As it was read."""
+    problems: tuple[Problem, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    error: str = ""
+    """Why it could not be read at all."""
+
+
+@click.group()
+def command() -> None:
+    """Who sends alerts here: what polls repaired, how late alerts are, and how senders should be configured."""
+
+
+@command.command("list")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@api_options
+def list_(api: Api, output: str) -> None:
+    """Every peer that is polled, and every other source that opened an episode within the last day.
+
+    OPENED and CLOSED count what polls repaired; the lag runs from an alert's start to its arrival, over the last day.
+    """
+    found = api.get("/api/v1/sources")["sources"]
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+        return
+    print_table(_COLUMNS, [_row(each) for each in found])
+
+
+@command.command()
+@config_option
+@click.option("--file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="An alertmanager.yml.")
+@click.option("--receiver", help="The name of our receiver there. Default: that of the settings.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def check(config: Path | None, file: Path | None, receiver: str | None, output: str) -> None:
+    """Ask every peer how it is configured, say what loses or delays alerts, and print the route to use.
+
+    With --file nobody is asked. Exits with 3 where there are errors, with 1 where a peer did not answer.
+    """
+    settings = read_settings(config)
+    reviews = [_review_file(file, receiver)] if file is not None else asyncio.run(_review_peers(settings, receiver))
+    if not reviews:
+        raise bad_settings("no source is polled: name its peers in the settings (sources), or pass --file")
+    routes = {review.receiver: _recommended(review.receiver, settings) for review in reviews}
+    if output == "json":
+        told = [_document(review) for review in reviews]
+        click.echo(json.dumps({"sources": told, "recommended": list(routes.values())}, indent=2))
+    else:
+        _print(reviews, list(routes.values()))
+    sys.exit(_exit_code(reviews))
+
+
+def _review_file(file: Path, receiver: str | None) -> Review:
+    from remediator.language.foreign_yaml import load_foreign
+    from remediator.senders.lint import lint_alertmanager, receiver_by_address
+
+    try:
+        text = file.read_text(encoding="utf-8")
+        document = load_foreign(text, str(file))
+    except BadYaml as error:
+        return Review(str(file), receiver or "remediator", text, (error.problem,))
+    except (OSError, UnicodeDecodeError) as error:
+        return Review(str(file), receiver or "remediator", error=f"cannot be read: {error}")
+    name = receiver or receiver_by_address(document) or "remediator"
+    return Review(str(file), name, text, lint_alertmanager(document, name))
+
+
+async def _review_peers(settings: "Settings", receiver: str | None) -> list[Review]:
+    from remediator.clients.http import open_http
+    from remediator.connections import peers_of
+
+    async with open_http(private_networks=settings.private_networks) as http:
+        return [
+            await _review_peer(peer, source, receiver or source.receiver)
+            for source in settings.sources.values()
+            for peer in peers_of(source, http)
+        ]
+
+
+async def _review_peer(peer: "Alertmanager", source: "PolledSource", receiver: str) -> Review:
+    from remediator.clients.alertmanager import original_config
+    from remediator.domain.errors import RemediatorError
+    from remediator.language.foreign_yaml import load_foreign
+    from remediator.senders.lint import lint_alertmanager, lint_grafana
+
+    try:
+        status = await peer.status()
+        text = status.config.decode() if source.kind == "grafana" else original_config(status) or ""
+        document = load_foreign(text, peer.url)
+    except BadYaml as error:
+        return Review(peer.url, receiver, error=f"its configuration cannot be read: {error.problem.message}")
+    except RemediatorError as error:
+        return Review(peer.url, receiver, error=str(error))
+    if source.kind == "grafana":
+        return Review(peer.url, receiver, text, *lint_grafana(document, receiver))
+    return Review(peer.url, receiver, text, lint_alertmanager(document, receiver))
+
+
+def _recommended(receiver: str, settings: "Settings") -> str:
+    from remediator.senders.recommended import recommended
+
+    return recommended(receiver, settings.public_url or f"http://{settings.host}:{settings.port}")
+
+
+def _print(reviews: Sequence[Review], routes: Sequence[str]) -> None:
+    for review in reviews:
+        for problem in review.problems:
+            colour = "red" if problem.severity is Severity.ERROR else "yellow"
+            click.secho(problem.render(review.text), fg=colour)
+        for told in review.unchecked:
+            click.secho(one_line(f"{review.where}: not checked: {told}"), fg="yellow")
+        if review.error:
+            click.secho(one_line(f"{review.where}: not checked: {review.error}"), fg="red")
+        elif not review.problems:
+            click.secho(f"{review.where}: nothing to complain of", fg="green")
+    for route in routes:
+        click.echo(f"\nThe route and the receiver to use:\n\n{route}", nl=False)
+
+
+def _document(review: Review) -> dict[str, object]:
+    return {
+        "source": review.where,
+        "receiver": review.receiver,
+        "problems": [asdict(problem) for problem in review.problems],
+        "unchecked": list(review.unchecked),
+        "error": review.error,
+    }
+
+
+def _exit_code(reviews: Sequence[Review]) -> int:
+    if any(problem.severity is Severity.ERROR for review in reviews for problem in review.problems):
+        return EXIT_FINDINGS
+    return EXIT_FAILURE if any(review.error for review in reviews) else 0
+
+
+def _row(each: dict[str, Any]) -> Sequence[object]:
+    return (
+        each["source"],
+        each["peer"] or "not polled",
+        each["kind"] or "-",
+        age(each["polled_at"]) if each["polled_at"] else "-",
+        *(_shown(each[key]) for key in ("firing", "suppressed", "opened_by_poll", "closed_by_poll")),
+        _seconds(each["lag_p50_seconds"]),
+        _seconds(each["lag_p99_seconds"]),
+        each["error"] or "-",
+    )
+
+
+def _shown(count: int | None) -> object:
+    return "-" if count is None else count
+
+
+def _seconds(lag: float | None) -> str:
+    return "-" if lag is None else f"{lag:.1f}s"

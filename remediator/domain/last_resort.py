@@ -1,0 +1,106 @@
+"""The deadlines kept in memory in case the database is lost, and what strikes when. Pure; time is passed in.
+
+Moments are readings of a clock that never goes back, not times of day.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from remediator.domain.escalation import Due, EscalationPolicy, due_now
+from remediator.domain.ids import IncidentId
+from remediator.domain.mode import Mode
+from remediator.domain.notification import Notification
+from remediator.domain.oncall import Contact, Recipient
+
+TRY_AGAIN = timedelta(seconds=15)
+"""After every channel refused a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One page by one channel."""
+
+    recipient: str
+    dedup_key: str
+    """The one that the ordinary path would use, so that a provider can tell the second from the first."""
+    contact: Contact
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPage:
+    """Written already, and not known to have been sent."""
+
+    notification: Notification
+    calls: tuple[Call, ...]
+    due: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RunningChain:
+    """An escalation whose next deadline is near."""
+
+    incident: IncidentId
+    title: str
+    severity: str
+    urgent: bool
+    mode: Mode
+    policy: EscalationPolicy
+    run: int
+    started: timedelta | None
+    """The first page of this run of the chain; None: it is still to come."""
+    due: timedelta
+
+
+Deadline = WaitingPage | RunningChain
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Soonest first."""
+
+    all: tuple[Deadline, ...] = ()
+
+    @classmethod
+    def of(cls, known: Iterable[Deadline], *, at_most: int) -> "Deadlines":
+        return cls(tuple(sorted(known, key=lambda deadline: deadline.due)[:at_most]))
+
+    def struck(self, at: timedelta) -> "tuple[tuple[Deadline, ...], Deadlines]":
+        """Those that are due, and the others."""
+        due = tuple(deadline for deadline in self.all if deadline.due <= at)
+        return due, Deadlines(self.all[len(due) :])
+
+    def with_more(self, more: Iterable[Deadline]) -> "Deadlines":
+        return Deadlines(tuple(sorted((*self.all, *more), key=lambda deadline: deadline.due)))
+
+
+def strike(chain: RunningChain, at: timedelta) -> tuple[Due, RunningChain]:
+    """Whom to page now, and the chain with its next deadline. Late deadlines collapse, as they do with a database."""
+    started = at if chain.started is None else chain.started
+    due = due_now(chain.policy, at - started)
+    return due, replace(chain, started=started, due=at + due.next_in)
+
+
+def calls(prefix: str, people: Sequence[Recipient], channels: Sequence[str], *, urgent: bool) -> tuple[Call, ...]:
+    """Every channel at once: the people on it by their address, and a channel that none of them has by its own."""
+    found = tuple(
+        Call(person.name, f"{prefix}:{person.name}:{contact.channel}" if urgent else f"{prefix}:{person.name}", contact)
+        for person in people
+        for contact in person.reach
+        if contact.channel in channels
+    )
+    left = _left(found, channels)
+    return found + tuple(Call(name, f"{prefix}:{name}", Contact(name, "")) for name in left)
+
+
+def by_every_channel(page: WaitingPage, channels: Sequence[str]) -> WaitingPage:
+    """A page that was written for one person, on every channel: by their address where they have one on it."""
+    found = tuple(call for call in page.calls if call.contact.channel in channels)
+    note = page.notification
+    more = tuple(Call(note.recipient, note.dedup_key, Contact(name, "")) for name in _left(found, channels))
+    return replace(page, calls=found + more)
+
+
+def _left(found: Sequence[Call], channels: Sequence[str]) -> list[str]:
+    covered = {call.contact.channel for call in found}
+    return [name for name in channels if name not in covered]

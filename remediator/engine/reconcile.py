@@ -1,0 +1,329 @@
+"""Anti-entropy at work: asks every peer of a source what fires, and repairs what its webhooks did not tell.
+
+What is repaired goes the ordinary way through intake: de-duplication, matching and the first deadline are those of a
+webhook. Replicas share the work by claiming a source; one that was overtaken while it asked changes nothing.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from remediator.catalogue import plugins_of
+from remediator.clients.alertmanager import Alertmanager, ListedAlert, Listing, PeerKind, read_listing
+from remediator.domain.alert import Accepted, Alert, AlertStatus, Delivery
+from remediator.domain.errors import RemediatorError
+from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
+from remediator.domain.reconciliation import PeerView, Repairs, Sighting, reconcile
+from remediator.engine.bell import Bell
+from remediator.engine.intake import Intake
+from remediator.engine.room import Hold
+from remediator.metrics import Metrics
+from remediator.sources import Source
+from remediator.store import reconciliation, sources
+from remediator.store.database import Database
+from remediator.store.sources import PeerReport, Round
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=30)
+"""For one round: the peers' answers, and what has to be filed. What is left of a longer one is the next one's, and a
+replica that died in the middle of one costs no more than a poll."""
+ALERTS_A_DELIVERY = 2_000
+"""A repair of thousands must not keep webhooks from their commit."""
+_READ_ASIDE = 256 * 1024
+_PRIVATE = "__"
+_WEBHOOK_VERSIONS = {PeerKind.ALERTMANAGER: "4", PeerKind.GRAFANA: "1"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """One source, and who is asked about it."""
+
+    source: SourceName
+    kind: PeerKind
+    receiver: str
+    """Only alerts routed to it are ours."""
+    every: timedelta
+    peers: tuple[Alertmanager, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    listing: Listing
+    view: PeerView
+
+
+_Heard = _Answer | RemediatorError
+"""What came of asking one peer."""
+
+
+class Reconciler:
+    def __init__(self, database: Database, intake: Intake, polled: Sequence[Polled], *, metrics: Metrics) -> None:
+        self._database = database
+        self._intake = intake
+        self._polled = {each.source: each for each in polled}
+        self._metrics = metrics
+        self._bells = {source: Bell() for source in self._polled}
+        self._wanted: set[SourceName] = set()
+        self._reading = asyncio.Lock()
+        """One long list at a time: threads that compute take turns with everybody's 2xx."""
+
+    async def run(self) -> None:
+        """Until cancelled. The first round of each source begins at once."""
+        async with asyncio.TaskGroup() as group:
+            for polled in self._polled.values():
+                group.create_task(self._keep_polling(polled))
+
+    def poll_soon(self, source: SourceName) -> None:
+        """Its sender left alerts out: they are fetched now, not in half a minute."""
+        if source in self._polled:
+            self._wanted.add(source)
+            self._bells[source].ring()
+
+    async def poll(self, polled: Polled) -> bool:
+        """One round, if it is due and nobody else is at it. Raises `RemediatorError`: the next round tries again."""
+        async with self._database.transaction() as tx:
+            claimed = await sources.claim(
+                tx, polled.source, every=polled.every, lease=LEASE, early=polled.source in self._wanted
+            )
+        if claimed is None:
+            return False
+        self._wanted.discard(polled.source)
+        repaired = Counter[str]()
+        try:
+            async with asyncio.timeout(LEASE.total_seconds()):
+                await self._reconcile(claimed, polled, repaired)
+        finally:
+            async with self._database.transaction() as tx:
+                await sources.finish(tx, claimed, opened=repaired["opened"], closed=repaired["closed"])
+        return True
+
+    async def _keep_polling(self, polled: Polled) -> None:
+        await self._enrol(polled)
+        while True:
+            try:
+                await self.poll(polled)
+                wait = await self._wait(polled)
+            except (RemediatorError, TimeoutError) as error:
+                log.warning("source not reconciled", source=polled.source, error=str(error) or "out of time")
+                wait = polled.every
+            except Exception as error:  # a bug here must cost neither webhooks nor pages: they run on
+                log.exception("source not reconciled", source=polled.source, error=str(error))
+                wait = polled.every
+            await self._bells[polled.source].wait(wait)
+
+    async def _enrol(self, polled: Polled) -> None:
+        while True:
+            try:
+                async with self._database.transaction() as tx:
+                    await sources.enrol(tx, [polled.source])
+            except RemediatorError as error:
+                log.warning("source not enrolled", source=polled.source, error=str(error))
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _wait(self, polled: Polled) -> timedelta:
+        async with self._database.connection() as connection:
+            wait = await sources.due_in(connection, polled.source)
+        most = sources.EARLIEST_AGAIN if polled.source in self._wanted else polled.every
+        return min(wait, most) if wait is not None else most
+
+    async def _reconcile(self, claimed: Round, polled: Polled, repaired: Counter[str]) -> None:
+        answers = await asyncio.gather(*(self._ask(peer, polled) for peer in polled.peers))
+        async with self._database.connection() as connection:
+            episodes = await reconciliation.open_episodes(connection, polled.source)
+        views = [answer.view if isinstance(answer, _Answer) else None for answer in answers]
+        repairs = await asyncio.to_thread(reconcile, episodes, views, at=claimed.started_at)
+        since = await self._record(claimed, polled, answers, repairs=repairs)
+        repaired["opened"] = await self._open(polled, answers, repairs.unknown, since=since)
+        repaired["closed"] = await self._close(polled, repairs.gone, at=claimed.started_at, since=since)
+        self._count(polled.source, repaired)
+
+    async def _ask(self, peer: Alertmanager, polled: Polled) -> _Heard:
+        answer = await self._answer(peer, polled.receiver)
+        result = "answered" if isinstance(answer, _Answer) else "failed"
+        self._metrics.polls.labels(source=polled.source, result=result).inc()
+        return answer
+
+    async def _answer(self, peer: Alertmanager, receiver: str) -> _Heard:
+        """The list first: a peer that restarts before it says since when it runs is then known to be young."""
+        try:
+            body = await peer.alerts()
+            up_for = await _up_for(peer)
+            if len(body) <= _READ_ASIDE:
+                return _read(body, peer.url, receiver, up_for)
+            async with self._reading:
+                return await asyncio.to_thread(_read, body, peer.url, receiver, up_for)
+        except RemediatorError as error:
+            log.warning("peer not polled", peer=peer.url, error=str(error))
+            return error
+
+    async def _record(
+        self,
+        claimed: Round,
+        polled: Polled,
+        answers: Sequence[_Heard],
+        *,
+        repairs: Repairs,
+    ) -> datetime:
+        """Under the fence. Gives the time before anything is opened or closed."""
+        reports = [_report(peer, answer) for peer, answer in zip(polled.peers, answers, strict=True)]
+        async with self._database.transaction() as tx:
+            since = await sources.hold_fence(tx, claimed)
+            await sources.keep_reports(tx, claimed, reports)
+            await reconciliation.keep_absences(tx, repairs.absences)
+            await reconciliation.suppress(tx, polled.source, repairs.suppressions)
+            await reconciliation.tell_gone(tx, polled.source, {i: repairs.absences[i] for i in repairs.gone})
+        return since
+
+    async def _open(
+        self,
+        polled: Polled,
+        answers: Sequence[_Heard],
+        unknown: Sequence[Fingerprint],
+        *,
+        since: datetime,
+    ) -> int:
+        """How many episodes that opened: some are late news of what has ended, which intake knows."""
+        if not unknown:
+            return 0
+        listed = _notifiable(answers, polled.receiver)
+        for part in _parts([listed[fingerprint] for fingerprint in unknown]):
+            await self._intake.accept(_as_told(part, polled))
+        async with self._database.transaction() as tx:
+            return await reconciliation.tell_opened(tx, polled.source, unknown, since=since)
+
+    async def _close(self, polled: Polled, gone: Sequence[EpisodeId], *, at: datetime, since: datetime) -> int:
+        if not gone:
+            return 0
+        async with self._database.connection() as connection:
+            alerts = await reconciliation.alerts_of(connection, gone)
+        for part in _parts([_ended(alert, polled.kind, at) for alert in alerts]):
+            await self._intake.accept(Delivery(polled.source, b"", tuple(part)))
+        async with self._database.connection() as connection:
+            return await reconciliation.count_closed(connection, gone, since=since)
+
+    def _count(self, source: SourceName, repaired: Counter[str]) -> None:
+        for repair, count in repaired.items():
+            self._metrics.repaired.labels(source=source, repair=repair).inc(count)
+        if repaired.total():
+            log.info("source repaired", source=source, **repaired)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentiveIntake:
+    """Intake for webhooks: a delivery from which alerts were left out has its source polled at once."""
+
+    intake: Intake
+    reconciler: Reconciler
+
+    def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]:
+        return self.intake.admit(source, size)
+
+    async def accept(self, delivery: Delivery) -> Accepted:
+        accepted = await self.intake.accept(delivery)
+        if delivery.truncated:
+            self.reconciler.poll_soon(delivery.source)
+        return accepted
+
+    async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
+        await self.intake.quarantine(source, body, reason)
+
+
+async def _up_for(peer: Alertmanager) -> timedelta | None:
+    """None where the peer does not tell, for whatever reason: its list opens what it opens, and closes more slowly."""
+    try:
+        return (await peer.status()).up_for
+    except RemediatorError as error:
+        log.info("peer does not tell since when it runs", peer=peer.url, error=str(error))
+        return None
+
+
+def _read(body: bytes, system: str, receiver: str, up_for: timedelta | None) -> _Answer:
+    listing = read_listing(body, system=system)
+    alike: dict[tuple[bool, str], Sighting] = {}  # few differ, and there may be thousands
+    sightings: dict[Fingerprint, Sighting] = {}
+    for alert in listing.alerts:
+        key = alert.is_routed_to(receiver), alert.suppressed_by
+        sightings[Fingerprint(alert.fingerprint)] = alike.get(key) or alike.setdefault(key, Sighting(*key))
+    return _Answer(listing, PeerView(sightings, up_for, is_whole=not listing.unreadable))
+
+
+def _report(peer: Alertmanager, answer: _Heard) -> PeerReport:
+    if not isinstance(answer, _Answer):
+        return PeerReport(peer.url, peer.kind, error=str(answer))
+    ours = [seen for seen in answer.view.sightings.values() if seen.routed_to_us]
+    suppressed = sum(bool(seen.suppressed_by) for seen in ours)
+    return PeerReport(peer.url, peer.kind, firing=len(ours) - suppressed, suppressed=suppressed)
+
+
+def _notifiable(answers: Sequence[_Heard], receiver: str) -> Mapping[Fingerprint, ListedAlert]:
+    return {
+        Fingerprint(alert.fingerprint): alert
+        for answer in answers
+        if isinstance(answer, _Answer)
+        for alert in answer.listing.alerts
+        if alert.is_routed_to(receiver) and not alert.suppressed_by
+    }
+
+
+def _as_told(alerts: Sequence[ListedAlert], polled: Polled) -> Delivery:
+    """Read by the source's own reader, as if its webhook had told them. What that cannot read is left out here: it
+    would be put aside anew with every poll."""
+    told = [_webhook_alert(alert, polled.kind) for alert in alerts]
+    body = msgspec.json.encode({"version": _WEBHOOK_VERSIONS[polled.kind], "alerts": told})
+    reader: Source = plugins_of(Source)[polled.kind]()
+    delivery = reader.parse(body, {}, polled.source)
+    if delivery.rejected:
+        reasons = sorted({each.reason for each in delivery.rejected})
+        log.warning("listed alerts not read", source=polled.source, alerts=len(delivery.rejected), reasons=reasons[:5])
+    return replace(delivery, body=b"", rejected=())
+
+
+def _webhook_alert(alert: ListedAlert, kind: PeerKind) -> dict[str, object]:
+    told: dict[str, object] = {
+        "status": AlertStatus.FIRING,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "startsAt": alert.starts_at,
+        "generatorURL": alert.generator_url,
+        "fingerprint": alert.fingerprint,
+    }
+    return told if kind is PeerKind.ALERTMANAGER else told | _as_grafana_tells(alert)
+
+
+def _as_grafana_tells(alert: ListedAlert) -> dict[str, object]:
+    """Grafana's webhook leaves out labels and annotations of the form __x__, and unpacks one of them: the values."""
+    try:
+        labels = msgspec.json.decode(alert.labels, type=dict[str, str])
+        annotations = msgspec.json.decode(alert.annotations, type=dict[str, str])
+        values = msgspec.json.decode(annotations.get("__values__", "{}"), type=dict[str, float | None])
+    except msgspec.DecodeError:
+        return {}
+    return {"labels": _public(labels), "annotations": _public(annotations), "values": values}
+
+
+def _public(texts: Mapping[str, str]) -> dict[str, str]:
+    return {n: text for n, text in texts.items() if not (n.startswith(_PRIVATE) and n.endswith(_PRIVATE))}
+
+
+def _ended(alert: Alert, kind: PeerKind, at: datetime) -> Alert:
+    """For Alertmanager absence is all that a resolve ever means: its senders stopped sending. In Grafana an alert is
+    also absent when its data, its rule or its evaluation is gone, and only the webhook's reason would tell: that is no
+    proof of health, and a person looks. `at` is when the poll began: an alert that fires anew since is another one."""
+    recovered = kind is PeerKind.ALERTMANAGER
+    return replace(alert, status=AlertStatus.RESOLVED, ends_at=at, recovered=recovered)
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), ALERTS_A_DELIVERY):
+        yield items[start : start + ALERTS_A_DELIVERY]

@@ -1,0 +1,79 @@
+"""The routing tree of Alertmanager, and Grafana's copy of it: which routes lead to a receiver, and with what timing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from remediator.language.document import Document, Path
+from remediator.language.duration import DurationError, parse_duration
+
+TIMERS = {
+    "group_wait": timedelta(seconds=30),
+    "group_interval": timedelta(minutes=5),
+    "repeat_interval": timedelta(hours=4),
+}
+"""What holds where no route says otherwise, in both programs."""
+_MATCHERS = ("match", "match_re", "matchers", "object_matchers")
+_DEEPEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    value: timedelta
+    written_at: Path | None = None
+    """None: nobody wrote it, it is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    path: Path
+    receiver: str
+    timers: Mapping[str, Timer]
+    muted_by: Path | None = None
+    """Where times are named in which it notifies nobody."""
+    shadowed_by: Path | None = None
+    """An earlier sibling, of it or of a route above it, that takes every alert first."""
+
+
+def routes_of(document: Document) -> Iterator[Route]:
+    """The root first. A child inherits what it does not say."""
+    root = document.data.get("route")
+    if isinstance(root, Mapping):
+        start = Route(("route",), "", {name: Timer(value) for name, value in TIMERS.items()})
+        yield from _walk(root, start)
+
+
+def _walk(node: Mapping[str, object], inherited: Route) -> Iterator[Route]:
+    route = _told(node, inherited)
+    yield route
+    children = node.get("routes")
+    shadowed_by = route.shadowed_by
+    for number, child in enumerate(children if isinstance(children, list) else ()):
+        if isinstance(child, Mapping) and len(route.path) < _DEEPEST:
+            path = (*route.path, "routes", number)
+            yield from _walk(child, replace(route, path=path, muted_by=None, shadowed_by=shadowed_by))
+            if not any(child.get(key) for key in _MATCHERS) and child.get("continue") is not True:
+                shadowed_by = shadowed_by or path
+
+
+def _told(node: Mapping[str, object], inherited: Route) -> Route:
+    timers = dict(inherited.timers)
+    for name in TIMERS:
+        written = _duration(node.get(name))
+        if written is not None:
+            timers[name] = Timer(written, (*inherited.path, name))
+    muting = next((key for key in ("mute_time_intervals", "active_time_intervals") if node.get(key)), None)
+    return replace(
+        inherited,
+        receiver=str(node.get("receiver") or inherited.receiver),
+        timers=timers,
+        muted_by=(*inherited.path, muting) if muting else None,
+    )
+
+
+def _duration(written: object) -> timedelta | None:
+    """None where there is none, or none that we can read: it is the sender's own business to refuse it."""
+    try:
+        return parse_duration(str(written)) if written is not None else None
+    except DurationError:
+        return None

@@ -1,0 +1,80 @@
+"""How we connect to PostgreSQL, whoever connects: limits on everything, only to a server that can be written to."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+CONNECT_SECONDS = 3.0
+STATEMENTS_KEPT = 100
+
+LIMITS: Mapping[str, str] = {
+    "application_name": "remediator",
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "15s",
+    "timezone": "UTC",
+}
+COMMAND_SECONDS = 6.0
+"""Ours, for a server that is frozen and keeps no time-out of its own: a little above the server's."""
+
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+async def connect(
+    dsn: str,
+    *,
+    timeout: float = CONNECT_SECONDS,  # shared out among the servers that the DSN names
+    command_timeout: float | None = COMMAND_SECONDS,
+    limits: Mapping[str, str] = LIMITS,
+    **how: Any,
+) -> "asyncpg.Connection[Any]":
+    """To the first server of the DSN that can be written to. A standby, or a primary that became one, is none.
+
+    Raises `ClientCannotConnectError` whatever a server says: in a failover, roles and databases may be missing for a
+    while. Only a DSN that makes no sense stays what it is, a `ValueError`. Each server has its own part of the
+    time-out: the library gives them one between them, and the first that swallows packets would use it up.
+    """
+    servers = one_by_one(dsn)
+    for position, server in enumerate(servers, start=1):
+        try:
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(
+                server,
+                timeout=timeout / len(servers),
+                command_timeout=command_timeout,
+                target_session_attrs=SessionAttribute.read_write,
+                server_settings=dict(limits),
+                **how,
+            )
+        except _FAILURES as error:
+            if isinstance(error, ValueError):
+                raise
+            if position == len(servers):
+                raise asyncpg.ClientCannotConnectError(f"cannot connect: {in_words(error)}") from error
+        else:
+            return connection
+    raise AssertionError("a DSN names at least one server")
+
+
+def in_words(error: BaseException) -> str:
+    """One line: PostgreSQL's details and hints are in its own log."""
+    match error:
+        case asyncpg.TargetServerAttributeNotMatched():
+            return "no server that can be written to: read-only, or a standby"
+        case asyncpg.InternalClientError():
+            return f"the connection broke ({error})"
+        case TimeoutError():
+            return "no answer in time"
+        case _:
+            return str(error).partition("\n")[0] or type(error).__name__
+
+
+def one_by_one(dsn: str) -> list[str]:
+    """`postgresql://user@a,b:5433/name` -> one DSN a server."""
+    parts = urlsplit(dsn)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [dsn]
+    return [parts._replace(netloc=f"{login}{at}{host}").geturl() for host in hosts.split(",")]

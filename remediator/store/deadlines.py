@@ -1,0 +1,70 @@
+"""What must be sent even where the database is lost, read ahead of time: pages that wait, and escalations soon due."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from remediator.domain.escalation import EscalationPolicy, Severity
+from remediator.domain.ids import IncidentId
+from remediator.domain.last_resort import Call, Deadlines, RunningChain, WaitingPage
+from remediator.domain.mode import Mode
+from remediator.domain.notification import Notification
+from remediator.domain.oncall import Contact
+from remediator.store.database import Connection
+from remediator.store.documents import from_json
+
+T = TypeVar("T")
+
+HORIZON = timedelta(hours=1)
+
+WAITING_PAGES = """
+SELECT notification::text, reach::text, due_at - now() AS due_in FROM outbox
+WHERE due_at <= now() + $1::interval AND kind = 'page' ORDER BY due_at LIMIT $2
+"""
+RUNNING_CHAINS = """
+SELECT e.incident_id, i.title, i.mode, e.severity::text, e.policy::text, e.run, e.due_at - now() AS due_in,
+       now() - e.started_at AS since_start
+FROM escalations e JOIN incidents i ON i.id = e.incident_id
+WHERE e.due_at <= now() + $1::interval ORDER BY e.due_at LIMIT $2
+"""
+
+
+async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_most: int) -> Deadlines:
+    """`now` reads the clock that the moments are to be told by."""
+    pages = await connection.fetch(WAITING_PAGES, HORIZON, at_most)
+    chains = await connection.fetch(RUNNING_CHAINS, HORIZON, at_most)
+    at = now()
+    policies, severities = _each_once(chains, "policy", EscalationPolicy), _each_once(chains, "severity", Severity)
+    return Deadlines.of(
+        [
+            *(_page(row, at) for row in pages),
+            *(_chain(row, at, policies[row["policy"]], severity=severities[row["severity"]]) for row in chains),
+        ],
+        at_most=at_most,
+    )
+
+
+def _each_once(rows: Sequence[Any], column: str, kind: type[T]) -> dict[str, T]:
+    """By its text: a thousand chains share a handful of policies, and reading each anew would be felt."""
+    return {text: from_json(text, kind) for text in {row[column] for row in rows}}
+
+
+def _page(row: Any, at: timedelta) -> WaitingPage:
+    note = from_json(row["notification"], Notification)
+    reach = from_json(row["reach"], tuple[Contact, ...])
+    calls = tuple(Call(note.recipient, note.dedup_key, contact) for contact in reach)
+    return WaitingPage(note, calls, at + row["due_in"])
+
+
+def _chain(row: Any, at: timedelta, policy: EscalationPolicy, *, severity: Severity) -> RunningChain:
+    return RunningChain(
+        incident=IncidentId(row["incident_id"]),
+        title=row["title"],
+        severity=severity.name,
+        urgent=severity.urgent,
+        mode=Mode(row["mode"]),
+        policy=policy,
+        run=row["run"],
+        started=None if row["since_start"] is None else at - row["since_start"],
+        due=at + row["due_in"],
+    )

@@ -1,0 +1,140 @@
+"""What a poll reads and writes of open episodes: counters of absence, suppressions, and what people are told of it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from remediator.domain.alert import Alert, AlertStatus
+from remediator.domain.ids import EpisodeId, Fingerprint, IncidentId, SourceName
+from remediator.domain.reconciliation import Absence, KnownEpisode
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.store import timeline
+from remediator.store.database import Connection, clean
+
+OPEN_EPISODES = """
+SELECT id, fingerprint, last_seen_at, missed_polls, missed_since, suppressed_by
+FROM episodes WHERE source = $1 AND closed_at IS NULL
+"""
+
+
+async def open_episodes(connection: Connection, source: SourceName) -> list[KnownEpisode]:
+    return [
+        KnownEpisode(EpisodeId(row["id"]), Fingerprint(row["fingerprint"]), *row[2:])
+        for row in await connection.fetch(OPEN_EPISODES, source)
+    ]
+
+
+# Locked in the order in which intake locks them.
+_KEEP_ABSENCES = """
+WITH held AS (
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
+    ORDER BY source, fingerprint FOR UPDATE
+)
+UPDATE episodes e SET missed_polls = told.polls, missed_since = told.since
+FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[]) told(id, polls, since) JOIN held USING (id)
+WHERE e.id = told.id
+"""
+
+
+async def keep_absences(tx: Connection, absences: Mapping[EpisodeId, Absence]) -> None:
+    if absences:
+        ids = sorted(absences)
+        await tx.execute(_KEEP_ABSENCES, ids, [absences[i].polls for i in ids], [absences[i].since for i in ids])
+
+
+_SUPPRESS = """
+WITH held AS (
+    SELECT id, suppressed_by AS was FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
+    ORDER BY source, fingerprint FOR UPDATE
+)
+UPDATE episodes e SET suppressed_by = told.by
+FROM unnest($1::bigint[], $2::text[]) told(id, by) JOIN held USING (id)
+WHERE e.id = told.id
+RETURNING e.incident_id, e.labels ->> 'alertname' AS name, e.suppressed_by AS by, held.was
+"""
+
+
+async def suppress(tx: Connection, source: SourceName, suppressions: Mapping[EpisodeId, str]) -> None:
+    """Told on the incidents. A fix that was held for it is judged again as soon as it is lifted."""
+    if not suppressions:
+        return
+    ids = sorted(suppressions)
+    rows = [row for row in await tx.fetch(_SUPPRESS, ids, [clean(suppressions[i]) for i in ids]) if row["incident_id"]]
+    await _tell(tx, [(row["incident_id"], _suppression(row, source)) for row in rows])
+    await tx.execute(
+        """UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
+           FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved' AND phase = 'opened'
+                 ORDER BY id FOR NO KEY UPDATE) k WHERE i.id = k.id""",
+        sorted({row["incident_id"] for row in rows if not row["by"]}),
+    )
+
+
+async def alerts_of(connection: Connection, ids: Sequence[EpisodeId]) -> list[Alert]:
+    """Of open episodes, as they were told when they opened."""
+    rows = await connection.fetch(
+        """SELECT source, fingerprint, labels, annotations, generator_url, starts_at FROM episodes
+           WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY source, fingerprint""",
+        list(ids),
+    )
+    return [
+        Alert(
+            source=SourceName(row["source"]),
+            fingerprint=Fingerprint(row["fingerprint"]),
+            status=AlertStatus.FIRING,
+            labels=row["labels"],
+            starts_at=row["starts_at"],
+            annotations=row["annotations"],
+            generator_url=row["generator_url"],
+        )
+        for row in rows
+    ]
+
+
+async def tell_gone(tx: Connection, source: SourceName, gone: Mapping[EpisodeId, Absence]) -> None:
+    """On the incidents of these episodes, before they are closed."""
+    rows = await tx.fetch(
+        """SELECT id, incident_id, labels ->> 'alertname' AS name FROM episodes
+           WHERE id = ANY($1::bigint[]) AND closed_at IS NULL AND incident_id IS NOT NULL ORDER BY id""",
+        sorted(gone),
+    )
+    await _tell(tx, [(row["incident_id"], _absence(row["name"], gone[row["id"]], source)) for row in rows])
+
+
+async def tell_opened(
+    tx: Connection, source: SourceName, fingerprints: Sequence[Fingerprint], *, since: datetime
+) -> int:
+    """How many of them opened an episode; each incident is told how it was found."""
+    rows = await tx.fetch(
+        """SELECT incident_id, labels ->> 'alertname' AS name FROM episodes
+           WHERE source = $1 AND fingerprint = ANY($2) AND closed_at IS NULL AND opened_at >= $3 ORDER BY id""",
+        source,
+        list(fingerprints),
+        since,
+    )
+    found = f"was found by polling {source}: no webhook had told us of it"
+    await _tell(tx, [(row["incident_id"], f"{row['name']} {found}") for row in rows if row["incident_id"]])
+    return len(rows)
+
+
+async def count_closed(connection: Connection, ids: Sequence[EpisodeId], *, since: datetime) -> int:
+    found: int = await connection.fetchval(
+        "SELECT count(*) FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at >= $2", list(ids), since
+    )
+    return found
+
+
+def _suppression(row: Any, source: SourceName) -> str:
+    if row["by"]:
+        return f"{row['name']} is suppressed at its source ({source}): {row['by']}; no fix begins meanwhile"
+    return f"{row['name']} is no longer suppressed at its source ({source}); it was by {row['was']}"
+
+
+def _absence(name: str, absence: Absence, source: SourceName) -> str:
+    return f"{name} has been listed by no peer of {source} in {absence.polls} polls since {absence.since:%H:%M:%S} UTC"
+
+
+async def _tell(tx: Connection, told: Sequence[tuple[IncidentId, str]]) -> None:
+    """The same sentence once an incident: a silence may cover hundreds of its alerts."""
+    await timeline.append(
+        tx, [(incident, Entry(EntryKind.ALERT, message)) for incident, message in dict.fromkeys(told)]
+    )

@@ -1,0 +1,95 @@
+"""`remediator sources check`, on a file and on peers at the wire."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from remediator.cli import main
+from remediator.senders.recommended import recommended
+from tests.fakes.alertmanager import FakeAlertmanager, fake_alertmanager
+
+OK, FAILURE, SETTINGS, FINDINGS = 0, 1, 2, 3
+SOUND = recommended("remediator", "https://remediator.example.com")
+
+
+def check(*arguments: str, environment: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, ["sources", "check", *arguments], env=environment)
+
+
+def test_a_sound_file_passes_and_the_route_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(SOUND)
+
+    result = check("--file", str(file), environment={"REMEDIATOR_PUBLIC_URL": "https://remediator.example.com"})
+
+    assert result.exit_code == OK, result.output
+    assert "nothing to complain of" in result.output
+    assert SOUND in result.output
+
+
+def test_a_file_with_errors_ends_with_3_and_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(SOUND.replace("send_resolved: true", "send_resolved: false"))
+
+    text, document = check("--file", str(file)), check("--file", str(file), "-o", "json")
+
+    assert (text.exit_code, document.exit_code) == (FINDINGS, FINDINGS)
+    assert f"{file}:13:24: error: resolved alerts are not sent" in text.output
+    [source] = json.loads(document.output)["sources"]
+    assert [(problem["line"], problem["severity"]) for problem in source["problems"]] == [(13, "error")]
+
+
+def test_without_peers_and_without_a_file_there_is_nothing_to_check() -> None:
+    result = check()
+
+    assert result.exit_code == SETTINGS
+    assert "no source is polled" in result.output
+
+
+async def check_peers(*peers: FakeAlertmanager, kind: str = "alertmanager", **source: str) -> Result:
+    """In a thread: the command runs a loop of its own, and ours serves the peers."""
+    settings = {"am": {"kind": kind, "peers": [peer.url for peer in peers], **source}}
+    return await asyncio.to_thread(check, environment={"REMEDIATOR_SOURCES": json.dumps(settings)})
+
+
+async def test_every_peer_is_asked_with_its_login() -> None:
+    async with fake_alertmanager() as sound, fake_alertmanager() as wrong:
+        sound.config, wrong.config = SOUND, SOUND.replace("group_interval: 1m", "group_interval: 10m")
+        sound.authorization = wrong.authorization = "Bearer t0ken"
+
+        refused = await check_peers(sound, wrong)
+        result = await check_peers(sound, wrong, token="t0ken")
+
+    assert (refused.exit_code, result.exit_code) == (FAILURE, FINDINGS)
+    assert "another `token` or `basic` login" in refused.output
+    assert f"{sound.url}: nothing to complain of" in result.output
+    assert f"{wrong.url}:7:23: error: group_interval is 10m" in result.output
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        pytest.param(302, "redirects are not followed; it points to https://elsewhere/", id="a-redirect"),
+        pytest.param(404, "is this its base URL, and its kind?", id="not-found"),
+        pytest.param(503, "answered 503", id="busy"),
+    ],
+)
+async def test_a_peer_that_does_not_tell_is_no_clean_bill(status: int, advice: str) -> None:
+    async with fake_alertmanager() as peer:
+        peer.answers_with = status
+
+        result = await check_peers(peer)
+
+    assert result.exit_code == FAILURE
+    assert advice in result.output
+
+
+async def test_what_grafana_does_not_tell_is_said_and_not_guessed() -> None:
+    async with fake_alertmanager(grafana=True) as peer:
+        result = await check_peers(peer, kind="grafana")
+
+    assert result.exit_code == OK
+    assert "not checked: everything" in result.output

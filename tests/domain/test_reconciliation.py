@@ -1,0 +1,197 @@
+"""What a poll proves, and what it does not."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remediator.domain.ids import EpisodeId, Fingerprint
+from remediator.domain.reconciliation import (
+    GONE_AFTER_POLLS,
+    PRESENT,
+    RESTART_SHADOW,
+    Absence,
+    KnownEpisode,
+    PeerView,
+    Sighting,
+    reconcile,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OLD = timedelta(hours=1)
+POLL = timedelta(seconds=30)
+OURS, THEIRS = Sighting(routed_to_us=True), Sighting(routed_to_us=False)
+SILENCED = Sighting(routed_to_us=True, suppressed_by="silence 1")
+A = Fingerprint("a")
+
+
+def view(up_for: timedelta | None = OLD, *, is_whole: bool = True, **sightings: Sighting) -> PeerView:
+    return PeerView({Fingerprint(name): seen for name, seen in sightings.items()}, up_for, is_whole)
+
+
+def episode(**changes: object) -> KnownEpisode:
+    return replace(KnownEpisode(EpisodeId(1), A, NOW - OLD), **changes)  # type: ignore[arg-type]
+
+
+def missed(polls: int, since: timedelta = timedelta(minutes=2)) -> KnownEpisode:
+    return episode(missed_polls=polls, missed_since=NOW - since)
+
+
+@pytest.mark.parametrize(
+    ("views", "opened"),
+    [
+        pytest.param([view(a=OURS)], True, id="it fires and is routed to us"),
+        pytest.param([view(), view(a=OURS)], True, id="one peer of two knows it"),
+        pytest.param([None, view(a=OURS)], True, id="the other peer does not answer"),
+        pytest.param([view(a=OURS, is_whole=False)], True, id="a neighbour could not be read"),
+        pytest.param([view(timedelta(seconds=1), a=OURS)], True, id="the peer has just started"),
+        pytest.param([view(a=SILENCED), view(a=OURS)], True, id="one peer does not know of the silence"),
+        pytest.param([view(a=SILENCED)], False, id="silenced"),
+        pytest.param([view(a=THEIRS)], False, id="routed to somebody else"),
+        pytest.param([], False, id="nobody to ask"),
+        pytest.param([None], False, id="nobody answers"),
+    ],
+)
+def test_what_fires_there_and_is_unknown_here_is_opened(views: Sequence[PeerView | None], opened: bool) -> None:
+    assert (reconcile([], views, at=NOW).unknown == (A,)) is opened
+
+
+@pytest.mark.parametrize(
+    ("known", "views", "gone"),
+    [
+        pytest.param(missed(2), [view()], True, id="the third poll without it"),
+        pytest.param(missed(2), [view(), view()], True, id="no peer has it"),
+        pytest.param(missed(7), [view()], True, id="closing failed before"),
+        pytest.param(episode(), [view()], False, id="the first"),
+        pytest.param(missed(1), [view()], False, id="the second"),
+        pytest.param(missed(2), [view(), view(a=OURS)], False, id="one peer still has it"),
+        pytest.param(missed(2), [view(), None], False, id="one peer does not answer"),
+        pytest.param(missed(2), [], False, id="nobody is asked"),
+        pytest.param(missed(2), [view(), view(is_whole=False)], False, id="one list was read in part"),
+        pytest.param(missed(2), [view(), view(timedelta(minutes=4))], False, id="one peer has just started"),
+        pytest.param(missed(2), [view(a=THEIRS)], False, id="it was routed away and fires on"),
+        pytest.param(missed(2), [view(a=SILENCED)], False, id="it is silenced and fires on"),
+        pytest.param(missed(2), [view(None)], False, id="a peer that hides its start, two minutes"),
+        pytest.param(missed(9, RESTART_SHADOW), [view(None)], True, id="a peer that hides its start, five minutes"),
+        pytest.param(replace(missed(2), last_seen_at=NOW), [view()], False, id="a webhook came meanwhile"),
+        pytest.param(
+            replace(missed(2), last_seen_at=NOW - timedelta(minutes=1)), [view()], False, id="a webhook came between"
+        ),
+    ],
+)
+def test_only_proof_of_absence_closes(known: KnownEpisode, views: Sequence[PeerView | None], gone: bool) -> None:
+    assert (reconcile([known], views, at=NOW).gone == (known.id,)) is gone
+
+
+def test_a_webhook_since_the_first_miss_starts_the_count_afresh() -> None:
+    known = replace(missed(2), last_seen_at=NOW - timedelta(minutes=1))
+
+    assert reconcile([known], [view()], at=NOW).absences == {known.id: Absence(1, NOW)}
+
+
+def test_an_alert_that_is_listed_again_is_no_longer_missed() -> None:
+    known = missed(2)
+
+    assert reconcile([known], [view(a=OURS), None], at=NOW).absences == {known.id: PRESENT}
+
+
+@pytest.mark.parametrize(
+    ("was", "views", "changed"),
+    [
+        pytest.param("", [view(a=SILENCED)], {EpisodeId(1): "silence 1"}, id="silenced"),
+        pytest.param("", [view(a=OURS), view(a=SILENCED)], {EpisodeId(1): "silence 1"}, id="by one peer's word"),
+        pytest.param("silence 1", [view(a=OURS)], {EpisodeId(1): ""}, id="lifted"),
+        pytest.param("silence 1", [view(a=OURS), None], {EpisodeId(1): ""}, id="lifted, though one does not answer"),
+        pytest.param("silence 0", [view(a=SILENCED)], {EpisodeId(1): "silence 1"}, id="another silence"),
+        pytest.param("silence 1", [view(a=SILENCED)], {}, id="as before"),
+        pytest.param("silence 1", [view()], {}, id="nobody lists it"),
+        pytest.param("silence 1", [None], {}, id="nobody answers"),
+    ],
+)
+def test_a_silence_is_kept_with_the_episode_and_lifted(
+    was: str, views: Sequence[PeerView | None], changed: dict[EpisodeId, str]
+) -> None:
+    assert reconcile([episode(suppressed_by=was)], views, at=NOW).suppressions == changed
+
+
+FINGERPRINTS = st.sampled_from([Fingerprint(name) for name in "abcdef"])
+SIGHTINGS = st.builds(Sighting, st.booleans(), st.sampled_from(["", "silence 1", "silence 2"]))
+VIEWS = st.lists(
+    st.none()
+    | st.builds(
+        PeerView,
+        st.dictionaries(FINGERPRINTS, SIGHTINGS),
+        st.none() | st.timedeltas(min_value=timedelta(), max_value=timedelta(minutes=20)),
+        st.booleans(),
+    ),
+    max_size=3,
+)
+MOMENTS = st.timedeltas(min_value=timedelta(minutes=-1), max_value=timedelta(minutes=20)).map(lambda age: NOW - age)
+EPISODES = st.lists(
+    st.builds(
+        KnownEpisode,
+        st.integers(1, 10**6).map(EpisodeId),
+        FINGERPRINTS,
+        MOMENTS,
+        st.integers(0, 5),
+        st.none() | MOMENTS,
+        st.sampled_from(["", "silence 1"]),
+    ),
+    max_size=6,
+    unique_by=(lambda e: e.id, lambda e: e.fingerprint),
+)
+
+
+@given(EPISODES, VIEWS)
+def test_nothing_is_closed_that_anybody_lists_or_while_anybody_is_silent_or_young(
+    episodes: list[KnownEpisode], views: list[PeerView | None]
+) -> None:
+    repairs = reconcile(episodes, views, at=NOW)
+
+    listed = {f for v in views if v is not None for f in v.sightings}
+    assert not listed & {e.fingerprint for e in episodes if e.id in repairs.gone}
+    if any(v is None or not v.is_whole or (v.up_for is not None and v.up_for < RESTART_SHADOW) for v in views):
+        assert repairs.gone == ()
+
+
+@given(EPISODES, VIEWS)
+def test_nothing_is_opened_that_is_open_or_that_every_peer_suppresses(
+    episodes: list[KnownEpisode], views: list[PeerView | None]
+) -> None:
+    unknown = reconcile(episodes, views, at=NOW).unknown
+
+    seen = {f: [v.sightings[f] for v in views if v is not None and f in v.sightings] for f in unknown}
+    assert not set(unknown) & {e.fingerprint for e in episodes}
+    assert all(any(s.routed_to_us and not s.suppressed_by for s in sightings) for sightings in seen.values())
+
+
+@given(EPISODES, VIEWS)
+def test_what_was_written_down_changes_nothing_when_the_same_is_seen_again(
+    episodes: list[KnownEpisode], views: list[PeerView | None]
+) -> None:
+    """A second round on the same lists only counts absences on; no suppression flickers."""
+    repairs = reconcile(episodes, views, at=NOW)
+    written = [replace(e, suppressed_by=repairs.suppressions.get(e.id, e.suppressed_by)) for e in episodes]
+
+    assert reconcile(written, views, at=NOW + POLL).suppressions == {}
+
+
+@given(EPISODES, st.integers(GONE_AFTER_POLLS, 12))
+def test_an_alert_that_stays_away_is_closed_in_the_third_poll_and_not_before(
+    episodes: list[KnownEpisode], polls: int
+) -> None:
+    known = [replace(e, last_seen_at=NOW - OLD, missed_polls=0, missed_since=None) for e in episodes]
+    closed_in: dict[EpisodeId, int] = {}
+    for number in range(1, polls + 1):
+        repairs = reconcile(known, [view()], at=NOW + number * POLL)
+        known = [
+            replace(e, missed_polls=repairs.absences[e.id].polls, missed_since=repairs.absences[e.id].since)
+            for e in known
+        ]
+        for gone in repairs.gone:
+            closed_in.setdefault(gone, number)
+
+    assert closed_in == {e.id: GONE_AFTER_POLLS for e in episodes}

@@ -1,0 +1,209 @@
+"""The last resort at work: read ahead while the database is well, sent from memory while it is not."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from remediator.clients.http import open_http
+from remediator.domain.errors import BadDocument
+from remediator.domain.last_resort import WaitingPage
+from remediator.domain.mode import Mode
+from remediator.domain.notification import Notification, NotificationKind
+from remediator.domain.oncall import Contact
+from remediator.domain.outage import STEADY
+from remediator.engine.last_resort import MARK, LastResort, Terms
+from remediator.engine.rules_in_force import RulesInForce
+from remediator.metrics import Metrics
+from remediator.rules.loader import load_rules
+from remediator.store import outbox
+from remediator.store.database import Database
+from remediator.store.health import Health
+from remediator.store.outbox import Outgoing
+from remediator.toolbox import Messengers
+from tests.store.facts import claimed
+from tests.system.rules import CHANNELS, write_rules
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AT_ONCE = Terms(grace=timedelta(), tell_after=timedelta(minutes=2))
+
+
+@dataclass
+class Clock:
+    """Of the outage; the deadlines have the real one."""
+
+    now: timedelta = timedelta(hours=1)
+
+    def __call__(self) -> timedelta:
+        return self.now
+
+
+@dataclass
+class Scene:
+    database: Database
+    clock: Clock
+    folder: Path
+    messengers: Messengers
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def resort(self, terms: Terms = AT_ONCE, ceiling: Mode = Mode.ACT, **files: str) -> LastResort:
+        rulebook = load_rules(write_rules(self.folder, **files)).rulebook
+        return LastResort(
+            self.database,
+            lambda: rulebook,
+            self.messengers,
+            terms=terms,
+            ceiling=ceiling,
+            clock=lambda: NOW,
+            public_url="https://remediator.example.invalid",
+            metrics=self.metrics,
+        )
+
+    async def waiting_page(self) -> None:
+        """In the outbox, due, and not sent."""
+        incident = await claimed(self.database)
+        note = Notification(incident.id, NotificationKind.PAGE, "1:1:0:alice", "alice", "", "", "down", "sev1", "")
+        async with self.database.transaction() as tx:
+            await outbox.enqueue(tx, [Outgoing(note, (Contact("console", "tty"),))])
+
+    def lost_for(self, duration: timedelta) -> None:
+        self.database.health.lost("reset")
+        self.clock.now += duration
+
+    def sent(self, channel: str = "console", result: str = "sent") -> float:
+        counted = self.metrics.registry.get_sample_value(
+            "remediator_last_resort_pages_total", {"channel": channel, "result": result}
+        )
+        return counted or 0
+
+
+@pytest.fixture
+async def scene(database: Database, tmp_path: Path) -> AsyncIterator[Scene]:
+    clock = Clock()
+    async with open_http(private_networks=True) as http:
+        ticking = Database(database.pool, Health(clock))
+        yield Scene(ticking, clock, tmp_path / "rules", Messengers(http))
+
+
+async def test_nothing_is_sent_while_the_database_is_well(scene: Scene) -> None:
+    await scene.waiting_page()
+
+    assert await scene.resort().tick() == []
+
+
+async def test_a_page_that_waits_is_sent_once_by_its_own_key(scene: Scene) -> None:
+    await scene.waiting_page()
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+
+    [page] = await resort.tick()
+    again = await resort.tick()
+
+    assert [(call.dedup_key, call.contact) for call in page.calls] == [("1:1:0:alice", Contact("console", "tty"))]
+    assert list(again) == []
+
+
+async def test_an_escalation_strikes_at_its_time_with_the_key_of_the_ordinary_path(scene: Scene) -> None:
+    await claimed(scene.database)
+    async with scene.database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+
+    [page] = await resort.tick()
+
+    assert [call.dedup_key for call in page.calls] == [f"{page.notification.incident}:1:0:alice"]
+    assert page.notification.incident_url.endswith(f"/incidents/{page.notification.incident}")
+    assert list(await resort.tick()) == [], "the next step has its own time"
+
+
+async def test_an_outage_within_the_grace_is_sat_out(scene: Scene) -> None:
+    await scene.waiting_page()
+    resort = scene.resort(Terms(grace=timedelta(seconds=30)))
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=29))
+    within = await resort.tick()
+    scene.clock.now += timedelta(seconds=1)
+
+    assert (len(within), len(await resort.tick())) == (0, 1)
+
+
+async def test_it_says_why_it_comes_this_way(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    await scene.waiting_page()
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    [page] = await resort.tick()
+
+    await resort.carry(page)
+
+    assert f"down [{MARK}]" in capsys.readouterr().out
+    assert scene.sent() == 1
+
+
+async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:
+    await scene.waiting_page()
+    dead = "channels:\n  console: { use: webhook, url: 'http://127.0.0.1:1/', secret: nobody-has-it }\n"
+    resort = scene.resort(oncall__channels=dead)
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    [page] = await resort.tick()
+
+    await resort.carry(page)
+
+    assert scene.sent(result="failed") == 1
+    assert resort.watched == 2, "the page again, and the chain of its incident"
+
+
+async def test_one_dead_channel_does_not_stop_another(scene: Scene) -> None:
+    await scene.waiting_page()
+    channels = f"{CHANNELS}  dead: {{ use: webhook, url: 'http://127.0.0.1:1/', secret: nobody-has-it }}\n"
+    resort = scene.resort(oncall__channels=channels)
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    [page] = await resort.tick()
+
+    await resort.carry(page)
+
+    assert (scene.sent("console"), scene.sent("dead", "failed")) == (1, 1)
+
+
+async def test_a_long_outage_is_told_once_and_so_is_its_end(scene: Scene) -> None:
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(minutes=2))
+    told = [*await resort.tick(), *await resort.tick()]
+    scene.database.health.found_well()
+    in_the_same_moment = await resort.tick()
+    scene.clock.now += STEADY
+    scene.database.health.found_well()
+    over = [*await resort.tick(), *await resort.tick()]
+
+    assert [_first_key(page) for page in told] == ["database-outage:2026-03-01T11:58:alice"]
+    assert [_first_key(page) for page in over] == ["database-outage:2026-03-01T11:58:over:alice"]
+    assert (list(in_the_same_moment), over[0].notification.kind) == ([], NotificationKind.RESOLVED)
+
+
+async def test_observe_mode_sends_nothing(scene: Scene) -> None:
+    await scene.waiting_page()
+    resort = scene.resort(ceiling=Mode.OBSERVE)
+    await resort.tick()
+    scene.lost_for(timedelta(minutes=5))
+
+    assert list(await resort.tick()) == []
+
+
+def test_a_channel_that_the_settings_name_must_exist(tmp_path: Path) -> None:
+    folder = write_rules(tmp_path / "rules")
+
+    RulesInForce.load(folder, ["console"])
+    with pytest.raises(BadDocument, match=r"no channel .consol. .*console"):
+        RulesInForce.load(folder, ["consol"])
+
+
+def _first_key(page: WaitingPage) -> str:
+    return page.calls[0].dedup_key

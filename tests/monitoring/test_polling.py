@@ -1,0 +1,155 @@
+"""A real Alertmanager whose webhooks reach nobody: what it holds is found by asking, and its configuration is read."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from click.testing import CliRunner
+
+from remediator.cli import main
+from remediator.settings import PolledSource
+from remediator.store.database import Database
+from tests.cluster.eventually import eventually
+from tests.monitoring.processes import alertmanager
+from tests.system.daemon import TOKEN, Client, running, settings_for
+from tests.system.rules import write_rules
+
+pytestmark = [pytest.mark.monitoring, pytest.mark.slow]
+
+NOWHERE = "http://127.0.0.1:1/webhooks/alertmanager"
+DOWN = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
+SILENCED = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "feed"}
+
+
+async def test_what_no_webhook_told_is_opened_unless_silenced_and_closed_once_it_is_gone(
+    tmp_path: Path, database_address: str
+) -> None:
+    rules = write_rules(tmp_path / "rules")
+    async with (
+        alertmanager(tmp_path, webhook=NOWHERE, token="unused") as address,
+        as_if_up_for(timedelta(hours=1), address) as peer,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        await silence(session, deployment="feed")
+        await send(session, DOWN, SILENCED)
+        settings = settings_for(tmp_path, rules, database_url=database_address, kubeconfig=None).model_copy(
+            update={"sources": {"alertmanager": PolledSource(peers=[peer], every_seconds=5)}}
+        )
+        async with running(settings) as (_, client):
+            await eventually(lambda: titles(client, "ServiceDown on deployment/prod/backend"), within=5)
+            [row] = (await client.get("/api/v1/sources"))["sources"]
+            await silence(session, deployment="backend")
+            await client.until(1, lambda seen: "suppressed at its source" in json.dumps(seen["timeline"]))
+            await send(session, DOWN, ended=True)
+            await eventually(lambda: closed(client), within=30)
+            incident = await client.incident(1)
+            found = await client.incidents()
+
+    told = [entry["message"] for entry in incident["timeline"]]
+    assert (row["peer"], row["firing"], row["suppressed"], row["error"]) == (peer, 1, 1, "")
+    assert any("was found by polling alertmanager" in line for line in told)
+    assert any("listed by no peer of alertmanager in 3 polls" in line for line in told)
+    assert [each["title"] for each in found] == ["ServiceDown on deployment/prod/backend"]
+
+
+async def test_what_the_webhook_told_and_the_poll_found_is_one_episode(tmp_path: Path, database_address: str) -> None:
+    port = free_port()
+    webhook = f"http://127.0.0.1:{port}/webhooks/alertmanager"
+    settings = settings_for(
+        tmp_path, write_rules(tmp_path / "rules"), database_url=database_address, kubeconfig=None
+    ).model_copy(update={"port": port})
+    async with (
+        alertmanager(tmp_path, webhook=webhook, token=TOKEN) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+    ):
+        source = PolledSource(peers=[f"http://{address}"], every_seconds=5)
+        async with running(settings.model_copy(update={"sources": {"alertmanager": source}})) as (started, client):
+            await send(session, DOWN, SILENCED)
+            await eventually(lambda: both_told(started.database), within=20)
+            episodes = await started.database.pool.fetch("SELECT fingerprint FROM episodes")
+            found = await client.incidents()
+
+    assert len({row["fingerprint"] for row in episodes}) == len(episodes) == len(found) == 2
+
+
+async def both_told(database: Database) -> bool:
+    """At least one body came by webhook, and two polls saw both alerts since."""
+    async with database.connection() as connection:
+        return bool(
+            await connection.fetchval(
+                """SELECT EXISTS (SELECT FROM deliveries WHERE body <> '')
+                   AND (SELECT max(epoch) >= 3 FROM source_polls) AND (SELECT sum(firing) = 2 FROM source_peers)"""
+            )
+        )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+async def test_what_a_real_alertmanager_says_of_its_configuration_is_checked(tmp_path: Path) -> None:
+    async with alertmanager(tmp_path, webhook=NOWHERE, token="t") as address:
+        sources = json.dumps({"alertmanager": {"peers": [f"http://{address}"]}})
+        result = await asyncio.to_thread(
+            CliRunner().invoke, main, ["sources", "check", "-o", "json"], env={"REMEDIATOR_SOURCES": sources}
+        )
+
+    [review] = json.loads(result.output)["sources"]
+    assert result.exit_code == 0, result.output
+    assert [problem["message"].partition(":")[0] for problem in review["problems"]] == [
+        "no time-out",
+        "plain http, redirects followed",
+    ]
+
+
+async def titles(client: Client, *expected: str) -> bool:
+    return [incident["title"] for incident in await client.incidents()] == list(expected)
+
+
+async def closed(client: Client) -> bool:
+    [row] = (await client.get("/api/v1/sources"))["sources"]
+    return bool(row["closed_by_poll"] == 1)
+
+
+async def send(session: aiohttp.ClientSession, *alerts: dict[str, str], ended: bool = False) -> None:
+    end = {"endsAt": datetime.now(UTC).isoformat()} if ended else {}
+    async with session.post("/api/v2/alerts", json=[{"labels": labels, **end} for labels in alerts]) as response:
+        assert response.status == 200, await response.text()
+
+
+async def silence(session: aiohttp.ClientSession, **labels: str) -> None:
+    now = datetime.now(UTC)
+    matchers = [{"name": n, "value": v, "isRegex": False, "isEqual": True} for n, v in labels.items()]
+    times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=1)).isoformat()}
+    body = {"matchers": matchers, "createdBy": "alice", "comment": "on it", **times}
+    async with session.post("/api/v2/silences", json=body) as response:
+        assert response.status == 200, await response.text()
+
+
+@asynccontextmanager
+async def as_if_up_for(time: timedelta, address: str) -> AsyncIterator[str]:
+    """In front of a peer that has just started, and would prove nobody's absence for five minutes."""
+
+    async def passed_on(request: web.Request) -> web.Response:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{address}{request.rel_url}") as response:
+            document = await response.json()
+        if request.path.endswith("/status"):
+            document["uptime"] = (datetime.now(UTC) - time).isoformat()
+        return web.json_response(document)
+
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", passed_on)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()

@@ -1,0 +1,129 @@
+"""What is said of a sender's configuration, and that what we recommend is beyond reproach."""
+
+import pytest
+
+from remediator.language.document import BadYaml, Severity
+from remediator.language.foreign_yaml import load_foreign
+from remediator.senders.lint import lint_alertmanager, lint_grafana, receiver_by_address
+from remediator.senders.recommended import recommended
+
+URL = "https://remediator.example.com"
+SOUND = recommended("remediator", URL)
+
+
+def told(text: str, receiver: str = "remediator") -> list[str]:
+    return [f"{p.severity} {p.line}: {p.message}" for p in lint_alertmanager(load_foreign(text, "am.yml"), receiver)]
+
+
+def with_line(old: str, new: str) -> str:
+    assert old in SOUND
+    return SOUND.replace(old, new)
+
+
+def test_the_recommended_route_has_nothing_to_complain_of() -> None:
+    assert told(SOUND) == []
+    assert receiver_by_address(load_foreign(SOUND, "am.yml")) == "remediator"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param(
+            with_line("send_resolved: true", "send_resolved: false"), "error 13: resolved alerts", id="resolves"
+        ),
+        pytest.param(with_line("max_alerts: 0", "max_alerts: 10"), "error 14: all but 10 alerts", id="truncation"),
+        pytest.param(with_line("group_wait: 5s", "group_wait: 11s"), "error 6: group_wait is 11s,", id="group-wait"),
+        pytest.param(
+            with_line("      group_wait: 5s\n", ""), "error 3: group_wait is 30s, the default", id="no-group-wait"
+        ),
+        pytest.param(with_line("group_interval: 1m", "group_interval: 5m"), "error 7: group_interval", id="interval"),
+        pytest.param(with_line("repeat_interval: 1h", "repeat_interval: 1d"), "error 8: repeat_interval", id="repeat"),
+        pytest.param(with_line("authorization", "proxy_headers"), "error 12: it sends no login", id="no-login"),
+        pytest.param(with_line("timeout: 10s ", "timeout: 0s "), "warning 15: no time-out", id="no-time-out"),
+        pytest.param(
+            with_line("url: https", "url: http").replace("follow_redirects: false", "follow_redirects: true"),
+            "warning 12: plain http",
+            id="redirects",
+        ),
+        pytest.param(with_line("max_alerts: 0", "payload: {}"), "error 14: a custom payload", id="custom-payload"),
+        pytest.param(
+            with_line("- receiver: remediator ", "- receiver: other "), "error 2: no route leads", id="no-route"
+        ),
+        pytest.param(
+            with_line("  - name: remediator", "  - name: other"), "error 10: there is no receiver", id="no-name"
+        ),
+        pytest.param(
+            with_line("  routes:\n", "  routes:\n    - receiver: all\n"),
+            "error 4: route.routes[1] is never",
+            id="shadowed",
+        ),
+        pytest.param(
+            with_line("continue: true", "mute_time_intervals: [nights]"), "warning 4: in these times", id="muted"
+        ),
+    ],
+)
+def test_each_slip_is_told_with_its_line(text: str, complaint: str) -> None:
+    assert any(line.startswith(complaint) for line in told(text)), told(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(with_line("  routes:\n", "  routes:\n    - { receiver: all, continue: true }\n"), id="goes-on"),
+        pytest.param(
+            with_line("  routes:\n", "  routes:\n    - { receiver: all, matchers: [a=b] }\n"), id="matches-some"
+        ),
+        pytest.param("global: { http_config: { basic_auth: { username: a } } }\n" + SOUND, id="global-login"),
+        pytest.param(SOUND.replace(f"{URL}/webhooks/alertmanager", "<secret>"), id="blanked"),
+        pytest.param(
+            with_line("      group_interval: 1m\n", "").replace("route:\n", "route:\n  group_interval: &i 30s\n", 1),
+            id="inherited",
+        ),
+    ],
+)
+def test_what_is_sound_is_left_alone(text: str) -> None:
+    assert told(text) == []
+
+
+def test_a_timer_that_many_routes_inherit_is_one_problem() -> None:
+    text = SOUND.replace("      group_wait: 5s\n", "").replace("  routes:\n", "  group_wait: 1m\n  routes:\n")
+    twice = text.replace(
+        "    - receiver", "    - { receiver: remediator, matchers: [a=b], group_interval: 1m }\n    - receiver"
+    )
+
+    assert sum("group_wait" in line for line in told(twice)) == 1
+
+
+def test_a_receiver_of_another_name_that_posts_to_us_is_suggested() -> None:
+    [problem] = lint_alertmanager(load_foreign(recommended("fixer", URL), "am.yml"), "remediator")
+
+    assert "'fixer' posts to us" in problem.hint
+
+
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "a: &x [*x]\nb: !!python/name:os.system x", "\x00", "1"])
+def test_what_is_no_configuration_is_refused_with_a_place(text: str) -> None:
+    with pytest.raises(BadYaml, match=r"am\.yml:\d+:\d+"):
+        load_foreign(text, "am.yml")
+
+
+@pytest.mark.parametrize(
+    "text", ["route: 1", "route: { routes: 1 }", "receivers: [1, { name: remediator }]", "a: &x [*x]"]
+)
+def test_nonsense_in_the_right_places_is_no_crash(text: str) -> None:
+    assert any("error" in line for line in told(text))
+
+
+GRAFANA = """{"route": {"receiver": "remediator", "group_wait": "5s", "group_interval": "%s", "repeat_interval": "4h"},
+"receivers": [{"name": "remediator", "grafana_managed_receiver_configs":
+[{"type": "webhook", "disableResolveMessage": %s, "settings": {"maxAlerts": "%s"}}]}]}"""
+
+
+def test_grafanas_policy_and_contact_point_are_read_as_far_as_its_api_tells() -> None:
+    sound, unchecked = lint_grafana(load_foreign(GRAFANA % ("1m", "false", "0"), "g"), "remediator")
+    wrong, _ = lint_grafana(load_foreign(GRAFANA % ("5m", "true", "10"), "g"), "remediator")
+    nothing, everything = lint_grafana(load_foreign("{}", "g"), "remediator")
+
+    assert (sound, nothing) == ((), ())
+    assert [p.severity for p in wrong] == [Severity.ERROR] * 3
+    assert "provisioning API" in unchecked[0]
+    assert "everything" in everything[0]
