@@ -28,8 +28,8 @@ class Server:
     @classmethod
     @asynccontextmanager
     async def running(cls, folder: Path) -> AsyncIterator["Server"]:
-        """One at a time: the wheel's lock is one for the process."""
-        async with _starting:
+        """Starts and stops one at a time: the wheel's lock is one for the process, and no lock between threads."""
+        async with _turn:
             embedded = await EmbeddedPostgres.start(folder)
         server = cls(embedded)
         try:
@@ -40,7 +40,8 @@ class Server:
             await migrate(database_dsn(server.dsn, _TEMPLATE))
             yield server
         finally:
-            await embedded.stop()
+            async with _turn:
+                await embedded.stop()
 
     async def create(self, name: str) -> str:
         await self.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
@@ -74,4 +75,4 @@ class Server:
             await connection.close()
 
 
-_starting = asyncio.Lock()
+_turn = asyncio.Lock()

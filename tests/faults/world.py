@@ -7,6 +7,7 @@ is told once more, and the second look.
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,12 +65,19 @@ class Verdict:
 async def play(scenario: Scenario, stage: Stage) -> Verdict:
     folder = stage.folder / f"seed-{scenario.seed}"
     folder.mkdir(parents=True)
-    async with _world(scenario, stage, folder) as world:
-        try:
-            return await world.play()
-        except Exception as error:
-            violation = Violation(Kind.OTHER, f"the run broke: {type(error).__name__}: {error}")
-            return Verdict(scenario, (violation,), world.figures(), folder, world.stories())
+    try:
+        async with _world(scenario, stage, folder) as world:
+            try:
+                return await world.play()
+            except Exception as error:
+                return Verdict(scenario, (_broken(error),), world.figures(), folder, world.stories())
+    except Exception as error:
+        return Verdict(scenario, (_broken(error),), Figures(counts=Counter(seeds=1)), folder, ())
+
+
+def _broken(error: Exception) -> Violation:
+    """What keeps a seed from its end is a failure like any other: one seed's, not the run's."""
+    return Violation(Kind.OTHER, f"the run broke: {type(error).__name__}: {error}")
 
 
 @asynccontextmanager
