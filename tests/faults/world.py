@@ -115,7 +115,7 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             "REMEDIATOR_KUBERNETES__ENABLED": "true",
             "REMEDIATOR_KUBERNETES__KUBECONFIG": str(cluster.write_kubeconfig(folder / "kubeconfig")),
             "REMEDIATOR_ENGINE__LEASE_SECONDS": "5" if scenario.waits_for_leases else "30",
-            "REMEDIATOR_ENGINE__POLL_SECONDS": "0.1",
+            "REMEDIATOR_ENGINE__POLL_SECONDS": "0.2",
             "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
             "REMEDIATOR_LOG_LEVEL": "warning",
         }
@@ -233,7 +233,7 @@ class World:
     async def _notice_what_healed(self) -> None:
         """An alert ends when what it measures is well again."""
         while True:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             for number, alarm in enumerate(self.scenario.alarms):
                 if self._has_healed(number, alarm):
                     self.truth.resolve(self._labels(number))

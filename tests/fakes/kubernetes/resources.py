@@ -121,3 +121,10 @@ def controller_of(obj: Object) -> Object | None:
 def is_owned_by(obj: Object, owner: Object) -> bool:
     reference = controller_of(obj)
     return reference is not None and reference["uid"] == owner["metadata"]["uid"]
+
+
+def copy_of(value: Any) -> Any:
+    """A deep copy of what JSON can hold: several times faster than the general one, and the fake copies a lot."""
+    if isinstance(value, dict):
+        return {key: copy_of(item) for key, item in value.items()}
+    return [copy_of(item) for item in value] if isinstance(value, list) else value

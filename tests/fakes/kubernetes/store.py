@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import NAMESPACE_OID, uuid5
 
 from . import refusals
-from .resources import Object, Resource, key_of
+from .resources import Object, Resource, copy_of, key_of
 
 Clock = Callable[[], datetime]
 
@@ -49,7 +48,7 @@ class Store:
         return timestamp(self.clock())
 
     def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        return deepcopy(self._table(resource).get((namespace, name)))
+        return copy_of(self._table(resource).get((namespace, name)))
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         found = self.find(resource, namespace, name)
@@ -59,7 +58,7 @@ class Store:
 
     def all(self, resource: Resource, namespace: str = "") -> list[Object]:
         """In the order of their keys, as etcd has them."""
-        return [deepcopy(obj) for key, obj in sorted(self._table(resource).items()) if namespace in {"", key[0]}]
+        return [copy_of(obj) for key, obj in sorted(self._table(resource).items()) if namespace in {"", key[0]}]
 
     def all_at(self, resource: Resource, version: int) -> list[Object]:
         """As it was then: today, with what has happened since taken back."""
@@ -69,7 +68,7 @@ class Store:
                 del then[key_of(change.obj)]
             else:
                 then[key_of(change.obj)] = change.previous
-        return [deepcopy(obj) for _, obj in sorted(then.items(), key=lambda item: item[0])]
+        return [copy_of(obj) for _, obj in sorted(then.items(), key=lambda item: item[0])]
 
     def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         key = key_of(obj)
@@ -80,17 +79,17 @@ class Store:
         metadata |= {"creationTimestamp": self.now()}
         if resource.counts_generations:
             metadata["generation"] = 1
-        created = {**deepcopy(obj), "metadata": deepcopy(metadata)}
+        created = {**copy_of(obj), "metadata": copy_of(metadata)}
         if not dry_run:
             self._record(Happened.ADDED, resource, created, previous=None)
-        return deepcopy(created)
+        return copy_of(created)
 
     def update(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Changes nothing, not even the version, when the object is as it was."""
         key = key_of(obj)
         current = self.get(resource, *key)
         self._check_identity(resource, obj, current)
-        updated = deepcopy(obj)
+        updated = copy_of(obj)
         kept = ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp")
         updated["metadata"] |= {name: current["metadata"][name] for name in kept if name in current["metadata"]}
         if updated == current:
@@ -99,7 +98,7 @@ class Store:
             updated["metadata"]["generation"] = current["metadata"].get("generation", 0) + 1
         if not dry_run:
             self._record(Happened.MODIFIED, resource, updated, previous=current)
-        return deepcopy(updated)
+        return copy_of(updated)
 
     def remove(
         self,
@@ -146,7 +145,7 @@ class Store:
             del self._table(resource)[key_of(obj)]
         else:
             self._table(resource)[key_of(obj)] = obj
-        self.history.append(Change(self.version, happened, resource, deepcopy(obj), deepcopy(previous)))
+        self.history.append(Change(self.version, happened, resource, copy_of(obj), copy_of(previous)))
         self.changed.set()
         self.changed = asyncio.Event()
 
