@@ -124,7 +124,7 @@ class Intake:
         """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
         while True:
             try:
-                await self._file(parts)
+                incidents = await self._file(parts)
             except Temporary as error:
                 if self._refusing or time.monotonic() >= until:
                     return error
@@ -133,23 +133,24 @@ class Intake:
             else:
                 reached(Mark.DELIVERY_COMMITTED)
                 _answer(parts)
-                for bell in self._bells:
+                for bell in self._bells if incidents else ():
                     bell.ring()
                 return None
             await asyncio.sleep(RETRY_EVERY.total_seconds())
 
-    async def _file(self, parts: Sequence[Part]) -> None:
+    async def _file(self, parts: Sequence[Part]) -> int:
+        """How many incidents there is something to do for."""
         rulebook = self._rulebook()
+        told: dict[SourceName, list[Alert]] = {}
+        for part in parts:
+            told.setdefault(part.waiting.delivery.source, []).extend(part.alerts)
         async with self._database.transaction() as tx:
             await filing.keep_bodies(tx, [part.waiting.delivery for part in parts if part.is_first])
-            result = await filing.file_alerts(
-                tx,
-                [alert for part in parts for alert in part.alerts],
-                lambda alert: self._opening(rulebook, alert),
-            )
+            result = await filing.file_alerts(tx, told, lambda alert: self._opening(rulebook, alert))
             reached(Mark.DELIVERY_FILED)
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+        return result.incidents
 
     def _opening(self, rulebook: Rulebook, alert: Alert) -> Opening | None:
         self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))

@@ -29,6 +29,8 @@ _UNBORN = EpisodeId(0)
 @dataclass(frozen=True, slots=True)
 class FilingResult:
     filings: Mapping[Filing, int]
+    incidents: int
+    """Opened, joined or told of an end: whether there is anything to do."""
 
 
 @dataclass(slots=True)
@@ -60,32 +62,25 @@ class _Changes:
 async def file_deliveries(tx: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor) -> FilingResult:
     """Bodies and alerts of whole deliveries."""
     await keep_bodies(tx, deliveries)
-    return await file_alerts(tx, [alert for delivery in deliveries for alert in delivery.alerts], opening_for)
-
-
-async def file_alerts(tx: Connection, alerts: Sequence[Alert], opening_for: OpeningFor) -> FilingResult:
-    filings: Counter[Filing] = Counter()
-    for source, told in sorted(_by_source(alerts).items()):
-        filings += await _file_of_source(tx, source, told, opening_for)
-    return FilingResult(filings)
-
-
-def _by_source(alerts: Sequence[Alert]) -> dict[SourceName, list[Alert]]:
     told: dict[SourceName, list[Alert]] = {}
-    for alert in alerts:
-        told.setdefault(alert.source, []).append(alert)
-    return told
+    for delivery in deliveries:
+        told.setdefault(delivery.source, []).extend(delivery.alerts)
+    return await file_alerts(tx, told, opening_for)
 
 
-async def _file_of_source(
-    tx: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
-) -> Counter[Filing]:
-    books, now = await _books(tx, source, alerts)
-    changes = _decide(alerts, books, now)
-    await _refresh(tx, changes.seen)
-    await _close(tx, changes.ends)
-    await _open(tx, source, changes.births, opening_for)
-    return changes.filings
+async def file_alerts(
+    tx: Connection, told: Mapping[SourceName, Sequence[Alert]], opening_for: OpeningFor
+) -> FilingResult:
+    filings: Counter[Filing] = Counter()
+    incidents = 0
+    for source in sorted(told):
+        books, now = await _books(tx, source, told[source])
+        changes = _decide(told[source], books, now)
+        await _refresh(tx, changes.seen)
+        incidents += await _close(tx, changes.ends)
+        incidents += await _open(tx, source, changes.births, opening_for)
+        filings += changes.filings
+    return FilingResult(filings, incidents)
 
 
 def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
@@ -205,18 +200,21 @@ WHERE e.id = k.id RETURNING e.id, e.incident_id
 """
 
 
-async def _close(tx: Connection, ends: Mapping[int, Alert]) -> None:
+async def _close(tx: Connection, ends: Mapping[int, Alert]) -> int:
+    """How many incidents heard of it."""
     if not ends:
-        return
+        return 0
     rows = await tx.fetch(
         _CLOSE, list(ends), [end.ends_at for end in ends.values()], [end.recovered for end in ends.values()]
     )
     told = {row["incident_id"]: ends[row["id"]] for row in rows if row["incident_id"] is not None}
     await incidents.nudge(tx, list(told))
     await timeline.append(tx, [(incident, _end_of(alert)) for incident, alert in told.items()])
+    return len(told)
 
 
-async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], opening_for: OpeningFor) -> None:
+async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], opening_for: OpeningFor) -> int:
+    """How many incidents they opened or joined."""
     found: dict[str, openings.Requested] = {}
     joining: dict[str, list[_Birth]] = {}
     for birth in births:
@@ -230,6 +228,7 @@ async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], op
             birth.incident = opened[run_key]
     await _insert_open(tx, source, [birth for birth in births if birth.ended_by is None])
     await _insert_ended(tx, source, [(birth, birth.ended_by) for birth in births if birth.ended_by is not None])
+    return len(opened)
 
 
 # Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
