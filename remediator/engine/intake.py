@@ -1,6 +1,6 @@
 """From a parsed delivery to committed rows, many deliveries a transaction (group commit).
 
-The handlers wait for the one writer task; it takes what waits, files it in one transaction, and tells each handler.
+The handlers wait for the writers; one takes what waits, files it in one transaction, and tells each handler.
 2xx therefore means committed. Nothing here waits for a fix, and nobody waits for a dead database for more than 2 s.
 """
 
@@ -31,6 +31,8 @@ from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
 
+WRITERS = 2
+"""While PostgreSQL works for one, the other reads and decides."""
 MOST_BYTES = 64 << 20
 """Of bodies in memory at once; with what is read from them, some five times that."""
 PATIENCE = timedelta(seconds=2)
@@ -91,11 +93,18 @@ class Intake:
             raise Overloaded(self._refusing)
 
     async def run(self) -> None:
-        """The writer. Runs until cancelled."""
+        """The writers. Until cancelled."""
+        async with asyncio.TaskGroup() as writers:
+            for _ in range(WRITERS):
+                writers.create_task(self._write())
+
+    async def _write(self) -> None:
         while True:
             await self._arrived.wait()
-            self._arrived.clear()
-            while parts := self._queue.take():
+            parts = self._queue.take()
+            if not self._queue:
+                self._arrived.clear()
+            if parts:
                 await self._store(parts)
 
     async def _store(self, parts: Sequence[Part]) -> None:
