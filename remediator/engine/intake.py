@@ -31,8 +31,9 @@ from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
 
-WRITERS = 2
-"""While PostgreSQL works for one, the other reads and decides."""
+A_CROWD = 100
+"""Alerts that wait: then a second writer helps, which decides while PostgreSQL works for the first. With fewer, more to
+a commit is worth more than a second commit."""
 MOST_BYTES = 64 << 20
 """Of bodies in memory at once; with what is read from them, some five times that."""
 PATIENCE = timedelta(seconds=2)
@@ -61,7 +62,7 @@ class Intake:
         self._lag = cache(metrics.source_lag.labels)
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
-        self._arrived = asyncio.Event()
+        self._arrived, self._crowded = asyncio.Event(), asyncio.Event()
         self._refusing = ""
         """Why nothing is taken now; empty: it is."""
 
@@ -81,6 +82,8 @@ class Intake:
         waiting = Waiting(delivery, loop.create_future(), loop.time())
         self._queue.put(waiting)
         self._arrived.set()
+        if self._queue.alerts >= A_CROWD:
+            self._crowded.set()
         return await waiting.answer
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
@@ -95,15 +98,17 @@ class Intake:
     async def run(self) -> None:
         """The writers. Until cancelled."""
         async with asyncio.TaskGroup() as writers:
-            for _ in range(WRITERS):
-                writers.create_task(self._write())
+            writers.create_task(self._write(self._arrived))
+            writers.create_task(self._write(self._crowded))
 
-    async def _write(self) -> None:
+    async def _write(self, wanted: asyncio.Event) -> None:
         while True:
-            await self._arrived.wait()
+            await wanted.wait()
             parts = self._queue.take()
             if not self._queue:
                 self._arrived.clear()
+            if self._queue.alerts < A_CROWD:
+                self._crowded.clear()
             if parts:
                 await self._store(parts)
 
@@ -153,10 +158,9 @@ class Intake:
         told: dict[SourceName, list[Alert]] = {}
         for part in parts:
             told.setdefault(part.waiting.delivery.source, []).extend(part.alerts)
-        async with self._database.transaction() as tx:
-            await filing.keep_bodies(tx, [part.waiting.delivery for part in parts if part.is_first])
-            result = await filing.file_alerts(tx, told, lambda alert: self._opening(rulebook, alert))
-            reached(Mark.DELIVERY_FILED)
+        bodies = [part.waiting.delivery for part in parts if part.is_first]
+        async with self._database.connection() as connection:
+            result = await filing.file(connection, bodies, told, lambda alert: self._opening(rulebook, alert))
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
         return result.incidents
@@ -198,7 +202,9 @@ class Intake:
 
 
 def _answer(parts: Iterable[Part]) -> None:
+    """Those of whom nothing is left to be stored."""
     for part in parts:
-        if part.is_last and not part.waiting.answer.done():
-            delivery = part.waiting.delivery
-            part.waiting.answer.set_result(Accepted(len(delivery.alerts), len(delivery.rejected), delivery.truncated))
+        waiting, delivery = part.waiting, part.waiting.delivery
+        waiting.stored += len(part.alerts)
+        if waiting.is_stored and not waiting.answer.done():
+            waiting.answer.set_result(Accepted(len(delivery.alerts), len(delivery.rejected), delivery.truncated))

@@ -1,4 +1,4 @@
-"""Files deliveries: bodies, episodes, incidents and their first escalation deadline, in the caller's transaction.
+"""Files deliveries: bodies, episodes, incidents and their first escalation deadline, in one commit.
 
 Set-based: a batch costs a handful of statements however many alerts it holds. Whatever is locked or inserted is sorted
 first: unsorted batches deadlock (facts: engine).
@@ -14,6 +14,7 @@ from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_al
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
+from remediator.marks import Mark, reached
 from remediator.store import incidents, openings, timeline
 from remediator.store.database import Connection, clean, to_json
 
@@ -47,45 +48,77 @@ class _Book:
 @dataclass(slots=True)
 class _Birth:
     alert: Alert
+    opening: Opening | None = None
     ended_by: Alert | None = None
     incident: int | None = None
 
 
 @dataclass(slots=True)
 class _Changes:
+    source: SourceName
     births: list[_Birth] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     ends: dict[int, Alert] = field(default_factory=dict)
     filings: Counter[Filing] = field(default_factory=Counter)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing ends and nobody opens an incident."""
+        return not self.ends and all(birth.opening is None and birth.ended_by is None for birth in self.births)
 
-async def file_deliveries(tx: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor) -> FilingResult:
+
+async def file_deliveries(
+    connection: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor
+) -> FilingResult:
     """Bodies and alerts of whole deliveries."""
-    await keep_bodies(tx, deliveries)
     told: dict[SourceName, list[Alert]] = {}
     for delivery in deliveries:
         told.setdefault(delivery.source, []).extend(delivery.alerts)
-    return await file_alerts(tx, told, opening_for)
+    return await file(connection, deliveries, told, opening_for)
 
 
-async def file_alerts(
-    tx: Connection, told: Mapping[SourceName, Sequence[Alert]], opening_for: OpeningFor
+async def file(
+    connection: Connection,
+    bodies: Sequence[Delivery],
+    told: Mapping[SourceName, Sequence[Alert]],
+    opening_for: OpeningFor,
 ) -> FilingResult:
-    filings: Counter[Filing] = Counter()
-    incidents = 0
-    for source in sorted(told):
-        books, now = await _books(tx, source, told[source])
-        changes = _decide(told[source], books, now)
-        await _refresh(tx, changes.seen)
-        incidents += await _close(tx, changes.ends)
-        incidents += await _open(tx, source, changes.births, opening_for)
-        filings += changes.filings
+    """All of it in one commit, with nothing open on `connection` before or after.
+
+    What nobody needs to hear of, as most deliveries, is one statement. What was read before it may have changed: each
+    statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it must beside other replicas.
+    """
+    changes = [await _changes(connection, source, told[source], opening_for) for source in sorted(told)]
+    filings = sum((change.filings for change in changes), Counter[Filing]())
+    if all(change.is_quiet for change in changes) and not any(delivery.rejected for delivery in bodies):
+        await _file_quietly(connection, bodies, changes)
+        return FilingResult(filings, incidents=0)
+    async with connection.transaction():
+        await keep_bodies(connection, bodies)
+        incidents = sum([await _apply(connection, change) for change in changes])
+        reached(Mark.DELIVERY_FILED)
     return FilingResult(filings, incidents)
 
 
-def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
+async def _changes(
+    connection: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
+) -> _Changes:
+    books, now = await _books(connection, source, alerts)
+    changes = _decide(source, alerts, books, now)
+    for birth in changes.births:
+        birth.opening = opening_for(birth.alert)
+    return changes
+
+
+async def _apply(tx: Connection, changes: _Changes) -> int:
+    """How many incidents are opened, joined or told of an end."""
+    await _refresh(tx, changes.seen)
+    return await _close(tx, changes.ends) + await _open(tx, changes)
+
+
+def _decide(source: SourceName, alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
     """Pure: every alert of the batch in the order told."""
-    changes = _Changes()
+    changes = _Changes(source)
     for alert in alerts:
         book = books[alert.fingerprint]
         filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
@@ -180,6 +213,46 @@ async def _books(
     return books, told["closed_at"]
 
 
+_FILE_QUIETLY = """
+WITH kept AS (
+    INSERT INTO deliveries (source, body, alerts, rejected, truncated)
+    SELECT source, body, alerts, 0, truncated
+    FROM unnest($1::text[], $2::bytea[], $3::int[], $4::int[]) d(source, body, alerts, truncated)
+), refreshed AS (
+    UPDATE episodes SET last_seen_at = now() WHERE id IN (
+        SELECT id FROM episodes WHERE id = ANY($5::bigint[]) FOR UPDATE SKIP LOCKED)
+)
+INSERT INTO episodes (source, fingerprint, labels, starts_at)
+SELECT source, fingerprint, labels::jsonb, starts_at
+FROM unnest($6::text[], $7::text[], $8::text[], $9::timestamptz[]) r(source, fingerprint, labels, starts_at)
+ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
+"""
+
+
+async def _file_quietly(connection: Connection, bodies: Sequence[Delivery], changes: Sequence[_Changes]) -> None:
+    """Bodies, refreshed episodes and new ones that no rule is about: one statement, and with it one commit."""
+    sent = [delivery for delivery in bodies if delivery.body]
+    alerts = sorted(
+        (birth.alert for change in changes for birth in change.births),
+        key=lambda alert: (alert.source, alert.fingerprint),
+    )
+    seen = [number for change in changes for number in change.seen]
+    if not (sent or alerts or seen):
+        return
+    await connection.execute(
+        _FILE_QUIETLY,
+        [clean(d.source) for d in sent],
+        [d.body for d in sent],
+        [len(d.alerts) for d in sent],
+        [d.truncated for d in sent],
+        seen,
+        [alert.source for alert in alerts],
+        [alert.fingerprint for alert in alerts],
+        [to_json(alert.labels) for alert in alerts],
+        [alert.starts_at for alert in alerts],
+    )
+
+
 async def _refresh(tx: Connection, seen: set[int]) -> None:
     """Skips what another replica is refreshing at this moment: it would write the same."""
     if seen:
@@ -213,21 +286,19 @@ async def _close(tx: Connection, ends: Mapping[int, Alert]) -> int:
     return len(told)
 
 
-async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], opening_for: OpeningFor) -> int:
+async def _open(tx: Connection, changes: _Changes) -> int:
     """How many incidents they opened or joined."""
     found: dict[str, openings.Requested] = {}
-    joining: dict[str, list[_Birth]] = {}
-    for birth in births:
-        opening = opening_for(birth.alert)
-        if opening is not None:
-            found.setdefault(opening.run_key, openings.Requested(opening, birth.alert))
-            joining.setdefault(opening.run_key, []).append(birth)
+    for birth in changes.births:
+        if birth.opening is not None:
+            found.setdefault(birth.opening.run_key, openings.Requested(birth.opening, birth.alert))
     opened = await openings.open_or_join(tx, list(found.values()))
-    for run_key, group in joining.items():
-        for birth in group:
-            birth.incident = opened[run_key]
-    await _insert_open(tx, source, [birth for birth in births if birth.ended_by is None])
-    await _insert_ended(tx, source, [(birth, birth.ended_by) for birth in births if birth.ended_by is not None])
+    for birth in changes.births:
+        if birth.opening is not None:
+            birth.incident = opened[birth.opening.run_key]
+    await _insert_open(tx, changes.source, [birth for birth in changes.births if birth.ended_by is None])
+    ended = [(birth, birth.ended_by) for birth in changes.births if birth.ended_by is not None]
+    await _insert_ended(tx, changes.source, ended)
     return len(opened)
 
 
