@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test cluster-test check-code lint types contracts format bench lock clean
+.PHONY: demo test cluster-test check-code lint types contracts format bench faults lock clean
 
 demo: $(VENV)/.runs ## one incident told line by line, then one that pages; no cluster needed
 	@$(BIN)/python -m demo
@@ -30,6 +30,12 @@ format: $(VENV)/.tests
 
 bench: $(VENV)/.tests ## how fast, each figure beside its floor; ONLY=intake, QUICK=1 (a minute or two), WRITE=1 (docs/bench.*)
 	$(BIN)/python -W ignore -m tests.bench $(foreach subject,$(ONLY),--only $(subject)) $(if $(QUICK),--quick) $(if $(WRITE),--write)
+
+SEEDS ?= 500
+SEED ?= 0
+
+faults: $(VENV)/.tests ## kill -9, frozen replicas, lost databases: SEEDS=500 of them, the first is SEED=0; nothing may be lost or doubled
+	$(BIN)/python -W ignore -m tests.faults --seeds $(SEEDS) --seed $(SEED)
 
 lock: ## after changing pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock

@@ -6,11 +6,13 @@ first: unsorted batches deadlock (facts: engine).
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from remediator.domain.alert import Alert, Delivery
-from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
+from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode
+from remediator.domain.errors import Temporary
+from remediator.domain.filing import Birth, Book, Changes, decide
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
@@ -24,47 +26,12 @@ OpeningFor = Callable[[Alert], Opening | None]
 SEEN_EVERY = timedelta(seconds=10)
 """Alertmanager repeats whole groups: an episode told again sooner than this is not written again."""
 
-_UNBORN = EpisodeId(0)
-
 
 @dataclass(frozen=True, slots=True)
 class FilingResult:
     filings: Mapping[Filing, int]
     incidents: int
     """Opened, joined or told of an end: whether there is anything to do."""
-
-
-@dataclass(slots=True)
-class _Book:
-    """What is known of one alert, updated in memory as the batch is read."""
-
-    open_episode: OpenEpisode | None = None
-    last_ended: EndedEpisode | None = None
-    seen_lately: bool = False
-    born: "_Birth | None" = None
-    """An episode of this batch that is still open."""
-
-
-@dataclass(slots=True)
-class _Birth:
-    alert: Alert
-    opening: Opening | None = None
-    ended_by: Alert | None = None
-    incident: int | None = None
-
-
-@dataclass(slots=True)
-class _Changes:
-    source: SourceName
-    births: list[_Birth] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
-    ends: dict[int, Alert] = field(default_factory=dict)
-    filings: Counter[Filing] = field(default_factory=Counter)
-
-    @property
-    def is_quiet(self) -> bool:
-        """Nothing ends and nobody opens an incident."""
-        return not self.ends and all(birth.opening is None and birth.ended_by is None for birth in self.births)
 
 
 async def file_deliveries(
@@ -102,41 +69,21 @@ async def file(
 
 async def _changes(
     connection: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
-) -> _Changes:
+) -> Changes:
     books, now = await _books(connection, source, alerts)
-    changes = _decide(source, alerts, books, now)
+    changes = decide(source, alerts, books, now)
     for birth in changes.births:
         birth.opening = opening_for(birth.alert)
     return changes
 
 
-async def _apply(tx: Connection, changes: _Changes) -> int:
+async def _apply(tx: Connection, changes: Changes) -> int:
     """How many incidents are opened, joined or told of an end."""
     await _refresh(tx, changes.seen)
-    return await _close(tx, changes.ends) + await _open(tx, changes)
-
-
-def _decide(source: SourceName, alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
-    """Pure: every alert of the batch in the order told."""
-    changes = _Changes(source)
-    for alert in alerts:
-        book = books[alert.fingerprint]
-        filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
-        changes.filings[filing] += 1
-        if filing is Filing.OPEN:
-            book.born = _Birth(alert)
-            book.open_episode = OpenEpisode(_UNBORN, alert.starts_at)
-            changes.births.append(book.born)
-        elif filing is Filing.REFRESH and not book.seen_lately and book.born is None and book.open_episode is not None:
-            changes.seen.add(book.open_episode.id)
-        elif filing is Filing.CLOSE and book.open_episode is not None:
-            if book.born is not None:
-                book.born.ended_by = alert
-            else:
-                changes.ends[book.open_episode.id] = alert
-            book.last_ended = EndedEpisode(alert.ends_at or now, now)
-            book.open_episode = book.born = None
-    return changes
+    await _restart(tx, changes.restarts)
+    heard = await _close(tx, changes.ends) + await _open(tx, changes)
+    await _insert_ended(tx, changes.source, [(Birth(end, end.starts_at), end) for end in changes.ends_of_nothing])
+    return heard
 
 
 _KEEP_BODIES = """
@@ -199,8 +146,8 @@ WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
 
 async def _books(
     tx: Connection, source: SourceName, alerts: Sequence[Alert]
-) -> tuple[dict[Fingerprint, _Book], datetime]:
-    books = {alert.fingerprint: _Book() for alert in alerts}
+) -> tuple[dict[Fingerprint, Book], datetime]:
+    books = {alert.fingerprint: Book() for alert in alerts}
     in_order = list(books.values())
     told, *known = await tx.fetch(_BOOKS, source, list(books), SEEN_EVERY)
     for position, number, starts_at, seen_lately, ended_at, closed_at in known:
@@ -229,13 +176,14 @@ ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_see
 """
 
 
-async def _file_quietly(connection: Connection, bodies: Sequence[Delivery], changes: Sequence[_Changes]) -> None:
+async def _file_quietly(connection: Connection, bodies: Sequence[Delivery], changes: Sequence[Changes]) -> None:
     """Bodies, refreshed episodes and new ones that no rule is about: one statement, and with it one commit."""
     sent = [delivery for delivery in bodies if delivery.body]
-    alerts = sorted(
-        (birth.alert for change in changes for birth in change.births),
-        key=lambda alert: (alert.source, alert.fingerprint),
+    births = sorted(
+        (birth for change in changes for birth in change.births),
+        key=lambda birth: (birth.alert.source, birth.alert.fingerprint),
     )
+    alerts = [birth.alert for birth in births]
     seen = [number for change in changes for number in change.seen]
     if not (sent or alerts or seen):
         return
@@ -249,7 +197,7 @@ async def _file_quietly(connection: Connection, bodies: Sequence[Delivery], chan
         [alert.source for alert in alerts],
         [alert.fingerprint for alert in alerts],
         [to_json(alert.labels) for alert in alerts],
-        [alert.starts_at for alert in alerts],
+        [birth.starts_at for birth in births],
     )
 
 
@@ -263,13 +211,32 @@ async def _refresh(tx: Connection, seen: set[int]) -> None:
         )
 
 
+_RESTART = """
+WITH held AS (
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE episodes e SET last_seen_at = now(), starts_at = GREATEST(e.starts_at, k.starts_at)
+FROM unnest($1::bigint[], $2::timestamptz[]) k(id, starts_at) JOIN held USING (id) WHERE e.id = k.id RETURNING e.id
+"""
+
+
+async def _restart(tx: Connection, restarts: Mapping[int, datetime]) -> None:
+    """Raises `Temporary` where another replica has closed one meanwhile: filed once more, it opens anew."""
+    if not restarts:
+        return
+    noted = await tx.fetch(_RESTART, list(restarts), list(restarts.values()))
+    if len(noted) < len(restarts):
+        raise Temporary("an alert ended while it was filed", system="database", operation="file")
+
+
+# An end from before the present firing, which another replica has noted meanwhile, closes nothing.
 _CLOSE = """
 WITH held AS (
     SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
 )
 UPDATE episodes e SET closed_at = now(), ends_at = COALESCE(k.ends_at, now()), recovered = k.recovered
 FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered) JOIN held USING (id)
-WHERE e.id = k.id RETURNING e.id, e.incident_id
+WHERE e.id = k.id AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e.incident_id
 """
 
 
@@ -286,7 +253,7 @@ async def _close(tx: Connection, ends: Mapping[int, Alert]) -> int:
     return len(told)
 
 
-async def _open(tx: Connection, changes: _Changes) -> int:
+async def _open(tx: Connection, changes: Changes) -> int:
     """How many incidents they opened or joined."""
     found: dict[str, openings.Requested] = {}
     for birth in changes.births:
@@ -312,7 +279,7 @@ ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_see
 """
 
 
-async def _insert_open(tx: Connection, source: SourceName, births: Sequence[_Birth]) -> None:
+async def _insert_open(tx: Connection, source: SourceName, births: Sequence[Birth]) -> None:
     if not births:
         return
     births = sorted(births, key=lambda birth: birth.alert.fingerprint)
@@ -322,7 +289,7 @@ async def _insert_open(tx: Connection, source: SourceName, births: Sequence[_Bir
         [birth.alert.fingerprint for birth in births],
         [birth.incident for birth in births],
         [to_json(birth.alert.labels) for birth in births],
-        [birth.alert.starts_at for birth in births],
+        [birth.starts_at for birth in births],
     )
 
 
@@ -334,7 +301,7 @@ FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timesta
 """
 
 
-async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tuple[_Birth, Alert]]) -> None:
+async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tuple[Birth, Alert]]) -> None:
     """Those that began and ended within the batch."""
     if births:
         await tx.execute(
@@ -343,7 +310,7 @@ async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tup
             [birth.alert.fingerprint for birth, _ in births],
             [birth.incident for birth, _ in births],
             [to_json(birth.alert.labels) for birth, _ in births],
-            [birth.alert.starts_at for birth, _ in births],
+            [birth.starts_at for birth, _ in births],
             [end.ends_at for _, end in births],
             [end.recovered for _, end in births],
         )

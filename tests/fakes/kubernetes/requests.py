@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from . import refusals
@@ -107,12 +108,15 @@ def _dry_run_in(body: Any) -> list[str]:
             return []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     method: str
     path: str
     query: dict[str, str]
     body: Any
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    answered: int = 0
+    """The status; 0 until there is one."""
 
     @property
     def is_dry_run(self) -> bool:
@@ -129,6 +133,11 @@ class Recording(list[Recorded]):
     @property
     def writes(self) -> list[Recorded]:
         return [request for request in self if request.is_write]
+
+    @property
+    def effects(self) -> list[Recorded]:
+        """The writes that the server carried out."""
+        return [write for write in self.writes if 200 <= write.answered < 300]
 
 
 @dataclass(slots=True)

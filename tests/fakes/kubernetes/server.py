@@ -63,12 +63,22 @@ class Server:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             asked = await _read(request)
-            self.recording.append(Recorded(asked.method, asked.path, dict(asked.query), asked.body))
-            self.script.check(asked.method, asked.path)
-            return await self._answer(request, asked)
+            recorded = Recorded(asked.method, asked.path, dict(asked.query), asked.body)
+            self.recording.append(recorded)
+            return await self._recorded(request, asked, recorded)
         except Refused as refused:
             headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after else None
             return web.json_response(refused.status, status=refused.code, headers=headers)
+
+    async def _recorded(self, request: web.Request, asked: Asked, recorded: Recorded) -> web.StreamResponse:
+        try:
+            self.script.check(asked.method, asked.path)
+            answer = await self._answer(request, asked)
+        except Refused as refused:
+            recorded.answered = refused.code
+            raise
+        recorded.answered = answer.status
+        return answer
 
     async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         at = address_of(asked.path)

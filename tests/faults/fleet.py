@@ -1,0 +1,166 @@
+"""The replicas of one seed and their supervisor: what dies is started again, what freezes is replaced and thawed."""
+
+import asyncio
+import itertools
+import signal
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import aiohttp
+
+from tests.cluster.eventually import eventually
+from tests.faults.daemon import How
+from tests.faults.nursery import Child, Nursery
+from tests.faults.scenario import Fault, Scenario
+
+
+@dataclass(slots=True)
+class Replica:
+    port: int
+    faults: tuple[Fault, ...]
+    clock_hours: float = 0
+    child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass
+class Fleet:
+    nursery: Nursery
+    scenario: Scenario
+    environment: Mapping[str, str]
+    folder: Path
+    before_thaw: Callable[[], Awaitable[None]]
+    replicas: list[Replica] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    crashed: list[str] = field(default_factory=list)
+    """Daemons that ended by themselves, and how."""
+    _keepers: set[asyncio.Task[None]] = field(default_factory=set)
+    _freezing: int = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Fleet"]:
+        for number in range(self.scenario.replicas):
+            faults = self.scenario.faults if self.scenario.strikes_all or number == 0 else ()
+            self._add(Replica(next(_ports), faults, self.scenario.clock_hours[number]))
+        try:
+            yield self
+        finally:
+            await self._end()
+
+    def urls(self) -> list[str]:
+        return [replica.url for replica in self.replicas]
+
+    def living(self) -> list[int]:
+        """Process ids that can act."""
+        children = [replica.child for replica in self.replicas]
+        return [child.pid for child in children if child and child.is_alive and not child.stopped.is_set()]
+
+    @property
+    def is_whole(self) -> bool:
+        """Nobody is frozen, and nobody is about to be started again."""
+        return not self._freezing and all(r.child is not None and r.child.is_alive for r in self.replicas)
+
+    async def until_ready(self, session: aiohttp.ClientSession) -> None:
+        async def is_ready() -> bool:
+            for url in self.urls():
+                try:
+                    async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(1)) as response:
+                        if response.status == 200:
+                            return True
+                except (aiohttp.ClientError, TimeoutError):
+                    continue
+            return False
+
+        await eventually(is_ready, within=60)
+
+    def struck(self, how: How) -> Counter[str]:
+        """By mark, told by those whom it befell."""
+        told = self._told.read_text().splitlines() if self._told.exists() else []
+        return Counter(mark for _, h, mark in (line.split(" ", 2) for line in told) if h == how)
+
+    @property
+    def _told(self) -> Path:
+        return self.folder / "struck"
+
+    def _add(self, replica: Replica) -> None:
+        self.replicas.append(replica)
+        keeper = asyncio.create_task(self._keep(replica))
+        self._keepers.add(keeper)
+
+    async def _keep(self, replica: Replica) -> None:
+        random = Random(f"{self.scenario.seed}:{replica.port}")  # noqa: S311  # repeatable, guards nothing
+        for life in itertools.count():
+            replica.child = child = await self.nursery.bear(
+                self._environment(replica, life), self.folder / f"{replica.port}.log"
+            )
+            self.counts["daemons started"] += 1
+            await self._watch(child)
+            code = await asyncio.shield(child.ended)
+            if code != -signal.SIGKILL:
+                self.crashed.append(f"the daemon on port {replica.port} ended by itself with {code}")
+            await asyncio.sleep(random.uniform(0.02, 0.3))
+
+    async def _watch(self, child: Child) -> None:
+        """Returns when it has ended. Whoever freezes is replaced, and goes on when all think that it is gone."""
+        stopped = asyncio.create_task(child.stopped.wait())
+        try:
+            await asyncio.wait({stopped, child.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if child.is_alive:
+                await self._freeze(child)
+        finally:
+            stopped.cancel()
+
+    async def _freeze(self, child: Child) -> None:
+        self._freezing += 1
+        self.counts["frozen past their lease"] += 1
+        self._add(Replica(next(_ports), ()))
+        await asyncio.sleep(self.scenario.frozen_for)
+        await self.before_thaw()
+        child.stopped.clear()
+        child.signal(signal.SIGCONT)
+        self._freezing -= 1
+
+    def _environment(self, replica: Replica, life: int) -> dict[str, str]:
+        environment = {**self.environment, "REMEDIATOR_PORT": str(replica.port)}
+        if replica.clock_hours:
+            environment["FAULTS_CLOCK_HOURS"] = str(replica.clock_hours)
+        if life < len(replica.faults):
+            fault = replica.faults[life]
+            environment |= {
+                "FAULTS_MARK": fault.mark.name,
+                "FAULTS_OCCURRENCE": str(fault.occurrence),
+                "FAULTS_HOW": fault.how,
+                "FAULTS_TOLD": str(self._told),
+            }
+        return environment
+
+    async def _end(self) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        ended = await asyncio.gather(*self._keepers, return_exceptions=True)
+        self.crashed += [f"the supervisor failed: {error!r}" for error in ended if isinstance(error, Exception)]
+        for replica in self.replicas:
+            if replica.child is not None:
+                replica.child.signal(signal.SIGKILL)
+                await replica.child.ended
+
+
+def _free_ports() -> Iterator[int]:
+    """Below those that the kernel gives to outgoing connections: a daemon comes back to the port it had."""
+    start = Random().randrange(12_000, 28_000)  # noqa: S311
+    for port in itertools.cycle((*range(start, 30_000), *range(10_000, start))):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                yield port
+
+
+_ports = _free_ports()

@@ -1,0 +1,102 @@
+"""kill -9 while thousands of single alerts pour in: whatever was answered with a 2xx must be in the database."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import asyncpg
+
+from tests.fakes.alertmanager_peers import Firing, Truth, envelope, told
+from tests.system.daemon import TOKEN
+
+SENDERS = 64
+
+
+@dataclass
+class Receipts:
+    """`accepted` has the fingerprint of every alert that got a 2xx."""
+
+    url: str
+    accepted: set[str] = field(default_factory=set)
+    enough: int = 0
+    """So many, and `is_enough` is set within the 2xx's own turn."""
+    is_enough: asyncio.Event = field(default_factory=asyncio.Event)
+    refused: int = 0
+    unanswered: int = 0
+
+    async def send(self, session: aiohttp.ClientSession, firing: Firing) -> None:
+        """Until it is accepted, as Alertmanager would."""
+        while True:
+            status = await self._post(session, firing)
+            if status is not None and status < 300:
+                self.accepted.add(firing.fingerprint)
+                if len(self.accepted) >= self.enough:
+                    self.is_enough.set()
+                return
+            self.refused += status is not None
+            self.unanswered += status is None
+            await asyncio.sleep(0.05)
+
+    async def _post(self, session: aiohttp.ClientSession, firing: Firing) -> int | None:
+        try:
+            async with session.post(f"{self.url}/webhooks/alertmanager", json=envelope([told(firing)])) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+
+async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Receipts:
+    """Sends so many alerts, one a POST, and kills the daemon so often meanwhile, each time right after a 2xx."""
+    truth = Truth()
+    waiting = [truth.fire({"alertname": "Unmatched", "instance": str(number)}) for number in range(alerts)]
+    receipts = Receipts(f"http://127.0.0.1:{environment['REMEDIATOR_PORT']}")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    connector = aiohttp.TCPConnector(limit=0, force_close=False)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def sender() -> None:
+            while waiting:
+                await receipts.send(session, waiting.pop())
+
+        senders = asyncio.gather(*(sender() for _ in range(min(SENDERS, alerts))))
+        for life in range(kills + 1):
+            receipts.enough = alerts * (life + 1) // (kills + 1)
+            receipts.is_enough.clear()
+            async with _daemon(environment) as process, asyncio.timeout(300):
+                await receipts.is_enough.wait()
+                process.send_signal(signal.SIGKILL)
+        await senders
+    return receipts
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+async def stored(dsn: str) -> set[str]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return {row["fingerprint"] for row in await connection.fetch("SELECT fingerprint FROM episodes")}
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _daemon(environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-m", "tests.faults.daemon", env={**os.environ, **environment}
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

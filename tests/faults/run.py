@@ -1,0 +1,130 @@
+"""The long run: seeds side by side on one PostgreSQL server, and what became of each."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.faults.database import Server
+from tests.faults.figures import Figures, show
+from tests.faults.inbox import Post
+from tests.faults.nursery import Nursery
+from tests.faults.scenario import Scenario, draw
+from tests.faults.world import Stage, Verdict, play
+
+EACH_MARK_AT_LEAST = 3
+_KEPT = Path(".faults")
+
+
+@dataclass(slots=True)
+class Report:
+    figures: Figures = field(default_factory=Figures)
+    failed: list[Verdict] = field(default_factory=list)
+
+    def add(self, verdict: Verdict) -> None:
+        self.figures.add(verdict.figures)
+        if verdict.violations:
+            self.failed.append(verdict)
+        for violation in verdict.violations:
+            self.figures.counts[violation.kind] += 1
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    async with Nursery.open() as nursery, Server.running(folder / "postgresql") as server, Post.open() as post:
+        yield Stage(nursery, server, post, folder)
+
+
+async def run(seeds: Sequence[int], folder: Path, *, at_once: int, told: Callable[[Verdict], None]) -> Report:
+    """Plays every seed, so many at once; `told` hears of each as it is over."""
+    report, room = Report(), asyncio.Semaphore(at_once)
+    async with stage(folder) as shared:
+
+        async def one(seed: int) -> None:
+            async with room:
+                verdict = await play(draw(seed), shared)
+            report.add(verdict)
+            told(verdict)
+
+        async with asyncio.TaskGroup() as group:
+            for seed in seeds:
+                group.create_task(one(seed))
+    if report.figures.counts["seeds"] != len(seeds):
+        raise RuntimeError(f"{len(seeds)} seeds were asked for, {report.figures.counts['seeds']} were played")
+    return report
+
+
+@click.command()
+@click.option("--seeds", default=500, show_default=True, help="How many.")
+@click.option("--seed", default=0, show_default=True, help="The first one.")
+@click.option("--at-once", default=4 * (os.cpu_count() or 2), show_default=True, help="How many side by side.")
+@click.option("--keep", is_flag=True, help=f"Keep the logs of every seed in {_KEPT}/, not only of those that failed.")
+def main(seeds: int, seed: int, at_once: int, keep: bool) -> None:
+    """Kills, freezes and confuses real daemons, seed by seed, and looks from outside for what is lost or doubled."""
+    console, began = Console(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="remediator-faults-") as name, _progress(console) as progress:
+        bar = progress.add_task("seeds", total=seeds, failed=0)
+        report_so_far = Report()
+
+        def told(verdict: Verdict) -> None:
+            report_so_far.add(verdict)
+            progress.update(bar, advance=1, failed=len(report_so_far.failed))
+            if verdict.violations:
+                progress.console.print(describe(verdict), markup=False, highlight=False, soft_wrap=True)
+            if verdict.violations or keep:
+                _keep(verdict)
+
+        report = asyncio.run(run(range(seed, seed + seeds), Path(name), at_once=at_once, told=told))
+    show(report.figures, console, title=f"{seeds} seeds from {seed} in {time.monotonic() - began:.0f} s")
+    sys.exit(_exit_code(report, console, every_mark=seeds >= 64))
+
+
+def _exit_code(report: Report, console: Console, *, every_mark: bool) -> int:
+    if report.failed:
+        numbers = " ".join(str(verdict.scenario.seed) for verdict in report.failed)
+        console.print(f"failed: {numbers}; again: python -m tests.faults --seeds 1 --seed N", style="red")
+        return 1
+    never = report.figures.never_reached(EACH_MARK_AT_LEAST) if every_mark else []
+    if never:
+        console.print(f"struck less than {EACH_MARK_AT_LEAST} times at: {', '.join(never)}", style="red")
+        return 1
+    console.print("nothing lost, nothing doubled", style="green")
+    return 0
+
+
+def describe(verdict: Verdict) -> str:
+    lines = [f"seed {verdict.scenario.seed}", *_drawn(verdict.scenario), *map(str, verdict.violations)]
+    return "\n  ".join(lines)
+
+
+def _drawn(scenario: Scenario) -> list[str]:
+    return [f"{part.name} = {getattr(scenario, part.name)}" for part in fields(scenario)]
+
+
+def _keep(verdict: Verdict) -> None:
+    """Logs, and what was drawn and found; the database itself goes."""
+    folder = _KEPT / f"seed-{verdict.scenario.seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(verdict.folder, folder, ignore=shutil.ignore_patterns("postgresql"))
+    (folder / "verdict").write_text("\n".join((describe(verdict), "", *verdict.timeline)) + "\n")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("failed: {task.fields[failed]}"),
+        TimeElapsedColumn(),
+        console=console,
+    )

@@ -1,0 +1,161 @@
+"""What goes wrong in one seed: drawn whole before anything runs, so that a seed can be told and run again."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from remediator.marks import Mark
+from tests.fakes.alertmanager_peers import Wire
+from tests.faults.daemon import How
+
+MARKS = tuple(Mark)
+
+
+class Trouble(StrEnum):
+    """What is behind an alert, and so what becomes of it; each has its rule in `rules.py`."""
+
+    REPLACE = "Replace"
+    """A pod fails; a new one is healthy."""
+    RESTART = "Restart"
+    """The same, and a new roll-out helps."""
+    SCALE = "Scale"
+    """Needs one more replica for a while: a leased fix."""
+    HOPELESS = "Hopeless"
+    """No fix helps until the end."""
+    LOOK = "Look"
+    """Nothing to fix by rule; a person is paged at once."""
+    APPROVED = "Approved"
+    """The fix waits for a person's yes."""
+
+
+_FIXABLE = (Trouble.REPLACE, Trouble.RESTART, Trouble.SCALE)
+
+
+class DatabaseFault(StrEnum):
+    CONNECTIONS = "its connections are cut"
+    CRASH = "one backend is killed with -9, the server recovers"
+    RESTART = "it is restarted with -m immediate"
+
+
+class PagerFault(StrEnum):
+    BUSY = "answers 503 a few times"
+    REFUSES = "refuses every message with 400"
+    SILENT = "takes the message and answers nothing, a few times"
+    ALL_DEAD = "no channel takes anything for a while"
+
+
+class Response(StrEnum):
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    mark: Mark
+    occurrence: int
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alert's life, in seconds from the start of the story. Some end by themselves when they are fixed."""
+
+    trouble: Trouble
+    fires_at: float
+    ends_at: float | None
+    fires_again_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Does something to whichever incident is open then, and insists until it is answered."""
+
+    at: float
+    does: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    seed: int
+    replicas: int
+    faults: tuple[Fault, ...]
+    """One for each life of a replica; lives after the last have none."""
+    strikes_all: bool
+    """Every replica has the faults, else the first one alone."""
+    frozen_for: float
+    """How long a SIGSTOP lasts."""
+    waits_for_leases: bool
+    """Leases of the dead run out in their own time, else the database is told that they have."""
+    alarms: tuple[Alarm, ...]
+    people: tuple[Person, ...]
+    wire: Wire
+    gossips: bool
+    grouped_by: tuple[str, ...]
+    max_alerts: int
+    peer_restarts_at: float | None
+    database: DatabaseFault | None
+    database_at: float
+    pager: PagerFault | None
+    api_errors: int
+    """So many writes to the cluster are answered with a 500."""
+    clock_hours: tuple[float, ...]
+    """How wrong the clock of each replica's machine is."""
+
+    @property
+    def needs_own_database(self) -> bool:
+        """What it does to the server would befall its neighbours too."""
+        return self.database in {DatabaseFault.CRASH, DatabaseFault.RESTART}
+
+
+def draw(seed: int) -> Scenario:
+    """Marks go round with the seeds, so that any sixteen in a row have each of them once."""
+    random = Random(seed)  # noqa: S311  # repeatable, guards nothing
+    mark, turn = MARKS[seed % len(MARKS)], seed // len(MARKS)
+    how = How.STOP if turn % 4 == 3 else How.KILL
+    first = Fault(mark, 1 if turn % 2 == 0 else random.randint(1, 3), how)
+    second = Fault(random.choice(MARKS), random.randint(1, 4), How.KILL)
+    replicas = random.choice((1, 1, 2, 2, 3))
+    real = how is How.STOP and (mark in {Mark.WRITE_BEGINS, Mark.MOVE_COMMITTED} or random.random() < 0.2)
+    return Scenario(
+        seed=seed,
+        replicas=replicas,
+        faults=(first, second) if random.random() < 0.4 else (first,),
+        strikes_all=mark in {Mark.RESPONSE_WRITTEN, Mark.RESPONSE_COMMITTED} or random.random() < 0.6,
+        frozen_for=6.5 if real else random.uniform(1, 2),
+        waits_for_leases=real or random.random() < 0.05,
+        alarms=_alarms(random),
+        people=_people(random, mark),
+        wire=Wire(random.choice((0, 0.1, 0.3)), random.choice((0, 0.1, 0.3)), random.choice((0.02, 0.3, 0.9))),
+        gossips=random.random() < 0.5,
+        grouped_by=random.choice((("alertname",), ("namespace",), ("alertname", "deployment"))),
+        max_alerts=random.choice((0, 0, 0, 2)),
+        peer_restarts_at=random.uniform(0.5, 2) if random.random() < 0.3 else None,
+        database=random.choice(tuple(DatabaseFault)) if random.random() < 0.25 else None,
+        database_at=random.uniform(0.2, 2.5),
+        pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
+        api_errors=random.choice((0, 0, 0, 1, 2)),
+        clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
+    )
+
+
+def _alarms(random: Random) -> tuple[Alarm, ...]:
+    """Always one to fix and one to page about, so that every mark can be reached."""
+    troubles = [random.choice(_FIXABLE), random.choice((Trouble.HOPELESS, Trouble.LOOK))]
+    troubles += random.choices(tuple(Trouble), k=random.randint(0, 3))
+    return tuple(_alarm(random, trouble) for trouble in troubles)
+
+
+def _alarm(random: Random, trouble: Trouble) -> Alarm:
+    fires_at = random.uniform(0, 0.5)
+    ends_at = fires_at + random.uniform(0.1, 2.5) if random.random() < 0.4 else None
+    again = ends_at + random.uniform(0.05, 1) if ends_at is not None and random.random() < 0.5 else None
+    return Alarm(trouble, fires_at, ends_at, again)
+
+
+def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
+    if mark not in {Mark.RESPONSE_WRITTEN, Mark.RESPONSE_COMMITTED} and random.random() < 0.6:
+        return ()
+    return tuple(
+        Person(random.uniform(0.3, 2.5), random.choice((Response.ACKNOWLEDGE, Response.ACKNOWLEDGE, Response.RESOLVE)))
+        for _ in range(random.randint(1, 3))
+    )

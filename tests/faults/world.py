@@ -1,0 +1,439 @@
+"""One seed from its first alert to its verdict: a database, a cluster, an inbox and two Alertmanager peers of its own.
+
+First the story with all that goes wrong; then rest, and the first look; then everything heals and resolves, the truth
+is told once more, and the second look.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from tests.fakes.alertmanager_peers import Cluster as Alertmanager
+from tests.fakes.alertmanager_peers import Timing, Truth
+from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.kubernetes.kubelet import is_ready
+from tests.faults.daemon import How
+from tests.faults.database import Server
+from tests.faults.evidence import Answered, Books, Evidence, Line, Row, read_books
+from tests.faults.figures import Figures
+from tests.faults.fleet import Fleet
+from tests.faults.inbox import Inbox, Post
+from tests.faults.invariants import Kind, Violation, at_rest, at_the_end
+from tests.faults.nursery import Nursery
+from tests.faults.rules import write_fault_rules
+from tests.faults.scenario import Alarm, DatabaseFault, Person, Scenario, Trouble
+from tests.system.daemon import API_TOKEN, TOKEN
+
+NAMESPACE = "prod"
+REST_WITHIN = 90.0
+"""Twice that where leases run out in their own time: a frozen replica's transaction may last for 30 s."""
+_REFUSALS = (aiohttp.ClientError, TimeoutError)
+_DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_REPLICAS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all seeds share."""
+
+    nursery: Nursery
+    server: Server
+    post: Post
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    scenario: Scenario
+    violations: tuple[Violation, ...]
+    figures: Figures
+    folder: Path
+    timeline: tuple[str, ...]
+    """Every incident's story, for people who look for the cause."""
+
+
+async def play(scenario: Scenario, stage: Stage) -> Verdict:
+    folder = stage.folder / f"seed-{scenario.seed}"
+    folder.mkdir(parents=True)
+    try:
+        async with _world(scenario, stage, folder) as world:
+            try:
+                return await world.play()
+            except Exception as error:
+                return Verdict(scenario, (_broken(error),), world.figures(), folder, world.stories())
+    except Exception as error:
+        return Verdict(scenario, (_broken(error),), Figures(counts=Counter(seeds=1)), folder, ())
+
+
+def _broken(error: Exception) -> Violation:
+    """What keeps a seed from its end is a failure like any other: one seed's, not the run's."""
+    return Violation(Kind.OTHER, f"the run broke: {type(error).__name__}: {error}")
+
+
+@asynccontextmanager
+async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterator["World"]:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        server = await enter(Server.running(folder / "postgresql")) if scenario.needs_own_database else stage.server
+        name = f"seed_{scenario.seed}"
+        dsn = await server.create(name)
+        if server is stage.server:
+            stack.push_async_callback(server.drop, name)
+        cluster = await enter(FakeCluster.serve(nodes=("node-1",)))
+        inbox = stage.post.inboxes[name] = Inbox(scenario.pager)
+        session = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        world = World(scenario, folder, server, name, dsn, cluster, inbox, session)
+        stack.push_async_callback(world.close)
+        environment = {
+            "DATABASE_URL": dsn,
+            "REMEDIATOR_MODE": "act",
+            "REMEDIATOR_DATA_DIR": str(folder / "data"),
+            "REMEDIATOR_DATABASE_POOL": "5",
+            "REMEDIATOR_RULES_DIR": str(
+                write_fault_rules(
+                    folder / "rules",
+                    sink=f"{stage.post.url}/{name}",
+                    timeout="2s" if scenario.waits_for_leases else "10s",
+                )
+            ),
+            "REMEDIATOR_WEBHOOKS__TOKENS": f'{{"alertmanager": ["{TOKEN}"]}}',
+            "REMEDIATOR_API_TOKENS": json.dumps(
+                {"tests": {"token": API_TOKEN, "roles": ["read", "respond", "approve"]}}
+            ),
+            "REMEDIATOR_SECRETS": '{"sink": "signing"}',
+            "REMEDIATOR_LINK_SECRET": "links",
+            "REMEDIATOR_KUBERNETES__ENABLED": "true",
+            "REMEDIATOR_KUBERNETES__KUBECONFIG": str(cluster.write_kubeconfig(folder / "kubeconfig")),
+            "REMEDIATOR_ENGINE__LEASE_SECONDS": "5" if scenario.waits_for_leases else "30",
+            "REMEDIATOR_ENGINE__POLL_SECONDS": "0.1",
+            "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
+            "REMEDIATOR_LOG_LEVEL": "warning",
+        }
+        world.deploy()
+        world.fleet = await enter(
+            Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed).running()
+        )
+        await world.fleet.until_ready(session)
+        alertmanager = Alertmanager(
+            world.truth,
+            lambda: [f"{url}/webhooks/alertmanager" for url in world.fleet.urls()],
+            TOKEN,
+            session,
+            Random(scenario.seed),  # noqa: S311  # repeatable, guards nothing
+            timing=Timing(answer_within=1.5),
+            wire=scenario.wire,
+            grouped_by=scenario.grouped_by,
+            gossips=scenario.gossips,
+            max_alerts=scenario.max_alerts,
+        )
+        world.alertmanager = await enter(alertmanager.running())
+        yield world
+
+
+@dataclass
+class World:
+    scenario: Scenario
+    folder: Path
+    server: Server
+    name: str
+    dsn: str
+    cluster: FakeCluster
+    inbox: Inbox
+    session: aiohttp.ClientSession
+    truth: Truth = field(default_factory=Truth)
+    answered: list[Answered] = field(default_factory=list)
+    thawed: list[Row] = field(default_factory=list)
+    fleet: Fleet = field(init=False)
+    alertmanager: Alertmanager = field(init=False)
+    _reading: Line = field(init=False)
+    _thawing: Line = field(init=False)
+    _writing: Line = field(init=False)
+    _last: Books | None = None
+    _leased: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._reading, self._thawing, self._writing = Line(self.dsn), Line(self.dsn), Line(self.dsn)
+
+    async def close(self) -> None:
+        for line in (self._reading, self._thawing, self._writing):
+            await line.close()
+
+    async def play(self) -> Verdict:
+        passing = asyncio.create_task(self._pass_time())
+        healing = asyncio.create_task(self._notice_what_healed())
+        approving = asyncio.create_task(self._approve_everything())
+        try:
+            await self._tell_the_story()
+            violations = at_rest(await self._rest())
+            approving.cancel()
+            await self._resolve_everything()
+            evidence = await self._rest()
+            violations += at_the_end(evidence)
+        finally:
+            for task in (passing, healing, approving):
+                task.cancel()
+            await asyncio.gather(passing, healing, approving, return_exceptions=True)
+        if self.scenario.database is None:
+            violations += [Violation(Kind.OTHER, crash) for crash in self.fleet.crashed]
+        unique = tuple(dict.fromkeys(violations))
+        return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
+
+    def deploy(self) -> None:
+        if self.scenario.api_errors:
+            for method in ("POST", "PATCH"):
+                self.cluster.fail_next(500, method=method, path=_ROUGHLY[method], times=self.scenario.api_errors)
+        for number, _ in enumerate(self.scenario.alarms):
+            self.cluster.deploy(NAMESPACE, self._workload(number), replicas=_REPLICAS)
+
+    async def _tell_the_story(self) -> None:
+        scenario = self.scenario
+        async with asyncio.TaskGroup() as story:
+            for number, alarm in enumerate(scenario.alarms):
+                story.create_task(self._live_through(number, alarm))
+            for person in scenario.people:
+                story.create_task(self._respond(person))
+            if scenario.database is not None:
+                story.create_task(self._break_database(scenario.database))
+            if scenario.peer_restarts_at is not None:
+                story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
+
+    async def _live_through(self, number: int, alarm: Alarm) -> None:
+        labels = self._labels(number)
+        await asyncio.sleep(alarm.fires_at)
+        self._break(number, alarm)
+        self.truth.fire(labels)
+        if alarm.ends_at is not None:
+            await asyncio.sleep(alarm.ends_at - alarm.fires_at)
+            self.truth.resolve(labels)
+        if alarm.ends_at is not None and alarm.fires_again_at is not None:
+            await asyncio.sleep(alarm.fires_again_at - alarm.ends_at)
+            self._break(number, alarm)
+            self.truth.fire(labels)
+
+    def _break(self, number: int, alarm: Alarm) -> None:
+        workload = self._workload(number)
+        match alarm.trouble:
+            case Trouble.REPLACE | Trouble.RESTART | Trouble.APPROVED:
+                self.cluster.break_until_restarted(NAMESPACE, workload, pods=1)
+            case Trouble.HOPELESS:
+                self.cluster.break_pods(NAMESPACE, workload)
+            case Trouble.SCALE | Trouble.LOOK:
+                pass
+
+    async def _notice_what_healed(self) -> None:
+        """An alert ends when what it measures is well again."""
+        while True:
+            await asyncio.sleep(0.1)
+            for number, alarm in enumerate(self.scenario.alarms):
+                if self._has_healed(number, alarm):
+                    self.truth.resolve(self._labels(number))
+
+    def _has_healed(self, number: int, alarm: Alarm) -> bool:
+        pods = self.cluster.pods(NAMESPACE, self._workload(number))
+        match alarm.trouble:
+            case Trouble.REPLACE | Trouble.RESTART | Trouble.APPROVED:
+                return all(map(is_ready, pods))
+            case Trouble.SCALE:
+                return len(pods) > _REPLICAS
+            case Trouble.HOPELESS | Trouble.LOOK:
+                return False
+
+    async def _respond(self, person: Person) -> None:
+        await asyncio.sleep(person.at)
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends:
+            for incident in await self._get("/api/v1/incidents?status=triggered"):
+                status = await self._post(f"/api/v1/incidents/{incident['id']}/{person.does}", {})
+                if status == 200:
+                    self.answered.append(Answered(incident["id"], person.does))
+                    return
+            await asyncio.sleep(0.1)
+
+    async def _approve_everything(self) -> None:
+        while True:
+            await asyncio.sleep(0.3)
+            for incident in await self._get("/api/v1/incidents"):
+                if incident["phase"] == "proposed" and incident["plan"] is not None:
+                    plan = {"plan": incident["plan"]["digest"]}
+                    await self._post(f"/api/v1/incidents/{incident['id']}/approve", plan)
+
+    async def _get(self, path: str) -> list[dict[str, Any]]:
+        for url in self.fleet.urls():
+            with suppress(*_REFUSALS):
+                async with self.session.get(url + path, headers=_AS_PERSON, timeout=_PATIENCE) as response:
+                    if response.status == 200:
+                        found: list[dict[str, Any]] = (await response.json())["incidents"]
+                        return found
+        return []
+
+    async def _post(self, path: str, body: object) -> int:
+        """The status; 0 where no answer came. The last replica first: it was started last."""
+        for url in reversed(self.fleet.urls()):
+            with suppress(*_REFUSALS):
+                async with self.session.post(url + path, json=body, headers=_AS_PERSON, timeout=_PATIENCE) as response:
+                    return response.status
+        return 0
+
+    async def _break_database(self, fault: DatabaseFault) -> None:
+        await asyncio.sleep(self.scenario.database_at)
+        match fault:
+            case DatabaseFault.CONNECTIONS:
+                await self.server.drop_connections(self.name)
+            case DatabaseFault.CRASH:
+                await self.server.crash()
+            case DatabaseFault.RESTART:
+                await self.server.restart()
+
+    async def _resolve_everything(self) -> None:
+        for number, _ in enumerate(self.scenario.alarms):
+            self.cluster.heal(NAMESPACE, self._workload(number))
+            self.truth.resolve(self._labels(number))
+        await asyncio.wait_for(self.alertmanager.tell_the_truth(), REST_WITHIN)
+
+    async def _rest(self) -> Evidence:
+        """When nothing has been under way for two looks in a row. Fails with what will not come to rest."""
+        ends = time.monotonic() + REST_WITHIN * (2 if self.scenario.waits_for_leases else 1)
+        calm, unrest = 0, ["the database cannot be read"]
+        while time.monotonic() < ends:
+            await asyncio.sleep(0.15)
+            books = await _read(self._reading)
+            if books is None:
+                continue
+            self._last = books
+            unrest = books.unrest()
+            calm = 0 if unrest or not self.fleet.is_whole else calm + 1
+            if calm == 2:
+                return self._evidence(books)
+        raise TimeoutError(f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'the daemons do not stay up'}")
+
+    def _evidence(self, books: Books) -> Evidence:
+        deliveries = self.alertmanager.deliveries
+        return Evidence(books, self.cluster.requests.writes, self.inbox, deliveries, self.answered, self.thawed)
+
+    async def look_at_the_closed(self) -> None:
+        books = await _read(self._thawing)
+        if books is not None:
+            closed = [row for row in books.incidents if row["phase"] == "closed" and row["wake_at"] is None]
+            self.thawed += closed
+
+    async def _pass_time(self) -> None:
+        """What leases, time-outs and pauses would bring in half a minute; the living keep what they hold."""
+        while True:
+            await asyncio.sleep(0.3)
+            if self.scenario.waits_for_leases:
+                continue
+            with suppress(*_DATABASE_ERRORS):
+                await self._expire()
+
+    async def _expire(self) -> None:
+        connection = await self._writing.connection()
+        await connection.execute(_LEASES_OF_THE_DEAD, self.fleet.living())
+        await connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'queued' AND due_at > now()")
+        await self._expire_pages(connection)
+        if not self.fleet.is_whole:
+            await connection.execute(_IDLE_TRANSACTIONS)
+
+    async def _expire_pages(self, connection: "asyncpg.Connection[Any]") -> None:
+        """Their leases name no owner; nobody alive needs more than a second and a half for one."""
+        now = time.monotonic()
+        for row in await connection.fetch("SELECT id, epoch FROM outbox WHERE lease_until > now()"):
+            since = self._leased.setdefault((row["id"], row["epoch"]), now)
+            if now - since > 1.5:
+                await connection.execute(
+                    "UPDATE outbox SET lease_until = now() WHERE id = $1 AND epoch = $2", row["id"], row["epoch"]
+                )
+
+    def _workload(self, number: int) -> str:
+        return f"{self.scenario.alarms[number].trouble.lower()}-{number}"
+
+    def _labels(self, number: int) -> dict[str, str]:
+        alertname = self.scenario.alarms[number].trouble.value
+        return {"alertname": alertname, "namespace": NAMESPACE, "deployment": self._workload(number)}
+
+    def stories(self) -> tuple[str, ...]:
+        """The timelines, and how each incident stood when it was last seen."""
+        if self._last is None:
+            return ()
+        told = [
+            f"{row['at']:%H:%M:%S.%f} incident {row['incident_id']} {row['kind']} {row['path']}: {row['message']}"
+            for row in self._last.timeline
+        ]
+        stands = [
+            f"{self._last.now:%H:%M:%S.%f} {' '.join(f'{name}={row[name]}' for name in _STANDING)}"
+            for row in self._last.incidents
+        ]
+        return (*told, *stands)
+
+    def figures(self) -> Figures:
+        deliveries, books = self.alertmanager.deliveries, self._last
+        figures = Figures(self.fleet.struck(How.KILL), self.fleet.struck(How.STOP), self.fleet.counts.copy())
+        pages = [arrival.dedup_key for arrival in self.inbox.arrivals]
+        figures.counts.update(
+            {
+                "seeds": 1,
+                "killed at a mark": figures.kills.total(),
+                "database faults": int(self.scenario.database is not None),
+                "deliveries sent": len(deliveries),
+                "deliveries answered 2xx": sum(d.answered is not None and d.answered < 300 for d in deliveries),
+                "deliveries answered 5xx": sum(d.answered is not None and d.answered >= 500 for d in deliveries),
+                "deliveries without an answer": sum(d.answered is None for d in deliveries),
+                "alerts told": sum(len(d.alerts) for d in deliveries),
+                "people's responses": len(self.answered),
+                "writes to the world": len(self.cluster.requests.effects),
+                "pages": len(pages),
+                "pages sent twice, with the same key": len(pages) - len(set(pages)),
+            }
+        )
+        if books is not None:
+            figures.counts.update(
+                {
+                    "episodes": len(books.episodes),
+                    "incidents": len(books.incidents),
+                    "intents": len(books.intents),
+                    "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
+                    "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
+                }
+            )
+        return figures
+
+
+_AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
+_PATIENCE = aiohttp.ClientTimeout(2)
+_STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
+_ROUGHLY = {"POST": "eviction", "PATCH": "deployments"}
+
+_LEASES_OF_THE_DEAD = """
+UPDATE incidents SET lease_until = now() - interval '1 second' WHERE id IN (
+    SELECT id FROM incidents
+    WHERE lease_until > now() AND NOT (split_part(lease_owner, ':', 2)::int = ANY($1::int[]))
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+"""
+_IDLE_TRANSACTIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
+  AND state_change < now() - interval '0.7 seconds'
+"""
+
+
+async def _read(line: Line) -> Books | None:
+    """None where the database cannot be read now."""
+    try:
+        return await read_books(await line.connection())
+    except _DATABASE_ERRORS:
+        return None
+
+
+async def _later(seconds: float, does: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.sleep(seconds)
+    await does()
