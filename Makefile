@@ -35,7 +35,7 @@ SEEDS ?= 500
 SEED ?= 0
 
 faults: $(VENV)/.tests ## kill -9, frozen replicas, lost databases: SEEDS=500 of them, the first is SEED=0; nothing may be lost or doubled
-	$(BIN)/python -W ignore -m tests.faults --seeds $(SEEDS) --seed $(SEED)
+	$(BIN)/python -W ignore -m tests.faults --seeds $(SEEDS) --seed $(SEED) --alerts 10000
 
 lock: ## after changing pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements-dev.lock

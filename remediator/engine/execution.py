@@ -65,17 +65,16 @@ async def carry_out(intent_id: IntentId, incident: Incident, desk: Desk) -> Inte
     action = revive(stored.intent.plan)
     if stored.epoch != incident.epoch:
         return await _look(action, stored.intent, desk, because="it was begun before a restart")
-    if not _in_time(incident, action, desk):
-        return IntentResult(intent_id, IntentState.FAILED, "not done: too little of the lease was left to begin it")
-    return await _run(action, stored.intent, desk)
+    return await _run(action, stored.intent, incident, desk)
 
 
 def _in_time(incident: Incident, action: Action, desk: Desk) -> bool:
-    """A replica that was frozen after its intent was journalled finds out here, without asking anybody."""
+    """A replica that was frozen after its intent was journalled finds out here, without asking anybody: it is the
+    last thing before the write."""
     return incident.lease_until is not None and incident.lease_until - desk.clock() > action.timeout
 
 
-async def _run(action: Action, intent: Intent, desk: Desk) -> IntentResult:
+async def _run(action: Action, intent: Intent, incident: Incident, desk: Desk) -> IntentResult:
     if desk.writers is None:
         return IntentResult(
             intent.id, IntentState.FAILED, "not done: this daemon runs in observe mode and cannot write"
@@ -83,6 +82,10 @@ async def _run(action: Action, intent: Intent, desk: Desk) -> IntentResult:
     try:
         async with asyncio.timeout(action.timeout.total_seconds()):
             reached(Mark.WRITE_BEGINS)
+            if not _in_time(incident, action, desk):
+                return IntentResult(
+                    intent.id, IntentState.FAILED, "not done: too little of the lease was left to begin it"
+                )
             outcome = await action.run(intent.plan, intent.id, desk.writers)
             reached(Mark.WRITE_DONE)
     except (Ambiguous, TimeoutError) as error:

@@ -4,7 +4,8 @@ fenced, under the kill switch; and it happens only if the world still shows what
 from dataclasses import replace
 from datetime import timedelta
 
-from remediator.domain.incident import Incident, Intent, Move, PendingUndo, Phase, Progress
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident, Intent, IntentState, Move, PendingUndo, Phase, Progress
 from remediator.domain.mode import Mode
 from remediator.domain.plan import NoPlan
 from remediator.domain.timeline import Entry, EntryKind
@@ -30,10 +31,29 @@ def pending(intent: Intent, desk: Desk) -> PendingUndo | None:
 
 
 async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
-    """A closed incident wakes only for its undo."""
+    """A closed incident wakes for its undo, and for a write that was under way when a person closed it."""
+    if incident.progress.intent is not None:
+        return await _settle(incident, incident.progress.intent, desk)
     if is_due(incident, desk):
         return await begin(incident, desk)
     return _rest(incident, incident.progress, desk)
+
+
+async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
+    """Whatever that write did is told, and a leased fix among it is taken back as if nobody had closed the incident."""
+    before = await desk.read_intent(intent_id)
+    result = await carry_out(intent_id, incident, desk)
+    left = replace(incident.progress, plan=None, intent=None)
+    if before.intent.undoes is not None:
+        left = replace(left, undo=None)
+    elif result.result is IntentState.DONE and left.undo is None:
+        left = replace(left, undo=pending(before.intent, desk))
+    move = _rest(incident, left, desk)
+    if before.state is not IntentState.BEGUN:
+        return move
+    kind = EntryKind.FIX if before.intent.undoes is None else EntryKind.UNDO
+    entry = Entry(kind, f"{result.result}: {result.detail}", before.intent.path, {"intent": result.id})
+    return replace(move, entries=(entry,), result=result)
 
 
 async def begin(incident: Incident, desk: Desk) -> Move:

@@ -134,16 +134,19 @@ async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
 
 
 async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -> None:
-    """Closed by a person. A leased fix is still taken back in its time, so the incident wakes once more."""
+    """Closed by a person. A leased fix is still taken back in its time, so the incident wakes once more; where a write
+    may be under way, not before the lease it was begun under has run out."""
     current = await _locked(tx, incident)
     if not current.is_open:
         return
     told = f"resolved by {by}" + (f": {note}" if note else "")
     await tx.execute(
         """UPDATE incidents SET status = 'resolved', phase = 'closed', resolved_at = now(), resolution = $2,
-               wake_at = now(), lease_until = NULL, epoch = epoch + 1, nudges = nudges + 1 WHERE id = $1""",
+               wake_at = now(), lease_until = CASE WHEN phase = ANY($3::text[]) THEN lease_until END,
+               epoch = epoch + 1, nudges = nudges + 1 WHERE id = $1""",
         incident,
         clean(told),
+        [Phase.CLEARED, Phase.UNDOING],
     )
     await stop_paging(tx, [incident])
     await timeline.append(tx, [(incident, Entry(EntryKind.RESOLVED, told))])

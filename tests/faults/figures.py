@@ -50,6 +50,7 @@ _ORDER = (
     "deliveries answered 5xx",
     "deliveries without an answer",
     "alerts told",
+    "alerts answered 2xx under kill -9",
     "episodes",
     "incidents",
     "writes to the world",

@@ -8,12 +8,14 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import asyncpg
 
 from tests.fakes.alertmanager_peers import Firing, Truth, envelope, told
 from tests.system.daemon import TOKEN
+from tests.system.rules import write_rules
 
 SENDERS = 64
 
@@ -49,6 +51,18 @@ class Receipts:
                 return response.status
         except (aiohttp.ClientError, TimeoutError):
             return None
+
+
+def environment_for(folder: Path, dsn: str) -> dict[str, str]:
+    """A daemon that takes alerts, which match no rule."""
+    return {
+        "DATABASE_URL": dsn,
+        "REMEDIATOR_PORT": str(free_port()),
+        "REMEDIATOR_DATA_DIR": str(folder / "data"),
+        "REMEDIATOR_RULES_DIR": str(write_rules(folder / "rules")),
+        "REMEDIATOR_WEBHOOKS__TOKENS": f'{{"alertmanager": ["{TOKEN}"]}}',
+        "REMEDIATOR_LOG_LEVEL": "error",
+    }
 
 
 async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Receipts:

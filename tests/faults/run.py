@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
@@ -18,11 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.faults.database import Server
 from tests.faults.figures import Figures, show
 from tests.faults.inbox import Post
+from tests.faults.invariants import Kind
 from tests.faults.nursery import Nursery
+from tests.faults.receipts import environment_for, pour, stored
 from tests.faults.scenario import Scenario, draw
 from tests.faults.world import Stage, Verdict, play
 
 EACH_MARK_AT_LEAST = 3
+KILLS_WHILE_POURING = 5
 _KEPT = Path(".faults")
 
 
@@ -66,15 +70,27 @@ async def run(seeds: Sequence[int], folder: Path, *, at_once: int, told: Callabl
     return report
 
 
+async def pour_and_count(folder: Path, alerts: int) -> Figures:
+    """kill -9 while so many single alerts come in, each time right after a 2xx."""
+    async with Server.running(folder / "postgresql") as server:
+        dsn = await server.create("receipts")
+        receipts = await pour(environment_for(folder, dsn), alerts=alerts, kills=KILLS_WHILE_POURING)
+        kept = await stored(dsn)
+    lost = receipts.accepted - kept
+    return Figures(counts=Counter({"alerts answered 2xx under kill -9": len(receipts.accepted), Kind.LOST: len(lost)}))
+
+
 @click.command()
 @click.option("--seeds", default=500, show_default=True, help="How many.")
 @click.option("--seed", default=0, show_default=True, help="The first one.")
 @click.option("--at-once", default=4 * (os.cpu_count() or 2), show_default=True, help="How many side by side.")
+@click.option("--alerts", default=0, show_default=True, help="Beforehand, so many single alerts under kill -9.")
 @click.option("--keep", is_flag=True, help=f"Keep the logs of every seed in {_KEPT}/, not only of those that failed.")
-def main(seeds: int, seed: int, at_once: int, keep: bool) -> None:
+def main(seeds: int, seed: int, at_once: int, alerts: int, keep: bool) -> None:
     """Kills, freezes and confuses real daemons, seed by seed, and looks from outside for what is lost or doubled."""
     console, began = Console(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="remediator-faults-") as name, _progress(console) as progress:
+        poured = asyncio.run(pour_and_count(Path(name) / "receipts", alerts)) if alerts else Figures()
         bar = progress.add_task("seeds", total=seeds, failed=0)
         report_so_far = Report()
 
@@ -87,11 +103,15 @@ def main(seeds: int, seed: int, at_once: int, keep: bool) -> None:
                 _keep(verdict)
 
         report = asyncio.run(run(range(seed, seed + seeds), Path(name), at_once=at_once, told=told))
+    report.figures.add(poured)
     show(report.figures, console, title=f"{seeds} seeds from {seed} in {time.monotonic() - began:.0f} s")
     sys.exit(_exit_code(report, console, every_mark=seeds >= 64))
 
 
 def _exit_code(report: Report, console: Console, *, every_mark: bool) -> int:
+    if report.figures.counts[Kind.LOST] and not report.failed:
+        console.print("alerts that were answered with a 2xx are lost", style="red")
+        return 1
     if report.failed:
         numbers = " ".join(str(verdict.scenario.seed) for verdict in report.failed)
         console.print(f"failed: {numbers}; again: python -m tests.faults --seeds 1 --seed N", style="red")
