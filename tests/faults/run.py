@@ -27,6 +27,8 @@ from tests.faults.world import Stage, Verdict, play
 
 EACH_MARK_AT_LEAST = 3
 KILLS_WHILE_POURING = 5
+TOLD_EVERY = 25
+"""Seeds, where nobody sees a progress line."""
 _KEPT = Path(".faults")
 
 
@@ -97,6 +99,9 @@ def main(seeds: int, seed: int, at_once: int, alerts: int, keep: bool) -> None:
         def told(verdict: Verdict) -> None:
             report_so_far.add(verdict)
             progress.update(bar, advance=1, failed=len(report_so_far.failed))
+            played = report_so_far.figures.counts["seeds"]
+            if not console.is_terminal and played % TOLD_EVERY == 0:
+                click.echo(f"{played} of {seeds} seeds, {len(report_so_far.failed)} failed", err=True)
             if verdict.violations:
                 progress.console.print(describe(verdict), markup=False, highlight=False, soft_wrap=True)
             if verdict.violations or keep:

@@ -124,9 +124,9 @@ def draw(seed: int) -> Scenario:
         seed=seed,
         replicas=replicas,
         faults=(first, second) if random.random() < 0.4 else (first,),
-        strikes_all=mark in {Mark.RESPONSE_WRITTEN, Mark.RESPONSE_COMMITTED} or random.random() < 0.6,
+        strikes_all=mark in _RARE or random.random() < 0.6,
         frozen_for=6.5 if real else random.uniform(1, 2),
-        waits_for_leases=real or random.random() < 0.05,
+        waits_for_leases=real or (mark not in _RARE and random.random() < 0.05),
         alarms=_alarms(random),
         people=_people(random, mark),
         wire=Wire(random.choice((0, 0.1, 0.3)), random.choice((0, 0.1, 0.3)), random.choice((0.02, 0.3, 0.9))),
@@ -137,16 +137,19 @@ def draw(seed: int) -> Scenario:
         database=random.choice(tuple(DatabaseFault)) if random.random() < 0.25 else None,
         database_at=random.uniform(0.2, 2.5),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
-        api_errors=random.choice((0, 0, 0, 1, 2)),
+        api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
     )
 
 
 def _alarms(random: Random) -> tuple[Alarm, ...]:
-    """Always one to fix and one to page about, so that every mark can be reached."""
-    troubles = [random.choice(_FIXABLE), random.choice((Trouble.HOPELESS, Trouble.LOOK))]
-    troubles += random.choices(tuple(Trouble), k=random.randint(0, 3))
-    return tuple(_alarm(random, trouble) for trouble in troubles)
+    """Always one to fix and one to page about that do not end by themselves, so that every mark can be reached."""
+    lasting = [random.choice(_FIXABLE), random.choice((Trouble.HOPELESS, Trouble.LOOK))]
+    others = random.choices(tuple(Trouble), k=random.randint(0, 3))
+    return (
+        *(Alarm(trouble, random.uniform(0, 0.5), None, None) for trouble in lasting),
+        *(_alarm(random, trouble) for trouble in others),
+    )
 
 
 def _alarm(random: Random, trouble: Trouble) -> Alarm:

@@ -1,27 +1,42 @@
-"""The fault run in small: every mark is struck once with kill -9, some are frozen, and nothing is lost or doubled.
+"""The fault run in small: every mark is struck with kill -9, some replicas are frozen, nothing is lost or doubled.
 
 The long run is `make faults`; `python -m tests.faults --seeds 1 --seed N` plays one seed again.
 """
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from remediator.marks import Mark
-from tests.faults.run import describe, run
+from tests.faults.run import Report, describe, run
 from tests.faults.scenario import MARKS, draw
 
-KILLED = range(len(MARKS))
+KILLED = list(range(len(MARKS)))
 FROZEN = [seed for seed in range(48, 64) if not draw(seed).waits_for_leases][:4]
+ANOTHER_TURN = 64
+"""So many seeds later the same marks are struck, in other stories."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_wherever_a_replica_dies_or_freezes_nothing_is_lost_and_nothing_is_done_twice(tmp_path: Path) -> None:
-    report = await run([*KILLED, *FROZEN], tmp_path, at_once=8, told=lambda _: None)
+async def test_wherever_a_replica_dies_or_freezes_nothing_is_lost_and_nothing_is_done_twice() -> None:
+    report = await _played([*KILLED, *FROZEN])
+    missed = report.figures.never_reached(1)
+    again = await _played([ANOTHER_TURN + MARKS.index(mark) for mark in missed]) if missed else Report()
 
-    assert not report.failed, "\n".join(map(describe, report.failed))
-    assert report.figures.never_reached(1) == []
+    failed = [*report.failed, *again.failed]
+    assert not failed, "\n".join(map(describe, failed))
+    assert set(missed).isdisjoint(again.figures.never_reached(1)), (
+        "on a busy machine a story may miss its mark, not two"
+    )
+
+
+async def _played(seeds: Sequence[int]) -> Report:
+    """PostgreSQL cannot live in pytest's own folders: another run of pytest takes their permissions away."""
+    with tempfile.TemporaryDirectory(prefix="remediator-faults-") as name:
+        return await run(seeds, Path(name), at_once=8, told=lambda _: None)
 
 
 def test_each_sixteen_seeds_in_a_row_strike_at_every_mark() -> None:
