@@ -61,8 +61,8 @@ log = structlog.get_logger()
 A = TypeVar("A")
 B = TypeVar("B")
 
-CHANNEL = "remediator"
-"""The database's notification channel by which replicas hint at new work."""
+YOUNG_OBJECTS = 20_000
+"""Before the collector looks for cycles. A body of alerts makes thousands of objects and not one cycle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ async def serve_until_stopped(settings: Settings) -> None:
             started.set()
             # What is here now stays: the collector need not walk it again, only what the work leaves behind.
             gc.freeze()
+            gc.set_threshold(YOUNG_OBJECTS, 20, 50)
             gc.enable()
             loop.add_signal_handler(
                 signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))

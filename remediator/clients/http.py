@@ -75,7 +75,7 @@ class HttpClient:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, 5)),
+                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 5)),
             ) as response:
                 read = await _first_bytes(response, at_most)
                 return Response(response.status, dict(response.headers), read)
@@ -113,7 +113,7 @@ def _host(url: str) -> str:
 @asynccontextmanager
 async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
     """`private_networks` False: public addresses only. Link-local ones are refused either way."""
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=20, ttl_dns_cache=10)
+    connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=50, ttl_dns_cache=10)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         yield HttpClient(session)
 

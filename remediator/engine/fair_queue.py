@@ -26,28 +26,39 @@ class Waiting:
     """On the loop's clock."""
     taken: int = 0
     """How many of its alerts are in a part already."""
+    stored: int = 0
+    """How many are committed; two writers may have parts of it in hand at once."""
+
+    @property
+    def is_taken(self) -> bool:
+        return self.taken == len(self.delivery.alerts)
+
+    @property
+    def is_stored(self) -> bool:
+        return self.stored == len(self.delivery.alerts)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of a delivery's alerts; the first carries its body, the last its answer."""
+    """Some of a delivery's alerts; the first carries its body."""
 
     waiting: Waiting
     alerts: tuple[Alert, ...]
     is_first: bool
-    is_last: bool
 
     def halves(self) -> tuple["Part", "Part"]:
         middle = len(self.alerts) // 2
         return (
-            Part(self.waiting, self.alerts[:middle], self.is_first, is_last=False),
-            Part(self.waiting, self.alerts[middle:], is_first=False, is_last=self.is_last),
+            Part(self.waiting, self.alerts[:middle], self.is_first),
+            Part(self.waiting, self.alerts[middle:], is_first=False),
         )
 
 
 class FairQueue:
     def __init__(self) -> None:
         self._queues: OrderedDict[SourceName, deque[Waiting]] = OrderedDict()
+        self.alerts = 0
+        """In no part yet."""
 
     def __bool__(self) -> bool:
         return bool(self._queues)
@@ -59,6 +70,7 @@ class FairQueue:
 
     def put(self, waiting: Waiting) -> None:
         self._queues.setdefault(waiting.delivery.source, deque()).append(waiting)
+        self.alerts += len(waiting.delivery.alerts)
 
     def take(self) -> list[Part]:
         """The next batch, one delivery (or a part of it) of each source in turn."""
@@ -69,7 +81,8 @@ class FairQueue:
             part = _cut(queue[0], room)
             parts.append(part)
             room -= len(part.alerts)
-            if part.is_last:
+            self.alerts -= len(part.alerts)
+            if part.waiting.is_taken:
                 queue.popleft()
             if queue:
                 self._queues.move_to_end(source)
@@ -79,6 +92,7 @@ class FairQueue:
 
     def empty(self) -> Iterator[Waiting]:
         """Everybody who waits, and nobody does any more."""
+        self.alerts = 0
         while self._queues:
             _, queue = self._queues.popitem()
             yield from queue
@@ -88,4 +102,4 @@ def _cut(waiting: Waiting, room: int) -> Part:
     begin, all_of_them = waiting.taken, waiting.delivery.alerts
     end = waiting.taken = min(begin + room, len(all_of_them))
     alerts = all_of_them if end - begin == len(all_of_them) else all_of_them[begin:end]
-    return Part(waiting, alerts, is_first=begin == 0, is_last=end == len(all_of_them))
+    return Part(waiting, alerts, is_first=begin == 0)

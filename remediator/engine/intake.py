@@ -1,6 +1,6 @@
 """From a parsed delivery to committed rows, many deliveries a transaction (group commit).
 
-The handlers wait for the one writer task; it takes what waits, files it in one transaction, and tells each handler.
+The handlers wait for the writers; one takes what waits, files it in one transaction, and tells each handler.
 2xx therefore means committed. Nothing here waits for a fix, and nobody waits for a dead database for more than 2 s.
 """
 
@@ -31,6 +31,9 @@ from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
 
+A_CROWD = 100
+"""Alerts that wait: then a second writer helps, which decides while PostgreSQL works for the first. With fewer, more to
+a commit is worth more than a second commit."""
 MOST_BYTES = 64 << 20
 """Of bodies in memory at once; with what is read from them, some five times that."""
 PATIENCE = timedelta(seconds=2)
@@ -59,7 +62,7 @@ class Intake:
         self._lag = cache(metrics.source_lag.labels)
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
-        self._arrived = asyncio.Event()
+        self._arrived, self._crowded = asyncio.Event(), asyncio.Event()
         self._refusing = ""
         """Why nothing is taken now; empty: it is."""
 
@@ -79,6 +82,8 @@ class Intake:
         waiting = Waiting(delivery, loop.create_future(), loop.time())
         self._queue.put(waiting)
         self._arrived.set()
+        if self._queue.alerts >= A_CROWD:
+            self._crowded.set()
         return await waiting.answer
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
@@ -91,11 +96,20 @@ class Intake:
             raise Overloaded(self._refusing)
 
     async def run(self) -> None:
-        """The writer. Runs until cancelled."""
+        """The writers. Until cancelled."""
+        async with asyncio.TaskGroup() as writers:
+            writers.create_task(self._write(self._arrived))
+            writers.create_task(self._write(self._crowded))
+
+    async def _write(self, wanted: asyncio.Event) -> None:
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while parts := self._queue.take():
+            await wanted.wait()
+            parts = self._queue.take()
+            if not self._queue:
+                self._arrived.clear()
+            if self._queue.alerts < A_CROWD:
+                self._crowded.clear()
+            if parts:
                 await self._store(parts)
 
     async def _store(self, parts: Sequence[Part]) -> None:
@@ -124,7 +138,7 @@ class Intake:
         """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
         while True:
             try:
-                await self._file(parts)
+                incidents = await self._file(parts)
             except Temporary as error:
                 if self._refusing or time.monotonic() >= until:
                     return error
@@ -133,23 +147,23 @@ class Intake:
             else:
                 reached(Mark.DELIVERY_COMMITTED)
                 _answer(parts)
-                for bell in self._bells:
+                for bell in self._bells if incidents else ():
                     bell.ring()
                 return None
             await asyncio.sleep(RETRY_EVERY.total_seconds())
 
-    async def _file(self, parts: Sequence[Part]) -> None:
+    async def _file(self, parts: Sequence[Part]) -> int:
+        """How many incidents there is something to do for."""
         rulebook = self._rulebook()
-        async with self._database.transaction() as tx:
-            await filing.keep_bodies(tx, [part.waiting.delivery for part in parts if part.is_first])
-            result = await filing.file_alerts(
-                tx,
-                [alert for part in parts for alert in part.alerts],
-                lambda alert: self._opening(rulebook, alert),
-            )
-            reached(Mark.DELIVERY_FILED)
+        told: dict[SourceName, list[Alert]] = {}
+        for part in parts:
+            told.setdefault(part.waiting.delivery.source, []).extend(part.alerts)
+        bodies = [part.waiting.delivery for part in parts if part.is_first]
+        async with self._database.connection() as connection:
+            result = await filing.file(connection, bodies, told, lambda alert: self._opening(rulebook, alert))
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+        return result.incidents
 
     def _opening(self, rulebook: Rulebook, alert: Alert) -> Opening | None:
         self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))
@@ -188,7 +202,9 @@ class Intake:
 
 
 def _answer(parts: Iterable[Part]) -> None:
+    """Those of whom nothing is left to be stored."""
     for part in parts:
-        if part.is_last and not part.waiting.answer.done():
-            delivery = part.waiting.delivery
-            part.waiting.answer.set_result(Accepted(len(delivery.alerts), len(delivery.rejected), delivery.truncated))
+        waiting, delivery = part.waiting, part.waiting.delivery
+        waiting.stored += len(part.alerts)
+        if waiting.is_stored and not waiting.answer.done():
+            waiting.answer.set_result(Accepted(len(delivery.alerts), len(delivery.rejected), delivery.truncated))

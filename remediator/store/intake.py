@@ -1,4 +1,4 @@
-"""Files deliveries: bodies, episodes, incidents and their first escalation deadline, in the caller's transaction.
+"""Files deliveries: bodies, episodes, incidents and their first escalation deadline, in one commit.
 
 Set-based: a batch costs a handful of statements however many alerts it holds. Whatever is locked or inserted is sorted
 first: unsorted batches deadlock (facts: engine).
@@ -6,15 +6,17 @@ first: unsorted batches deadlock (facts: engine).
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from remediator.domain.alert import Alert, Delivery
-from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
+from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode
 from remediator.domain.errors import Temporary
+from remediator.domain.filing import Birth, Book, Changes, decide
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
+from remediator.marks import Mark, reached
 from remediator.store import incidents, openings, timeline
 from remediator.store.database import Connection, clean, to_json
 
@@ -24,118 +26,64 @@ OpeningFor = Callable[[Alert], Opening | None]
 SEEN_EVERY = timedelta(seconds=10)
 """Alertmanager repeats whole groups: an episode told again sooner than this is not written again."""
 
-_UNBORN = EpisodeId(0)
-
 
 @dataclass(frozen=True, slots=True)
 class FilingResult:
     filings: Mapping[Filing, int]
+    incidents: int
+    """Opened, joined or told of an end: whether there is anything to do."""
 
 
-@dataclass(slots=True)
-class _Book:
-    """What is known of one alert, updated in memory as the batch is read."""
-
-    open_episode: OpenEpisode | None = None
-    last_ended: EndedEpisode | None = None
-    seen_lately: bool = False
-    born: "_Birth | None" = None
-    """An episode of this batch that is still open."""
-
-
-@dataclass(slots=True)
-class _Birth:
-    alert: Alert
-    starts_at: datetime
-    ended_by: Alert | None = None
-    incident: int | None = None
-
-
-@dataclass(slots=True)
-class _Changes:
-    births: list[_Birth] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
-    restarts: dict[int, datetime] = field(default_factory=dict)
-    """Open episodes that fire again, and since when: they ended meanwhile, and nobody told us."""
-    ends: dict[int, Alert] = field(default_factory=dict)
-    ends_of_nothing: list[Alert] = field(default_factory=list)
-    """Kept, so that the firing that belongs to it is known for stale when it comes after all."""
-    filings: Counter[Filing] = field(default_factory=Counter)
-
-
-async def file_deliveries(tx: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor) -> FilingResult:
+async def file_deliveries(
+    connection: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor
+) -> FilingResult:
     """Bodies and alerts of whole deliveries."""
-    await keep_bodies(tx, deliveries)
-    return await file_alerts(tx, [alert for delivery in deliveries for alert in delivery.alerts], opening_for)
-
-
-async def file_alerts(tx: Connection, alerts: Sequence[Alert], opening_for: OpeningFor) -> FilingResult:
-    filings: Counter[Filing] = Counter()
-    for source, told in sorted(_by_source(alerts).items()):
-        filings += await _file_of_source(tx, source, told, opening_for)
-    return FilingResult(filings)
-
-
-def _by_source(alerts: Sequence[Alert]) -> dict[SourceName, list[Alert]]:
     told: dict[SourceName, list[Alert]] = {}
-    for alert in alerts:
-        told.setdefault(alert.source, []).append(alert)
-    return told
+    for delivery in deliveries:
+        told.setdefault(delivery.source, []).extend(delivery.alerts)
+    return await file(connection, deliveries, told, opening_for)
 
 
-async def _file_of_source(
-    tx: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
-) -> Counter[Filing]:
-    books, now = await _books(tx, source, alerts)
-    changes = _decide(alerts, books, now)
-    await _refresh(tx, changes.seen)
-    await _restart(tx, changes.restarts)
-    await _close(tx, changes.ends)
-    await _open(tx, source, changes.births, opening_for)
-    await _insert_ended(tx, source, [(_Birth(end, end.starts_at), end) for end in changes.ends_of_nothing])
-    return changes.filings
+async def file(
+    connection: Connection,
+    bodies: Sequence[Delivery],
+    told: Mapping[SourceName, Sequence[Alert]],
+    opening_for: OpeningFor,
+) -> FilingResult:
+    """All of it in one commit, with nothing open on `connection` before or after.
+
+    What nobody needs to hear of, as most deliveries, is one statement. What was read before it may have changed: each
+    statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it must beside other replicas.
+    """
+    changes = [await _changes(connection, source, told[source], opening_for) for source in sorted(told)]
+    filings = sum((change.filings for change in changes), Counter[Filing]())
+    if all(change.is_quiet for change in changes) and not any(delivery.rejected for delivery in bodies):
+        await _file_quietly(connection, bodies, changes)
+        return FilingResult(filings, incidents=0)
+    async with connection.transaction():
+        await keep_bodies(connection, bodies)
+        incidents = sum([await _apply(connection, change) for change in changes])
+        reached(Mark.DELIVERY_FILED)
+    return FilingResult(filings, incidents)
 
 
-def _decide(alerts: Sequence[Alert], books: Mapping[Fingerprint, _Book], now: datetime) -> _Changes:
-    """Pure: every alert of the batch in the order told."""
-    changes = _Changes()
-    for alert in alerts:
-        book = books[alert.fingerprint]
-        filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
-        changes.filings[filing] += 1
-        if filing is Filing.OPEN:
-            book.born = _Birth(alert, alert.starts_at)
-            book.open_episode = OpenEpisode(_UNBORN, alert.starts_at)
-            changes.births.append(book.born)
-        elif filing is Filing.REFRESH and book.open_episode is not None:
-            _note_firing(alert, book, book.open_episode, changes=changes)
-        elif filing is Filing.CLOSE and book.open_episode is not None:
-            if book.born is not None:
-                book.born.ended_by = alert
-            else:
-                changes.ends[book.open_episode.id] = alert
-            book.last_ended = EndedEpisode(alert.ends_at or now, now)
-            book.open_episode = book.born = None
-        elif filing is Filing.UNKNOWN and _is_news(alert, book.last_ended):
-            changes.ends_of_nothing.append(alert)
-            book.last_ended = EndedEpisode(alert.ends_at or now, now)
+async def _changes(
+    connection: Connection, source: SourceName, alerts: Sequence[Alert], opening_for: OpeningFor
+) -> Changes:
+    books, now = await _books(connection, source, alerts)
+    changes = decide(source, alerts, books, now)
+    for birth in changes.births:
+        birth.opening = opening_for(birth.alert)
     return changes
 
 
-def _note_firing(alert: Alert, book: _Book, episode: OpenEpisode, *, changes: _Changes) -> None:
-    """A later start counts from here on: an end before it is not this firing's end, however late it comes."""
-    if alert.starts_at > episode.starts_at:
-        book.open_episode = OpenEpisode(episode.id, alert.starts_at)
-        if book.born is not None:
-            book.born.starts_at = alert.starts_at
-        else:
-            changes.restarts[episode.id] = alert.starts_at
-    elif not book.seen_lately and book.born is None:
-        changes.seen.add(episode.id)
-
-
-def _is_news(end: Alert, last_ended: EndedEpisode | None) -> bool:
-    return last_ended is None or (end.ends_at is not None and end.ends_at > last_ended.ends_at)
+async def _apply(tx: Connection, changes: Changes) -> int:
+    """How many incidents are opened, joined or told of an end."""
+    await _refresh(tx, changes.seen)
+    await _restart(tx, changes.restarts)
+    heard = await _close(tx, changes.ends) + await _open(tx, changes)
+    await _insert_ended(tx, changes.source, [(Birth(end, end.starts_at), end) for end in changes.ends_of_nothing])
+    return heard
 
 
 _KEEP_BODIES = """
@@ -198,8 +146,8 @@ WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
 
 async def _books(
     tx: Connection, source: SourceName, alerts: Sequence[Alert]
-) -> tuple[dict[Fingerprint, _Book], datetime]:
-    books = {alert.fingerprint: _Book() for alert in alerts}
+) -> tuple[dict[Fingerprint, Book], datetime]:
+    books = {alert.fingerprint: Book() for alert in alerts}
     in_order = list(books.values())
     told, *known = await tx.fetch(_BOOKS, source, list(books), SEEN_EVERY)
     for position, number, starts_at, seen_lately, ended_at, closed_at in known:
@@ -210,6 +158,47 @@ async def _books(
             book.open_episode = OpenEpisode(EpisodeId(number), starts_at)
             book.seen_lately = seen_lately
     return books, told["closed_at"]
+
+
+_FILE_QUIETLY = """
+WITH kept AS (
+    INSERT INTO deliveries (source, body, alerts, rejected, truncated)
+    SELECT source, body, alerts, 0, truncated
+    FROM unnest($1::text[], $2::bytea[], $3::int[], $4::int[]) d(source, body, alerts, truncated)
+), refreshed AS (
+    UPDATE episodes SET last_seen_at = now() WHERE id IN (
+        SELECT id FROM episodes WHERE id = ANY($5::bigint[]) FOR UPDATE SKIP LOCKED)
+)
+INSERT INTO episodes (source, fingerprint, labels, starts_at)
+SELECT source, fingerprint, labels::jsonb, starts_at
+FROM unnest($6::text[], $7::text[], $8::text[], $9::timestamptz[]) r(source, fingerprint, labels, starts_at)
+ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
+"""
+
+
+async def _file_quietly(connection: Connection, bodies: Sequence[Delivery], changes: Sequence[Changes]) -> None:
+    """Bodies, refreshed episodes and new ones that no rule is about: one statement, and with it one commit."""
+    sent = [delivery for delivery in bodies if delivery.body]
+    births = sorted(
+        (birth for change in changes for birth in change.births),
+        key=lambda birth: (birth.alert.source, birth.alert.fingerprint),
+    )
+    alerts = [birth.alert for birth in births]
+    seen = [number for change in changes for number in change.seen]
+    if not (sent or alerts or seen):
+        return
+    await connection.execute(
+        _FILE_QUIETLY,
+        [clean(d.source) for d in sent],
+        [d.body for d in sent],
+        [len(d.alerts) for d in sent],
+        [d.truncated for d in sent],
+        seen,
+        [alert.source for alert in alerts],
+        [alert.fingerprint for alert in alerts],
+        [to_json(alert.labels) for alert in alerts],
+        [birth.starts_at for birth in births],
+    )
 
 
 async def _refresh(tx: Connection, seen: set[int]) -> None:
@@ -251,31 +240,33 @@ WHERE e.id = k.id AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e
 """
 
 
-async def _close(tx: Connection, ends: Mapping[int, Alert]) -> None:
+async def _close(tx: Connection, ends: Mapping[int, Alert]) -> int:
+    """How many incidents heard of it."""
     if not ends:
-        return
+        return 0
     rows = await tx.fetch(
         _CLOSE, list(ends), [end.ends_at for end in ends.values()], [end.recovered for end in ends.values()]
     )
     told = {row["incident_id"]: ends[row["id"]] for row in rows if row["incident_id"] is not None}
     await incidents.nudge(tx, list(told))
     await timeline.append(tx, [(incident, _end_of(alert)) for incident, alert in told.items()])
+    return len(told)
 
 
-async def _open(tx: Connection, source: SourceName, births: Sequence[_Birth], opening_for: OpeningFor) -> None:
+async def _open(tx: Connection, changes: Changes) -> int:
+    """How many incidents they opened or joined."""
     found: dict[str, openings.Requested] = {}
-    joining: dict[str, list[_Birth]] = {}
-    for birth in births:
-        opening = opening_for(birth.alert)
-        if opening is not None:
-            found.setdefault(opening.run_key, openings.Requested(opening, birth.alert))
-            joining.setdefault(opening.run_key, []).append(birth)
+    for birth in changes.births:
+        if birth.opening is not None:
+            found.setdefault(birth.opening.run_key, openings.Requested(birth.opening, birth.alert))
     opened = await openings.open_or_join(tx, list(found.values()))
-    for run_key, group in joining.items():
-        for birth in group:
-            birth.incident = opened[run_key]
-    await _insert_open(tx, source, [birth for birth in births if birth.ended_by is None])
-    await _insert_ended(tx, source, [(birth, birth.ended_by) for birth in births if birth.ended_by is not None])
+    for birth in changes.births:
+        if birth.opening is not None:
+            birth.incident = opened[birth.opening.run_key]
+    await _insert_open(tx, changes.source, [birth for birth in changes.births if birth.ended_by is None])
+    ended = [(birth, birth.ended_by) for birth in changes.births if birth.ended_by is not None]
+    await _insert_ended(tx, changes.source, ended)
+    return len(opened)
 
 
 # Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
@@ -288,7 +279,7 @@ ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_see
 """
 
 
-async def _insert_open(tx: Connection, source: SourceName, births: Sequence[_Birth]) -> None:
+async def _insert_open(tx: Connection, source: SourceName, births: Sequence[Birth]) -> None:
     if not births:
         return
     births = sorted(births, key=lambda birth: birth.alert.fingerprint)
@@ -310,7 +301,7 @@ FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timesta
 """
 
 
-async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tuple[_Birth, Alert]]) -> None:
+async def _insert_ended(tx: Connection, source: SourceName, births: Sequence[tuple[Birth, Alert]]) -> None:
     """Those that began and ended within the batch."""
     if births:
         await tx.execute(

@@ -70,9 +70,9 @@ async def suppress(tx: Connection, source: SourceName, suppressions: Mapping[Epi
 
 
 async def alerts_of(connection: Connection, ids: Sequence[EpisodeId]) -> list[Alert]:
-    """Of open episodes, as they were told when they opened."""
+    """Of open episodes: what tells them apart, for a notification that ends them."""
     rows = await connection.fetch(
-        """SELECT source, fingerprint, labels, annotations, generator_url, starts_at FROM episodes
+        """SELECT source, fingerprint, labels, starts_at FROM episodes
            WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY source, fingerprint""",
         list(ids),
     )
@@ -83,8 +83,6 @@ async def alerts_of(connection: Connection, ids: Sequence[EpisodeId]) -> list[Al
             status=AlertStatus.FIRING,
             labels=row["labels"],
             starts_at=row["starts_at"],
-            annotations=row["annotations"],
-            generator_url=row["generator_url"],
         )
         for row in rows
     ]

@@ -63,7 +63,8 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except Exception:  # the sender learns nothing of our insides
         log.exception("request failed", method=request.method, path=request.path)
         response = problem(500, "an internal error; the log of this daemon has it")
-    response.headers.update({name: value for name, value in _HEADERS.items() if name not in response.headers})
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 

@@ -33,7 +33,7 @@ async def test_an_alert_that_no_webhook_told_opens_its_incident_with_a_deadline(
     [episode] = await watch.episodes()
     [incident] = await watch.fetch("SELECT * FROM incidents")
     assert (episode["open"], episode["incident_id"]) == (True, incident["id"])
-    assert episode["annotations"] == {"summary": "it fires"}
+    assert incident["alert"]["annotations"] == {"summary": "it fires"}
     assert incident["title"] == "ServiceDown on deployment/prod/backend"
     assert len(await watch.fetch("SELECT FROM escalations WHERE due_at IS NOT NULL")) == 1
     assert "ServiceDown was found by polling alertmanager: no webhook had told us of it" in await watch.told()
@@ -195,7 +195,8 @@ async def test_what_grafana_lists_is_read_as_its_webhook_would_tell_it(database:
 
         [episode] = await watch.episodes()
         [incident] = await watch.fetch("SELECT alert FROM incidents")
-    assert (episode["labels"], episode["annotations"]) == (DOWN, {"summary": "it fires"})
+    assert (episode["labels"], incident["alert"]["labels"]) == (DOWN, DOWN)
+    assert incident["alert"]["annotations"] == {"summary": "it fires"}
     assert incident["alert"]["values"] == {"A": 3.0}
 
 

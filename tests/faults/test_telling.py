@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from remediator.domain.alert import Delivery
 from remediator.domain.episode import Filing, OpenEpisode
+from remediator.domain.filing import Book, decide
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.store import intake
 from remediator.store.database import Database
@@ -27,10 +28,10 @@ class InMemory(Telling):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = intake._Book()
+        self.book = Book()
 
     def file(self, note: Note) -> Filing:
-        changes = intake._decide([note.alert(ALERT)], {ALERT: self.book}, self.now)
+        changes = decide(SourceName("am"), [note.alert(ALERT)], {ALERT: self.book}, self.now)
         if self.book.born is not None:
             self.book.born, self.book.open_episode = None, OpenEpisode(EpisodeId(1), note.starts_at)
             self.book.seen_lately = False

@@ -92,7 +92,7 @@ async def undone(database: Database) -> AsyncIterator[Database]:
         whole = held.transaction()
         await whole.start()
         try:
-            yield Inside(database.pool, held)
+            yield Inside(database.pool, connection_=held)
         finally:
             await whole.rollback()
 

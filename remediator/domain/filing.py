@@ -1,0 +1,98 @@
+"""What a batch of delivered alerts changes, decided before anything is written.
+
+`domain/episode.py` judges one alert; here a batch is read in the order told, each alert on what those before it left.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from remediator.domain.alert import Alert
+from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
+from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
+from remediator.domain.opening import Opening
+
+_UNBORN = EpisodeId(0)
+
+
+@dataclass(slots=True)
+class Book:
+    """What is known of one alert, updated in memory as the batch is read."""
+
+    open_episode: OpenEpisode | None = None
+    last_ended: EndedEpisode | None = None
+    seen_lately: bool = False
+    born: "Birth | None" = None
+    """An episode of this batch that is still open."""
+
+
+@dataclass(slots=True)
+class Birth:
+    alert: Alert
+    starts_at: datetime
+    opening: Opening | None = None
+    ended_by: Alert | None = None
+    incident: int | None = None
+
+
+@dataclass(slots=True)
+class Changes:
+    source: SourceName
+    births: list[Birth] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    restarts: dict[int, datetime] = field(default_factory=dict)
+    """Open episodes that fire again, and since when: they ended meanwhile, and nobody told us."""
+    ends: dict[int, Alert] = field(default_factory=dict)
+    ends_of_nothing: list[Alert] = field(default_factory=list)
+    """Kept, so that the firing that belongs to it is known for stale when it comes after all."""
+    filings: Counter[Filing] = field(default_factory=Counter)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing ends or begins again, and nobody opens an incident."""
+        if self.ends or self.restarts or self.ends_of_nothing:
+            return False
+        return all(birth.opening is None and birth.ended_by is None for birth in self.births)
+
+
+def decide(source: SourceName, alerts: Sequence[Alert], books: Mapping[Fingerprint, Book], now: datetime) -> Changes:
+    """Pure: every alert of the batch in the order told."""
+    changes = Changes(source)
+    for alert in alerts:
+        book = books[alert.fingerprint]
+        filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
+        changes.filings[filing] += 1
+        if filing is Filing.OPEN:
+            book.born = Birth(alert, alert.starts_at)
+            book.open_episode = OpenEpisode(_UNBORN, alert.starts_at)
+            changes.births.append(book.born)
+        elif filing is Filing.REFRESH and book.open_episode is not None:
+            _note_firing(alert, book, book.open_episode, changes=changes)
+        elif filing is Filing.CLOSE and book.open_episode is not None:
+            if book.born is not None:
+                book.born.ended_by = alert
+            else:
+                changes.ends[book.open_episode.id] = alert
+            book.last_ended = EndedEpisode(alert.ends_at or now, now)
+            book.open_episode = book.born = None
+        elif filing is Filing.UNKNOWN and _is_news(alert, book.last_ended):
+            changes.ends_of_nothing.append(alert)
+            book.last_ended = EndedEpisode(alert.ends_at or now, now)
+    return changes
+
+
+def _note_firing(alert: Alert, book: Book, episode: OpenEpisode, *, changes: Changes) -> None:
+    """A later start counts from here on: an end before it is not this firing's end, however late it comes."""
+    if alert.starts_at > episode.starts_at:
+        book.open_episode = OpenEpisode(episode.id, alert.starts_at)
+        if book.born is not None:
+            book.born.starts_at = alert.starts_at
+        else:
+            changes.restarts[episode.id] = alert.starts_at
+    elif not book.seen_lately and book.born is None:
+        changes.seen.add(episode.id)
+
+
+def _is_news(end: Alert, last_ended: EndedEpisode | None) -> bool:
+    return last_ended is None or (end.ends_at is not None and end.ends_at > last_ended.ends_at)
