@@ -36,8 +36,8 @@ A_CROWD = 100
 a commit is worth more than a second commit."""
 MOST_BYTES = 64 << 20
 """Of bodies in memory at once; with what is read from them, some five times that."""
-PATIENCE = timedelta(seconds=2)
-"""With the database, on behalf of those who wait: then 503, which a sender repeats (facts: engine)."""
+PATIENCE = timedelta(milliseconds=1500)
+"""With the database, on behalf of those who wait: a 503, which a sender repeats, within two seconds (facts: engine)."""
 MOST_BEHIND = timedelta(seconds=5)
 """How long the oldest may have waited before newcomers are refused: senders give up after ten seconds."""
 RETRY_EVERY = timedelta(milliseconds=100)

@@ -16,6 +16,7 @@ import asyncpg
 import psutil
 
 from remediator.store.embedded import EmbeddedPostgres
+from tests.cluster.eventually import eventually
 from tests.fakes.postgres import database_dsn
 
 MOST_CONNECTIONS = 30
@@ -148,6 +149,15 @@ class BreakablePostgres:
             await connection.execute("SET default_transaction_read_only = off")
             await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
             await connection.execute("SELECT pg_reload_conf()")
+        finally:
+            await connection.close()
+        await eventually(lambda: self._is_read_only(state))
+
+    async def _is_read_only(self, state: str) -> bool:
+        """As a new session sees it: by then the old ones have been told too."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return bool(await connection.fetchval("SHOW default_transaction_read_only") == state)
         finally:
             await connection.close()
 

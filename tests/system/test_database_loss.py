@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -91,10 +92,12 @@ async def sink() -> AsyncIterator[tuple[Sink, str]]:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakablePostgres]:
-    started = asyncio.run(BreakablePostgres.start(tmp_path_factory.mktemp("lost") / "data"))
-    yield started
-    asyncio.run(started.stop())
+def postgres() -> Iterator[BreakablePostgres]:
+    with tempfile.TemporaryDirectory(prefix="remediator-lost-") as folder:
+        Path(folder).chmod(0o755)  # as root the server is another user
+        started = asyncio.run(BreakablePostgres.start(Path(folder) / "data"))
+        yield started
+        asyncio.run(started.stop())
 
 
 @dataclass
