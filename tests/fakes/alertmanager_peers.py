@@ -105,6 +105,10 @@ class Delivery:
     answered: int | None
     """The status; None where no answer came, so that it may have been stored or not."""
 
+    @property
+    def is_accepted(self) -> bool:
+        return self.answered is not None and self.answered < 300
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:

@@ -10,7 +10,7 @@ import msgspec
 
 from tests.fakes.alertmanager_peers import Delivery
 from tests.fakes.kubernetes import Recorded
-from tests.faults.inbox import Inbox
+from tests.faults.inbox import Arrival, Inbox
 from tests.faults.scenario import Response
 
 Row = Mapping[str, Any]
@@ -99,10 +99,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
+    """All but `inbox` is what had happened when the books were read."""
+
     books: Books
     writes: Sequence[Recorded]
-    inbox: Inbox
+    arrivals: Sequence[Arrival]
     deliveries: Sequence[Delivery]
     answered: Sequence[Answered]
+    inbox: Inbox
+    """As it is now: what is recorded as sent must have arrived."""
     thawed: Sequence[Row]
     """Incidents that others had closed when a frozen replica was let go on, as they were at that moment."""

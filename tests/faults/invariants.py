@@ -70,7 +70,7 @@ def at_the_end(evidence: Evidence) -> list[Violation]:
 def _episodes(evidence: Evidence) -> Iterator[Violation]:
     rows = evidence.books.episodes
     for delivery in evidence.deliveries:
-        if delivery.answered is None or delivery.answered >= 300:
+        if not delivery.is_accepted:
             continue
         for told in delivery.alerts:
             known = [r for r in rows if r["fingerprint"] == told.fingerprint]
@@ -103,7 +103,7 @@ def _all_failed(evidence: Evidence, incident: int) -> bool:
 def _pages(evidence: Evidence) -> Iterator[Violation]:
     rows = {row["dedup_key"]: row for row in evidence.books.outbox}
     arrived = {arrival.dedup_key for arrival in evidence.inbox.arrivals}
-    for key in sorted(arrived - rows.keys()):
+    for key in sorted({arrival.dedup_key for arrival in evidence.arrivals} - rows.keys()):
         yield Violation(Kind.DOUBLED, f"page {key} was sent and nobody ordered it")
     for key, row in rows.items():
         if row["state"] == "sent" and key not in arrived:
