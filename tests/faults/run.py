@@ -3,11 +3,12 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -107,10 +108,18 @@ def main(seeds: int, seed: int, at_once: int, alerts: int, keep: bool) -> None:
             if verdict.violations or keep:
                 _keep(verdict)
 
-        report = asyncio.run(run(range(seed, seed + seeds), Path(name), at_once=at_once, told=told))
+        playing = run(range(seed, seed + seeds), Path(name), at_once=at_once, told=told)
+        report = asyncio.run(_until_terminated(playing))
     report.figures.add(poured)
     show(report.figures, console, title=f"{seeds} seeds from {seed} in {time.monotonic() - began:.0f} s")
     sys.exit(_exit_code(report, console, every_mark=seeds >= 64))
+
+
+async def _until_terminated(playing: Coroutine[None, None, Report]) -> Report:
+    """SIGTERM ends it as Ctrl-C does: with everything stopped that was started."""
+    task = asyncio.ensure_future(playing)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def _exit_code(report: Report, console: Console, *, every_mark: bool) -> int:
