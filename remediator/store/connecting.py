@@ -17,7 +17,9 @@ LIMITS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "15s",
     "timezone": "UTC",
     # Every statement is about a few rows found by index, whatever its arguments: planning it anew costs more than it.
+    # A plan made while a table was still empty must not read all of it for ever after.
     "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
     "jit": "off",
 }
 COMMAND_SECONDS = 6.0
