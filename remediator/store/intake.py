@@ -123,7 +123,8 @@ async def keep_bodies(tx: Connection, deliveries: Iterable[Delivery]) -> None:
         )
 
 
-# The first row is the time alone; then one row for each alert that is known in any way.
+# The first row is the time alone; then one row for each alert that is known in any way. There is one open episode at
+# most; LIMIT keeps the look-ups apart, else they may become a join that reads every open episode of the source.
 _BOOKS = """
 SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, false AS seen_lately,
     NULL::timestamptz AS ended_at, now() AS closed_at
@@ -133,7 +134,7 @@ SELECT k.position, o.id, o.starts_at, o.last_seen_at > now() - $3::interval,
 FROM unnest($2::text[]) WITH ORDINALITY k(fingerprint, position)
 LEFT JOIN LATERAL (
     SELECT id, starts_at, last_seen_at FROM episodes
-    WHERE source = $1 AND fingerprint = k.fingerprint AND closed_at IS NULL
+    WHERE source = $1 AND fingerprint = k.fingerprint AND closed_at IS NULL LIMIT 1
 ) o ON true
 LEFT JOIN LATERAL (
     SELECT ends_at, closed_at FROM episodes
