@@ -1,9 +1,14 @@
-"""One alert as a source delivered it. Labels and annotations are hostile input: data, never code."""
+"""One alert as a source delivered it. Labels and annotations are hostile input: data, never code.
+
+Alerts come by the ten thousand: as structs they are made at a third of a data class's cost, and the collector, for
+whom there is nothing in them (`gc=False`: only texts, numbers and moments), never looks at them.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from remediator.domain.ids import Fingerprint, SourceName
 
@@ -13,17 +18,16 @@ class AlertStatus(StrEnum):
     RESOLVED = "resolved"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(msgspec.Struct, frozen=True, gc=False):
     source: SourceName
     fingerprint: Fingerprint
     status: AlertStatus
     labels: Mapping[str, str]
     starts_at: datetime
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     ends_at: datetime | None = None
     generator_url: str = ""
-    values: Mapping[str, float | None] = field(default_factory=dict)
+    values: Mapping[str, float | None] = msgspec.field(default_factory=dict)
     """Grafana's measured values; empty elsewhere."""
     recovered: bool = True
     """False where a resolve says that the alert went away, not that the trouble did (Grafana's NoData, Paused, ...)."""
@@ -37,8 +41,7 @@ class Alert:
         return self.status is AlertStatus.FIRING
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """An alert inside a delivery that could not be read: kept aside, its neighbours proceed."""
 
     position: int
@@ -46,8 +49,7 @@ class Rejected:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One webhook body, read."""
 
     source: SourceName
@@ -58,8 +60,7 @@ class Delivery:
     """How many alerts the sender says it left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """What became of one delivery, told to its sender after the commit."""
 
     stored: int

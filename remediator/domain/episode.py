@@ -5,9 +5,10 @@ and nothing is ordered across Alertmanager peers (facts: intake 1.3, 1.6), so th
 the episode we hold, not on the sender's story.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+import msgspec
 
 from remediator.domain.alert import Alert
 from remediator.domain.ids import EpisodeId
@@ -27,14 +28,12 @@ class Filing(StrEnum):
     """A resolve of something we never knew: recorded only."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenEpisode:
+class OpenEpisode(msgspec.Struct, frozen=True, gc=False):
     id: EpisodeId
     starts_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class EndedEpisode:
+class EndedEpisode(msgspec.Struct, frozen=True, gc=False):
     ends_at: datetime
     closed_at: datetime
     """When we heard of the end, by our clock."""

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -286,7 +286,7 @@ def _as_told(alerts: Sequence[ListedAlert], polled: Polled) -> Delivery:
     if delivery.rejected:
         reasons = sorted({each.reason for each in delivery.rejected})
         log.warning("listed alerts not read", source=polled.source, alerts=len(delivery.rejected), reasons=reasons[:5])
-    return replace(delivery, body=b"", rejected=())
+    return msgspec.structs.replace(delivery, body=b"", rejected=())
 
 
 def _webhook_alert(alert: ListedAlert, kind: PeerKind) -> dict[str, object]:
@@ -321,7 +321,7 @@ def _ended(alert: Alert, kind: PeerKind, at: datetime) -> Alert:
     also absent when its data, its rule or its evaluation is gone, and only the webhook's reason would tell: that is no
     proof of health, and a person looks. `at` is when the poll began: an alert that fires anew since is another one."""
     recovered = kind is PeerKind.ALERTMANAGER
-    return replace(alert, status=AlertStatus.RESOLVED, ends_at=at, recovered=recovered)
+    return msgspec.structs.replace(alert, status=AlertStatus.RESOLVED, ends_at=at, recovered=recovered)
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -1,8 +1,7 @@
 """How many bytes of webhook bodies may be in memory at once. Who finds no room is refused at the door."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from remediator.domain.errors import Overloaded
 from remediator.domain.ids import SourceName
@@ -20,15 +19,9 @@ class Room:
         self.held = 0
         """Bytes, by all sources together."""
 
-    @contextmanager
-    def hold(self, source: SourceName, size: int) -> Iterator["Hold"]:
+    def hold(self, source: SourceName, size: int) -> "Hold":
         """Until left. Raises `Overloaded` before anything is read."""
-        held = Hold(self, source)
-        try:
-            held.grow(size)
-            yield held
-        finally:
-            held.release()
+        return Hold(self, source, size)
 
     def take(self, source: SourceName, size: int) -> None:
         mine = self._held_by[source]
@@ -47,9 +40,10 @@ class Room:
 class Hold:
     """One body's share of the room. Grows while a body whose length was not announced is read."""
 
-    def __init__(self, room: Room, source: SourceName) -> None:
+    def __init__(self, room: Room, source: SourceName, announced: int) -> None:
         self._room = room
         self._source = source
+        self._announced = announced
         self._size = 0
 
     def grow(self, size: int) -> None:
@@ -57,6 +51,9 @@ class Hold:
         self._room.take(self._source, size)
         self._size += size
 
-    def release(self) -> None:
+    def __enter__(self) -> Self:
+        self.grow(self._announced)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         self._room.give_back(self._source, self._size)
-        self._size = 0

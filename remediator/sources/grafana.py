@@ -1,7 +1,8 @@
 """Grafana unified alerting's webhook, payload version "1" (facts: intake 1.2)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+import msgspec
 
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.ids import SourceName
@@ -23,9 +24,9 @@ class Grafana(Source):
             other_versions="Grafana unified alerting's version 1: Alertmanager sends to /webhooks/alertmanager; "
             "legacy Grafana alerting (before 9) is not supported",
         )
-        return replace(delivery, alerts=tuple(map(_as_grafana_means, delivery.alerts)))
+        return msgspec.structs.replace(delivery, alerts=tuple(map(_as_grafana_means, delivery.alerts)))
 
 
 def _as_grafana_means(alert: Alert) -> Alert:
     went_away = not alert.is_firing and alert.annotations.get(_REASON, "") != ""
-    return replace(alert, recovered=not went_away)
+    return msgspec.structs.replace(alert, recovered=not went_away)

@@ -1,10 +1,10 @@
 """Alerts in. 2xx means committed; 503 means send it again; 4xx means that sending the same again is of no use."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 import msgspec
@@ -31,6 +31,9 @@ PARSE_ASIDE = 1024 * 1024
 CHUNK = 64 * 1024
 
 
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
 class Hold(Protocol):
     def grow(self, size: int) -> None: ...
 
@@ -52,17 +55,24 @@ class Webhooks:
         self._count = cache(metrics.deliveries.labels)
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        return [web.post("/webhooks/{kind}", self.receive), web.put("/webhooks/{kind}", self.receive)]
+        """A path of its own for each kind: it is looked up, where a pattern would be matched for every request."""
+        handlers: dict[str, Handler] = {kind: partial(self.receive, kind) for kind in self._sources}
+        handlers["{kind}"] = self._refuse_unknown
+        return [
+            route(f"/webhooks/{kind}", handler) for kind, handler in handlers.items() for route in (web.post, web.put)
+        ]
 
-    async def receive(self, request: web.Request) -> web.Response:
+    async def _refuse_unknown(self, request: web.Request) -> web.Response:
+        self._count("unknown", 404).inc()
         kind = request.match_info["kind"]
+        return problem(404, f"there is no source {kind!r}; known: {', '.join(self._sources)}")
+
+    async def receive(self, kind: str, request: web.Request) -> web.Response:
         answer = await self._answer(request, kind)
-        self._count(kind if kind in self._sources else "unknown", answer.status).inc()
+        self._count(kind, answer.status).inc()
         return answer
 
     async def _answer(self, request: web.Request, kind: str) -> web.Response:
-        if kind not in self._sources:
-            return problem(404, f"there is no source {kind!r}; known: {', '.join(self._sources)}")
         try:
             return await self._admit(request, self._sources[kind], SourceName(kind))
         except Unauthenticated as error:
