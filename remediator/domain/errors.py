@@ -48,6 +48,10 @@ class StaleFence(RemediatorError):
     """The lease on this incident was lost; another replica owns it now."""
 
 
+class Outdated(RemediatorError):
+    """Something happened to the incident since this was decided: it must be decided again."""
+
+
 class BudgetSpent(RemediatorError):
     """A reservation did not fit its budget."""
 

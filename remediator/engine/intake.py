@@ -104,6 +104,10 @@ class Intake:
     async def _write(self, wanted: asyncio.Event) -> None:
         while True:
             await wanted.wait()
+            import os
+
+            for _ in range(int(os.environ.get("TURNS", "0"))):
+                await asyncio.sleep(0)
             parts = self._queue.take()
             if not self._queue:
                 self._arrived.clear()
@@ -199,6 +203,13 @@ class Intake:
         for waiting in (*(part.waiting for part in parts), *self._queue.empty()):
             if not waiting.answer.done():
                 waiting.answer.set_exception(Overloaded(self._refusing))
+
+
+async def _let_others_arrive() -> None:
+    """One turn of the loop in which those just answered send what they have next, and one in which it is read: more to
+    a commit, and no time lost where nobody comes."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 def _answer(parts: Iterable[Part]) -> None:

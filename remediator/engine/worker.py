@@ -12,7 +12,7 @@ from typing import assert_never
 
 import structlog
 
-from remediator.domain.errors import BudgetSpent, NotAllowed, RemediatorError, StaleFence, Temporary
+from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
 from remediator.domain.incident import Incident, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
@@ -139,6 +139,9 @@ class Worker:
                 if self._stopping and move.phase not in _WRITE_FOLLOWS:
                     await self._give_back(incident)
                     return
+        except Outdated as error:
+            log.info("to be decided again", reason=str(error))
+            await self._give_back(incident)
         except StaleFence as error:
             log.warning("lease lost", error=str(error))
         except Temporary as error:
@@ -179,6 +182,8 @@ class Worker:
                 return await self._commit(incident, self._refused(incident, move, after, wait=wait))
             case NotAllowed():
                 return await self._commit(incident, self._refused(incident, move, after, wait=REFUSED_FOR))
+            case Outdated():
+                raise after
             case StaleFence():
                 await self._keep_result(move)
                 raise after

@@ -4,6 +4,7 @@ Connections go back to the pool as they are, without the usual reset (a round tr
 sets nothing on the session. `SET LOCAL` and `pg_advisory_xact_lock` are fine.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -86,15 +87,25 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("query")
         with translated("query", self._doubt):
-            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            async with self._acquired() as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("transaction")
         with translated("transaction", self._doubt):
-            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
+            async with self._acquired() as connection, connection.transaction():
                 yield connection
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        """The library's own time-out would make a task of each."""
+        async with asyncio.timeout(ACQUIRE_SECONDS):
+            connection = await self.pool.acquire()
+        try:
+            yield connection
+        finally:
+            await self.pool.release(connection)
 
     def drop_connections(self) -> None:
         """Whoever waits on one hears of it now, and the next one is made anew: it reaches the new primary."""

@@ -72,7 +72,7 @@ async def release(tx: Connection, incident: Incident) -> None:
 
 
 _NUDGE = """
-UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
+UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
 FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
       ORDER BY id FOR NO KEY UPDATE) k
 WHERE i.id = k.id

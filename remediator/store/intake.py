@@ -17,7 +17,8 @@ from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.marks import Mark, reached
-from remediator.store import incidents, openings, timeline
+from remediator.store import incidents, openings
+from remediator.store.bodies import packed
 from remediator.store.database import Connection, clean, to_json
 
 OpeningFor = Callable[[Alert], Opening | None]
@@ -58,13 +59,16 @@ async def file(
     changes = [await _changes(connection, source, told[source], opening_for) for source in sorted(told)]
     filings = sum((change.filings for change in changes), Counter[Filing]())
     if all(change.is_quiet for change in changes) and not any(delivery.rejected for delivery in bodies):
-        await _file_quietly(connection, bodies, changes)
+        await _write(connection, bodies, changes, ())
         return FilingResult(filings, incidents=0)
     async with connection.transaction():
-        await keep_bodies(connection, bodies)
-        incidents = sum([await _apply(connection, change) for change in changes])
+        entries = [entry for change in changes for entry in await _apply(connection, change)]
+        if any(delivery.rejected for delivery in bodies):
+            await keep_bodies(connection, bodies)
+            bodies = ()
+        await _write(connection, bodies, changes, entries)
         reached(Mark.DELIVERY_FILED)
-    return FilingResult(filings, incidents)
+    return FilingResult(filings, incidents=len({incident for incident, _ in entries}))
 
 
 async def _changes(
@@ -77,13 +81,16 @@ async def _changes(
     return changes
 
 
-async def _apply(tx: Connection, changes: Changes) -> int:
-    """How many incidents are opened, joined or told of an end."""
-    await _refresh(tx, changes.seen)
+async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:
+    """What others may be at as well, each held against them until the end of the transaction; what the incidents'
+    timelines are to say of it."""
     await _restart(tx, changes.restarts)
-    heard = await _close(tx, changes.ends) + await _open(tx, changes)
-    await _insert_ended(tx, changes.source, [(Birth(end, end.starts_at), end) for end in changes.ends_of_nothing])
-    return heard
+    ends = await _close(tx, changes.ends)
+    starts = await _open(tx, changes.births)
+    ended = [(birth, birth.ended_by) for birth in changes.births if birth.ended_by is not None]
+    of_nothing = [(Birth(end, end.starts_at), end) for end in changes.ends_of_nothing]
+    await _insert_ended(tx, changes.source, ended + of_nothing)
+    return ends + starts
 
 
 _KEEP_BODIES = """
@@ -105,7 +112,7 @@ async def keep_bodies(tx: Connection, deliveries: Iterable[Delivery]) -> None:
     rows = await tx.fetch(
         _KEEP_BODIES,
         [clean(d.source) for d in sent],
-        [d.body for d in sent],
+        [packed(d.body) for d in sent],
         [len(d.alerts) for d in sent],
         [len(d.rejected) for d in sent],
         [d.truncated for d in sent],
@@ -161,7 +168,10 @@ async def _books(
     return books, told["closed_at"]
 
 
-_FILE_QUIETLY = """
+# Where another replica opened the same episode a moment ago, ours is a refresh of it; what another refreshes at this
+# moment is skipped, for it would write the same. Annotations and links are where they are of use: in the incident's
+# alert, and in the body as it was sent.
+_WRITE = """
 WITH kept AS (
     INSERT INTO deliveries (source, body, alerts, rejected, truncated)
     SELECT source, body, alerts, 0, truncated
@@ -169,47 +179,51 @@ WITH kept AS (
 ), refreshed AS (
     UPDATE episodes SET last_seen_at = now() WHERE id IN (
         SELECT id FROM episodes WHERE id = ANY($5::bigint[]) FOR UPDATE SKIP LOCKED)
+), told AS (
+    INSERT INTO timeline (incident_id, kind, path, message)
+    SELECT * FROM unnest($11::bigint[], $12::text[], $13::text[], $14::text[])
 )
-INSERT INTO episodes (source, fingerprint, labels, starts_at)
-SELECT source, fingerprint, labels::jsonb, starts_at
-FROM unnest($6::text[], $7::text[], $8::text[], $9::timestamptz[]) r(source, fingerprint, labels, starts_at)
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
+SELECT source, fingerprint, incident_id, labels::jsonb, starts_at
+FROM unnest($6::text[], $7::text[], $8::bigint[], $9::text[], $10::timestamptz[])
+    r(source, fingerprint, incident_id, labels, starts_at)
 ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
 """
 
 
-async def _file_quietly(connection: Connection, bodies: Sequence[Delivery], changes: Sequence[Changes]) -> None:
-    """Bodies, refreshed episodes and new ones that no rule is about: one statement, and with it one commit."""
+async def _write(
+    connection: Connection,
+    bodies: Sequence[Delivery],
+    changes: Sequence[Changes],
+    entries: Sequence[tuple[int, Entry]],
+) -> None:
+    """Bodies, refreshed and new episodes, and what the timelines say: all that needs no answer, in one statement."""
     sent = [delivery for delivery in bodies if delivery.body]
     births = sorted(
-        (birth for change in changes for birth in change.births),
+        (birth for change in changes for birth in change.births if birth.ended_by is None),
         key=lambda birth: (birth.alert.source, birth.alert.fingerprint),
     )
     alerts = [birth.alert for birth in births]
     seen = [number for change in changes for number in change.seen]
-    if not (sent or alerts or seen):
+    if not (sent or alerts or seen or entries):
         return
     await connection.execute(
-        _FILE_QUIETLY,
+        _WRITE,
         [clean(d.source) for d in sent],
-        [d.body for d in sent],
+        [packed(d.body) for d in sent],
         [len(d.alerts) for d in sent],
         [d.truncated for d in sent],
         seen,
         [alert.source for alert in alerts],
         [alert.fingerprint for alert in alerts],
+        [birth.incident for birth in births],
         [to_json(alert.labels) for alert in alerts],
         [birth.starts_at for birth in births],
+        [incident for incident, _ in entries],
+        [entry.kind for _, entry in entries],
+        [entry.path for _, entry in entries],
+        [clean(entry.message) for _, entry in entries],
     )
-
-
-async def _refresh(tx: Connection, seen: set[int]) -> None:
-    """Skips what another replica is refreshing at this moment: it would write the same."""
-    if seen:
-        await tx.execute(
-            """UPDATE episodes SET last_seen_at = now() WHERE id IN (
-                   SELECT id FROM episodes WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)""",
-            list(seen),
-        )
 
 
 _RESTART = """
@@ -241,57 +255,29 @@ WHERE e.id = k.id AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e
 """
 
 
-async def _close(tx: Connection, ends: Mapping[int, Alert]) -> int:
-    """How many incidents heard of it."""
+async def _close(tx: Connection, ends: Mapping[int, Alert]) -> list[tuple[int, Entry]]:
+    """Their incidents wake; gives what is to be told of it."""
     if not ends:
-        return 0
+        return []
     rows = await tx.fetch(
         _CLOSE, list(ends), [end.ends_at for end in ends.values()], [end.recovered for end in ends.values()]
     )
     told = {row["incident_id"]: ends[row["id"]] for row in rows if row["incident_id"] is not None}
     await incidents.nudge(tx, list(told))
-    await timeline.append(tx, [(incident, _end_of(alert)) for incident, alert in told.items()])
-    return len(told)
+    return [(incident, _end_of(alert)) for incident, alert in told.items()]
 
 
-async def _open(tx: Connection, changes: Changes) -> int:
-    """How many incidents they opened or joined."""
-    found: dict[str, openings.Requested] = {}
-    for birth in changes.births:
+async def _open(tx: Connection, births: Sequence[Birth]) -> list[tuple[int, Entry]]:
+    """Incidents opened or joined, and told to the births that asked for them; gives what is to be told of it."""
+    requested: dict[str, openings.Requested] = {}
+    for birth in births:
         if birth.opening is not None:
-            found.setdefault(birth.opening.run_key, openings.Requested(birth.opening, birth.alert))
-    opened = await openings.open_or_join(tx, list(found.values()))
-    for birth in changes.births:
+            requested.setdefault(birth.opening.run_key, openings.Requested(birth.opening, birth.alert))
+    opened = await openings.open_or_join(tx, list(requested.values()))
+    for birth in births:
         if birth.opening is not None:
-            birth.incident = opened[birth.opening.run_key]
-    await _insert_open(tx, changes.source, [birth for birth in changes.births if birth.ended_by is None])
-    ended = [(birth, birth.ended_by) for birth in changes.births if birth.ended_by is not None]
-    await _insert_ended(tx, changes.source, ended)
-    return len(opened)
-
-
-# Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
-# they are of use: in the incident's alert, and in the body as it was sent.
-_INSERT_OPEN = """
-INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
-SELECT $1, fingerprint, incident_id, labels::jsonb, starts_at
-FROM unnest($2::text[], $3::bigint[], $4::text[], $5::timestamptz[]) r(fingerprint, incident_id, labels, starts_at)
-ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
-"""
-
-
-async def _insert_open(tx: Connection, source: SourceName, births: Sequence[Birth]) -> None:
-    if not births:
-        return
-    births = sorted(births, key=lambda birth: birth.alert.fingerprint)
-    await tx.execute(
-        _INSERT_OPEN,
-        source,
-        [birth.alert.fingerprint for birth in births],
-        [birth.incident for birth in births],
-        [to_json(birth.alert.labels) for birth in births],
-        [birth.starts_at for birth in births],
-    )
+            birth.incident = opened.incidents[birth.opening.run_key]
+    return list(opened.told)
 
 
 _INSERT_ENDED = """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from remediator.domain.errors import BudgetSpent, NotAllowed, StaleFence
+from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, StaleFence
 from remediator.domain.incident import Incident, Move, PageOrder, Phase, Status
 from remediator.store import incidents, intents, timeline
 from remediator.store.database import Connection, clean
@@ -16,7 +16,7 @@ from remediator.store.documents import progress_from, progress_json
 from remediator.store.incidents import FIRING, RECOVERED
 from remediator.store.intents import Begun
 
-Refusal = StaleFence | BudgetSpent | NotAllowed
+Refusal = StaleFence | Outdated | BudgetSpent | NotAllowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ async def commit(tx: Connection, decided: Sequence[Decided], *, lease: timedelta
     """What each incident is afterwards, or why its move was refused; a refused move has written nothing.
 
     The lease is kept, and renewed, while there is something to do at once. A nudge the move has not seen wakes the
-    incident at once, whatever the move says.
+    incident at once, whatever the move says, and does not let it be resolved: an alert may have joined it.
     """
     refused = await _stale(tx, decided)
     refused |= await _begin_intents(tx, decided, refused)
@@ -43,17 +43,24 @@ async def commit(tx: Connection, decided: Sequence[Decided], *, lease: timedelta
 
 
 async def _stale(tx: Connection, decided: Sequence[Decided]) -> dict[int, Refusal]:
-    """Holds the incidents' rows until the end of the transaction. Position -> who was overtaken."""
+    """Holds the incidents' rows until the end of the transaction. Position -> why it was decided on what is no more."""
     rows = await tx.fetch(
-        "SELECT id, epoch FROM incidents WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        "SELECT id, epoch, nudges FROM incidents WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE",
         [one.incident.id for one in decided],
     )
-    epochs = {row["id"]: row["epoch"] for row in rows}
-    return {
-        position: StaleFence(f"incident {i.id}: claim {i.epoch} was overtaken by claim {epochs.get(i.id)}")
-        for position, i in enumerate(one.incident for one in decided)
-        if epochs.get(i.id) != i.epoch
-    }
+    now = {row["id"]: row for row in rows}
+    judged = ((position, _why_stale(one, now.get(one.incident.id))) for position, one in enumerate(decided))
+    return {position: refusal for position, refusal in judged if refusal is not None}
+
+
+def _why_stale(one: Decided, now: Any) -> StaleFence | Outdated | None:
+    incident = one.incident
+    if now is None or now["epoch"] != incident.epoch:
+        latest = now["epoch"] if now is not None else None
+        return StaleFence(f"incident {incident.id}: claim {incident.epoch} was overtaken by claim {latest}")
+    if one.move.status is Status.RESOLVED and now["nudges"] != incident.nudges:
+        return Outdated(f"incident {incident.id}: something happened while it was to be resolved")
+    return None
 
 
 async def _begin_intents(

@@ -7,7 +7,6 @@ from functools import cache
 from remediator.domain.alert import Alert
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import incidents, timeline
 from remediator.store.database import Connection, clean, to_json
 
 
@@ -18,29 +17,41 @@ class Requested:
     """The first of those that ask for it."""
 
 
-async def open_or_join(tx: Connection, requested: Sequence[Requested]) -> Mapping[str, int]:
-    """Run key -> the open incident. Its first deadline is in the same statement: no later fault can cost the page."""
-    if not requested:
-        return {}
+@dataclass(frozen=True, slots=True)
+class Opened:
+    incidents: Mapping[str, int]
+    """Run key -> the open incident."""
+    told: Sequence[tuple[int, Entry]]
+    """For the timelines, which the caller writes in the same transaction."""
+
+
+async def open_or_join(tx: Connection, requested: Sequence[Requested]) -> Opened:
+    """A new incident's first deadline is in the same statement: no later fault can cost the page."""
     wanted = {clean(request.opening.run_key): request for request in requested}
     new: dict[str, int] = {}
     joined: dict[str, int] = {}
-    # More than once only where an incident was resolved between the two statements.
+    # More than once only where an incident was opened or resolved between the two statements.
     while missing := sorted(wanted.keys() - new.keys() - joined.keys()):
-        new |= await _insert(tx, [wanted[key] for key in missing])
-        joined |= await _open_incidents(tx, [key for key in missing if key not in new])
-    await incidents.nudge(tx, list(joined.values()))
-    await timeline.append(
-        tx,
-        [
-            (number, entry)
-            for key, number in new.items()
-            for entry in (_start_of(wanted[key].alert), *wanted[key].opening.entries)
-        ]
-        + [(number, _start_of(wanted[key].alert)) for key, number in joined.items()],
-    )
+        joined |= await _join(tx, missing)
+        new |= await _insert(tx, [wanted[key] for key in missing if key not in joined])
+    told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
     opened = new | joined
-    return {request.opening.run_key: opened[key] for key, request in wanted.items()}
+    starts = [(opened[key], _start_of(request.alert)) for key, request in wanted.items()]
+    return Opened({request.opening.run_key: opened[key] for key, request in wanted.items()}, starts + told)
+
+
+# Held until the end of the transaction: no incident that an alert joins is resolved under it. Locked in the order of
+# their numbers, as everybody does.
+_JOIN = """
+UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
+FROM (SELECT id FROM incidents WHERE run_key = ANY($1::text[]) AND status <> 'resolved'
+      ORDER BY id FOR NO KEY UPDATE) k
+WHERE i.id = k.id RETURNING i.id, i.run_key
+"""
+
+
+async def _join(tx: Connection, run_keys: Sequence[str]) -> dict[str, int]:
+    return {row["run_key"]: row["id"] for row in await tx.fetch(_JOIN, run_keys)}
 
 
 _INSERT = """
@@ -62,6 +73,8 @@ SELECT id, run_key FROM new
 
 
 async def _insert(tx: Connection, requested: Sequence[Requested]) -> dict[str, int]:
+    if not requested:
+        return {}
     written = cache(to_json)  # thousands of openings share a few policies and severities
     openings = [request.opening for request in requested]
     rows = await tx.fetch(
@@ -77,15 +90,6 @@ async def _insert(tx: Connection, requested: Sequence[Requested]) -> dict[str, i
         [written(o.policy) for o in openings],
         [written(o.severity) for o in openings],
         [o.first_page_in for o in openings],
-    )
-    return {row["run_key"]: row["id"] for row in rows}
-
-
-async def _open_incidents(tx: Connection, run_keys: Sequence[str]) -> dict[str, int]:
-    if not run_keys:
-        return {}
-    rows = await tx.fetch(
-        "SELECT id, run_key FROM incidents WHERE run_key = ANY($1::text[]) AND status <> 'resolved'", list(run_keys)
     )
     return {row["run_key"]: row["id"] for row in rows}
 

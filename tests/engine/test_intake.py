@@ -56,11 +56,12 @@ class FreezingPool:
     pool: Any
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @asynccontextmanager
-    async def acquire(self, **options: Any) -> AsyncIterator[Any]:
+    async def acquire(self) -> Any:
         await self.thawed.wait()
-        async with self.pool.acquire(**options) as connection:
-            yield connection
+        return await self.pool.acquire()
+
+    async def release(self, connection: Any) -> None:
+        await self.pool.release(connection)
 
 
 async def test_concurrent_deliveries_are_each_answered_after_their_alerts_are_stored(database: Database) -> None:

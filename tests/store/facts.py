@@ -1,8 +1,9 @@
 """Alerts, openings and a filed incident, as short as a test can say them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from remediator.domain.alert import Alert, AlertStatus, Delivery
 from remediator.domain.episode import Filing
@@ -28,7 +29,7 @@ def alert(fingerprint: str = "f1", **changes: object) -> Alert:
         {"alertname": "ServiceDown", "instance": fingerprint},
         datetime.now(UTC),
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(made, **changes)
 
 
 def resolved(fingerprint: str = "f1", **changes: object) -> Alert:

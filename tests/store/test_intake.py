@@ -47,6 +47,18 @@ async def test_another_alert_with_the_same_run_key_joins_the_open_incident(datab
     assert (await count(database, "episodes"), await count(database, "incidents")) == (3, 1)
 
 
+async def test_an_alert_never_joins_an_incident_that_is_resolved_at_that_moment(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+        joining = asyncio.create_task(file(database, alert("f2")))
+        while not await tx.fetchval("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"):
+            assert not joining.done()
+    await joining
+
+    assert await count(database, "episodes e JOIN incidents i ON i.id = incident_id WHERE i.status = 'triggered'") == 1
+
+
 async def test_a_fire_and_its_end_in_one_batch_leave_a_closed_episode(database: Database) -> None:
     filings = await file(database, alert(), resolved())
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 
 from remediator.domain.budget import Budget
-from remediator.domain.errors import BudgetSpent, NotAllowed, StaleFence
+from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, StaleFence
 from remediator.domain.finding import Finding
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, Intent, IntentResult, IntentState, Move, Phase, Progress
+from remediator.domain.incident import Incident, Intent, IntentResult, IntentState, Move, Phase, Progress, Status
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 from remediator.store import incidents, intents, ledger, moves
@@ -77,6 +77,21 @@ async def test_what_happened_meanwhile_wakes_at_once_whatever_the_move_says(data
     await commit(database, incident, replace(ON, wake_in=timedelta(hours=1)))
 
     assert [found.id for found in await claim(database)] == [incident.id]
+
+
+async def test_an_incident_is_not_resolved_under_an_alert_that_has_just_joined_it(database: Database) -> None:
+    await file(database, alert("f1"))
+    await file(database, resolved("f1"))
+    [over] = await claim(database)
+    await file(database, alert("f2"))
+
+    with pytest.raises(Outdated):
+        await commit(database, over, Move(Phase.CLOSED, Progress(), status=Status.RESOLVED))
+
+    async with database.transaction() as tx:
+        await incidents.release(tx, over)
+    [again] = await claim(database)
+    assert (again.id, again.firing, again.status) == (over.id, True, Status.TRIGGERED)
 
 
 async def test_a_move_that_waits_sleeps_and_one_that_goes_on_keeps_the_lease(database: Database) -> None:
