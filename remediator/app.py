@@ -42,7 +42,7 @@ from remediator.metrics import Metrics
 from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import Days, Settings
 from remediator.store import retention as kept
-from remediator.store.database import Database
+from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
 from remediator.store.watch import Watch
@@ -112,13 +112,20 @@ async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str
         return await (status(dsn) if only_status else migrate(dsn))
 
 
-async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[Connection]:
+    """The daemon's database, for a command that changes nothing and may take its time."""
     async with (
         database_address(settings) as dsn,
         Database.open(dsn, pool=1) as database,
         database.connection() as connection,
     ):
         await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
+        yield connection
+
+
+async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
+    async with reading(settings) as connection:
         return await kept.report(connection, _keep(settings))
 
 

@@ -16,6 +16,7 @@ _COMMANDS = {
     "explain": "remediator.cli.explain",
     "incidents": "remediator.cli.incidents",
     "sources": "remediator.cli.sources",
+    "deliveries": "remediator.cli.deliveries",
     "kill-switch": "remediator.cli.kill_switch",
     "migrate": "remediator.cli.migrate",
     "rbac": "remediator.cli.rbac",

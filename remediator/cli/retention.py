@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from remediator.cli.configuration import config_option, read_settings
-from remediator.cli.tables import age, print_table
+from remediator.cli.tables import age, print_table, size
 from remediator.domain.errors import RemediatorError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(config: Path | None, output: str) -> None:
                 _days(k.kept_for),
                 k.rows,
                 age(k.oldest.isoformat()) if k.oldest else "-",
-                _size(k.bytes),
+                size(k.bytes),
                 k.would_go,
             )
             for k in kept
@@ -60,12 +60,3 @@ def _document(kept: "Kept") -> dict[str, object]:
 
 def _days(kept_for: timedelta | None) -> str:
     return f"{kept_for.days}d" if kept_for is not None else "forever"
-
-
-def _size(number: int) -> str:
-    size = float(number)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"

@@ -38,6 +38,16 @@ def age(moment: str) -> str:
     return f"{max(seconds, 0)}s"
 
 
+def size(number: int) -> str:
+    """Of bytes, as people say it."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     text = "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
     if not sys.stdout.isatty():

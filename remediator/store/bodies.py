@@ -4,7 +4,15 @@ The alerts of a group resemble each other: at its fastest level Zstandard makes 
 tenth of the time that sending and storing the rest would take.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import zstandard
+
+from remediator.domain.alert import Rejected
+from remediator.domain.errors import NotFound
+from remediator.domain.ids import SourceName
+from remediator.store.database import Connection
 
 WORTH_IT = 4096
 """Bytes: a few alerts. Less is kept as it is, readable by everybody."""
@@ -21,3 +29,41 @@ def packed(body: bytes) -> bytes:
 def unpacked(kept: bytes) -> bytes:
     """As it was sent. What is kept as it was is JSON, which never begins like a compressed frame."""
     return _DECOMPRESSOR.decompress(kept) if kept.startswith(zstandard.FRAME_HEADER) else kept
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDelivery:
+    id: int
+    received_at: datetime
+    source: SourceName
+    alerts: int
+    rejected: int
+    truncated: int
+    bytes: int
+    """As kept."""
+
+
+_LATEST = """
+SELECT id, received_at, source, alerts, rejected, truncated, octet_length(body) AS bytes FROM deliveries
+WHERE rejected > 0 OR NOT $2 ORDER BY id DESC LIMIT $1
+"""
+
+
+async def latest(connection: Connection, *, limit: int, rejected_only: bool) -> list[KeptDelivery]:
+    """The newest first."""
+    return [KeptDelivery(**row) for row in await connection.fetch(_LATEST, limit, rejected_only)]
+
+
+_REJECTED = """
+SELECT position, reason, raw FROM quarantine WHERE delivery_id = $1 ORDER BY position
+"""
+
+
+async def sent(connection: Connection, delivery: int) -> tuple[bytes, list[Rejected]]:
+    """The body as it was sent, and what could not be read of it. Raises `NotFound`."""
+    body = await connection.fetchval("SELECT body FROM deliveries WHERE id = $1", delivery)
+    if body is None:
+        raise NotFound(f"there is no delivery {delivery}, or it is older than `retention.raw_days`")
+    rejected = [Rejected(*row) for row in await connection.fetch(_REJECTED, delivery)]
+    whole = next((one.raw for one in rejected if one.position < 0), body)
+    return unpacked(whole), rejected
