@@ -38,7 +38,7 @@ class Waiting:
         return self.stored == len(self.delivery.alerts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
     """Some of a delivery's alerts; the first carries its body."""
 
@@ -66,7 +66,7 @@ class FairQueue:
     @property
     def oldest(self) -> float | None:
         """Since when the longest waiting has waited."""
-        return min((queue[0].since for queue in self._queues.values()), default=None)
+        return min([queue[0].since for queue in self._queues.values()]) if self._queues else None
 
     def put(self, waiting: Waiting) -> None:
         self._queues.setdefault(waiting.delivery.source, deque()).append(waiting)

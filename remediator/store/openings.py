@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from remediator.domain.alert import Alert
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store.database import Connection, clean, to_json
+from remediator.store.database import Connection, clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +55,15 @@ async def _join(tx: Connection, run_keys: Sequence[str]) -> dict[str, int]:
 
 _INSERT = """
 WITH opening AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::text[], $10::text[], $11::interval[])
-        o(rule, rule_version, run_key, title, severity, mode, alert, target, policy, severity_document, first_page_in)
+    SELECT * FROM jsonb_to_recordset($1) o(rule text, rule_version text, run_key text, title text, severity jsonb,
+        mode text, alert jsonb, target jsonb, policy jsonb, first_page_in interval)
 ), new AS (
     INSERT INTO incidents (rule, rule_version, run_key, title, severity, mode, alert, target, wake_at)
-    SELECT rule, rule_version, run_key, title, severity, mode, alert::jsonb, target::jsonb, now() FROM opening
+    SELECT rule, rule_version, run_key, title, severity ->> 'name', mode, alert, target, now() FROM opening
     ON CONFLICT (run_key) WHERE status <> 'resolved' DO NOTHING RETURNING id, run_key
 ), chain AS (
     INSERT INTO escalations (incident_id, policy, severity, due_at)
-    SELECT new.id, o.policy::jsonb, o.severity_document::jsonb, now() + o.first_page_in
-    FROM new JOIN opening o USING (run_key)
+    SELECT new.id, o.policy, o.severity, now() + o.first_page_in FROM new JOIN opening o USING (run_key)
 )
 SELECT id, run_key FROM new
 """
@@ -75,23 +72,24 @@ SELECT id, run_key FROM new
 async def _insert(tx: Connection, requested: Sequence[Requested]) -> dict[str, int]:
     if not requested:
         return {}
-    written = cache(to_json)  # thousands of openings share a few policies and severities
-    openings = [request.opening for request in requested]
-    rows = await tx.fetch(
-        _INSERT,
-        [o.rule for o in openings],
-        [o.rule_version for o in openings],
-        [clean(o.run_key) for o in openings],
-        [clean(o.title) for o in openings],
-        [o.severity.name for o in openings],
-        [o.mode for o in openings],
-        [to_json(request.alert) for request in requested],
-        [to_json(o.target) if o.target is not None else None for o in openings],
-        [written(o.policy) for o in openings],
-        [written(o.severity) for o in openings],
-        [o.first_page_in for o in openings],
-    )
+    rows = await tx.fetch(_INSERT, [_incident(request) for request in requested])
     return {row["run_key"]: row["id"] for row in rows}
+
+
+def _incident(request: Requested) -> dict[str, object]:
+    opening = request.opening
+    return {
+        "rule": opening.rule,
+        "rule_version": opening.rule_version,
+        "run_key": opening.run_key,
+        "title": opening.title,
+        "severity": opening.severity,
+        "mode": opening.mode,
+        "alert": request.alert,
+        "target": opening.target,
+        "policy": opening.policy,
+        "first_page_in": opening.first_page_in,
+    }
 
 
 def _start_of(alert: Alert) -> Entry:

@@ -4,28 +4,34 @@ from collections.abc import Sequence
 
 from remediator.domain.ids import IncidentId
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store.database import Connection, clean, to_json
+from remediator.store.database import Connection
 
-_APPEND = """
+APPEND = """
 INSERT INTO timeline (incident_id, kind, path, message, data)
-SELECT incident_id, kind, path, message, data::jsonb
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]) e(incident_id, kind, path, message, data)
+SELECT * FROM jsonb_to_recordset({rows}) e(incident_id bigint, kind text, path text, message text, data jsonb)
 """
+"""`rows`: the parameter that brings them."""
+_APPEND = APPEND.format(rows="$1")
 
 
 async def append(tx: Connection, told: Sequence[tuple[int, Entry]]) -> None:
     """(incident, entry) in the order to be read."""
-    if not told:
-        return
-    entries = [entry for _, entry in told]
-    await tx.execute(
-        _APPEND,
-        [incident for incident, _ in told],
-        [entry.kind for entry in entries],
-        [clean(entry.path) for entry in entries],
-        [clean(entry.message) for entry in entries],
-        [to_json(entry.data) for entry in entries],
-    )
+    if told:
+        await tx.execute(_APPEND, rows(told))
+
+
+def rows(told: Sequence[tuple[int, Entry]]) -> list[dict[str, object]]:
+    """For `APPEND`."""
+    return [
+        {
+            "incident_id": incident,
+            "kind": entry.kind,
+            "path": entry.path,
+            "message": entry.message,
+            "data": entry.data,
+        }
+        for incident, entry in told
+    ]
 
 
 async def of_incident(connection: Connection, incident: IncidentId) -> list[Entry]:

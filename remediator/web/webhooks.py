@@ -91,19 +91,19 @@ class Webhooks:
             raise BadPayload("compressed bodies are not read: no sender we know compresses, and bombs do")
         signed = self._gate.awaits_signature(request.headers)
         sender = None if signed else self._gate.sender(request.headers, kind)
-        length = request.content_length or 0
-        if length > self._body_limit:
-            raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=length)
-        with self._intake.admit(sender or kind, length) as hold:
-            body = await self._read(request, hold)
+        announced = request.content_length
+        if announced is not None and announced > self._body_limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=announced)
+        with self._intake.admit(sender or kind, announced or 0) as hold:
+            body = await self._read(request, hold, announced=announced)
             sender = sender or self._gate.signer(request.headers, body)
             return await self._take(source, sender, body, headers=request.headers)
 
-    async def _read(self, request: web.Request, hold: Hold) -> bytes:
-        if request.content.is_eof() and request.content_length is not None:
+    async def _read(self, request: web.Request, hold: Hold, *, announced: int | None) -> bytes:
+        if announced is not None and request.content.is_eof():
             return await request.read()  # it came in one piece with its headers, as most do
         async with asyncio.timeout(READ_WITHIN.total_seconds()):
-            if request.content_length is not None:
+            if announced is not None:
                 return await request.read()
             body = bytearray()
             async for chunk in request.content.iter_chunked(CHUNK):
