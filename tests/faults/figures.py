@@ -23,9 +23,9 @@ class Figures:
         self.stops.update(other.stops)
         self.counts.update(other.counts)
 
-    def never_reached(self, at_least: int) -> list[Mark]:
+    def struck_less_than(self, times: int) -> list[Mark]:
         """Marks at which nothing died or froze so often: what they promise was not tried."""
-        return [mark for mark in Mark if self.kills[mark.value] + self.stops[mark.value] < at_least]
+        return [mark for mark in Mark if self.kills[mark.value] + self.stops[mark.value] < times]
 
 
 def show(figures: Figures, console: Console, *, title: str) -> None:

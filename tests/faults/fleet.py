@@ -63,10 +63,12 @@ class Fleet:
         children = [replica.child for replica in self.replicas]
         return [child.pid for child in children if child and child.is_alive and not child.stopped.is_set()]
 
-    @property
-    def is_whole(self) -> bool:
-        """Nobody is frozen, and nobody is about to be started again."""
-        return not self._freezing and all(r.child is not None and r.child.is_alive for r in self.replicas)
+    def unrest(self) -> list[str]:
+        """Who is frozen, or about to be started again."""
+        frozen = ["a daemon is frozen"] if self._freezing else []
+        return frozen + [
+            f"no daemon on port {r.port}" for r in self.replicas if r.child is None or not r.child.is_alive
+        ]
 
     async def until_ready(self, session: aiohttp.ClientSession) -> None:
         async def is_ready() -> bool:

@@ -126,6 +126,8 @@ def main() -> None:
 
 
 def _load_everything() -> None:
+    """Also what the daemon itself imports late: every life would pay for it, more than for all else that it does."""
+    import kubernetes_asyncio  # noqa: F401
     import time_machine  # noqa: F401
 
     import remediator.app

@@ -18,6 +18,7 @@ from tests.system.daemon import TOKEN
 from tests.system.rules import write_rules
 
 SENDERS = 64
+_ACCEPTED_WITHIN = 300.0
 
 
 @dataclass
@@ -26,11 +27,20 @@ class Receipts:
 
     url: str
     accepted: set[str] = field(default_factory=set)
-    enough: int = 0
-    """So many, and `is_enough` is set within the 2xx's own turn."""
-    is_enough: asyncio.Event = field(default_factory=asyncio.Event)
     refused: int = 0
     unanswered: int = 0
+    _one_more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reach(self, enough: int) -> None:
+        """Returns right after the 2xx that makes it so many; at once where it was there before we came to wait."""
+        try:
+            async with asyncio.timeout(_ACCEPTED_WITHIN):
+                while len(self.accepted) < enough:
+                    self._one_more.clear()
+                    await self._one_more.wait()
+        except TimeoutError:
+            answered = f"{len(self.accepted)} alerts of {enough} were answered 2xx"
+            raise TimeoutError(f"{answered}, {self.refused} refused, {self.unanswered} without an answer") from None
 
     async def send(self, session: aiohttp.ClientSession, firing: Firing) -> None:
         """Until it is accepted, as Alertmanager would."""
@@ -38,8 +48,7 @@ class Receipts:
             status = await self._post(session, firing)
             if status is not None and status < 300:
                 self.accepted.add(firing.fingerprint)
-                if len(self.accepted) >= self.enough:
-                    self.is_enough.set()
+                self._one_more.set()
                 return
             self.refused += status is not None
             self.unanswered += status is None
@@ -70,6 +79,7 @@ async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Re
     truth = Truth()
     waiting = [truth.fire({"alertname": "Unmatched", "instance": str(number)}) for number in range(alerts)]
     receipts = Receipts(f"http://127.0.0.1:{environment['REMEDIATOR_PORT']}")
+    share = max(1, alerts // (kills + 1))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     connector = aiohttp.TCPConnector(limit=0, force_close=False)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
@@ -78,12 +88,11 @@ async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Re
             while waiting:
                 await receipts.send(session, waiting.pop())
 
-        senders = asyncio.gather(*(sender() for _ in range(min(SENDERS, alerts))))
+        # No more in flight than one life is to answer, or what a kill leaves answered would be the next life's share.
+        senders = asyncio.gather(*(sender() for _ in range(min(SENDERS, share))))
         for life in range(kills + 1):
-            receipts.enough = alerts * (life + 1) // (kills + 1)
-            receipts.is_enough.clear()
-            async with _daemon(environment) as process, asyncio.timeout(300):
-                await receipts.is_enough.wait()
+            async with _daemon(environment) as process:
+                await receipts.reach(alerts * (life + 1) // (kills + 1))
                 process.send_signal(signal.SIGKILL)
         await senders
     return receipts

@@ -32,11 +32,15 @@ from tests.faults.invariants import Kind, Violation, at_rest, at_the_end
 from tests.faults.nursery import Nursery
 from tests.faults.rules import write_fault_rules
 from tests.faults.scenario import Alarm, DatabaseFault, Person, Scenario, Trouble
+from tests.faults.waits import sessions, tasks
 from tests.system.daemon import API_TOKEN, TOKEN
 
 NAMESPACE = "prod"
-REST_WITHIN = 90.0
-"""Twice that where leases run out in their own time: a frozen replica's transaction may last for 30 s."""
+REST_WITHIN = 180.0
+"""A frozen replica's transaction may last for 30 s, lives follow one another, and the machine may be a busy one."""
+OVER_WITHIN = 600.0
+"""From a seed's database to its verdict: more than its own limits together, which are for what they know can wait."""
+_CLEANED_UP_WITHIN = 60.0
 _REFUSALS = (aiohttp.ClientError, TimeoutError)
 _DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _REPLICAS = 2
@@ -50,6 +54,8 @@ class Stage:
     server: Server
     post: Post
     folder: Path
+    worlds: dict[int, "World"] = field(default_factory=dict)
+    """Those under way, by their seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,29 @@ class Verdict:
     """Every incident's story, for people who look for the cause."""
 
 
-async def play(scenario: Scenario, stage: Stage) -> Verdict:
+async def play(scenario: Scenario, stage: Stage, *, within: float = OVER_WITHIN) -> Verdict:
+    """Its verdict, in time: one seed that hangs fails, and the others go on."""
     folder = stage.folder / f"seed-{scenario.seed}"
     folder.mkdir(parents=True)
+    playing = asyncio.create_task(_play(scenario, stage, folder), name=f"seed {scenario.seed}")
+    try:
+        await asyncio.wait({playing}, timeout=within)
+        if playing.done():
+            return playing.result()
+        hangs = Violation(Kind.OTHER, f"not over after {within:.0f} s; what waits is told in its verdict file")
+        return Verdict(scenario, (hangs,), Figures(counts=Counter(seeds=1)), folder, await _waits(scenario, stage))
+    finally:
+        playing.cancel()
+        await asyncio.wait({playing}, timeout=_CLEANED_UP_WITHIN)
+
+
+async def _waits(scenario: Scenario, stage: Stage) -> tuple[str, ...]:
+    """Tasks first: what else is asked may hang as the seed does."""
+    ours, world = tasks(), stage.worlds.get(scenario.seed)
+    return (*ours, *(await world.standing() if world is not None else ()))
+
+
+async def _play(scenario: Scenario, stage: Stage, folder: Path) -> Verdict:
     try:
         async with _world(scenario, stage, folder) as world:
             try:
@@ -92,7 +118,8 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         cluster = await enter(FakeCluster.serve(nodes=("node-1",)))
         inbox = stage.post.inboxes[name] = Inbox(scenario.pager)
         session = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        world = World(scenario, folder, server, name, dsn, cluster, inbox, session)
+        world = stage.worlds[scenario.seed] = World(scenario, folder, server, name, dsn, cluster, inbox, session)
+        stack.callback(stage.worlds.pop, scenario.seed)
         stack.push_async_callback(world.close)
         environment = {
             "DATABASE_URL": dsn,
@@ -302,7 +329,7 @@ class World:
 
     async def _rest(self) -> Evidence:
         """When nothing has been under way for two looks in a row. Fails with what will not come to rest."""
-        ends = time.monotonic() + REST_WITHIN * (2 if self.scenario.waits_for_leases else 1)
+        ends = time.monotonic() + REST_WITHIN
         calm, unrest = 0, ["the database cannot be read"]
         while time.monotonic() < ends:
             await asyncio.sleep(0.15)
@@ -311,11 +338,13 @@ class World:
             if books is None:
                 continue
             self._last = books
-            unrest = [*books.unrest(), *self._untold()]
-            calm = 0 if unrest or not self.fleet.is_whole else calm + 1
+            unrest = [*books.unrest(), *self._untold(), *self.fleet.unrest()]
+            calm = 0 if unrest else calm + 1
             if calm == 2:
                 return Evidence(books, *seen, self.inbox, self.thawed)
-        raise TimeoutError(f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'the daemons do not stay up'}")
+        raise TimeoutError(
+            f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'at rest for one look, not for two'}"
+        )
 
     def _seen(self) -> tuple[Any, ...]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
@@ -353,7 +382,7 @@ class World:
         await connection.execute(_LEASES_OF_THE_DEAD, self.fleet.living())
         await connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'queued' AND due_at > now()")
         await self._expire_pages(connection)
-        if not self.fleet.is_whole:
+        if self.fleet.unrest():
             await connection.execute(_IDLE_TRANSACTIONS)
 
     async def _expire_pages(self, connection: "asyncpg.Connection[Any]") -> None:
@@ -386,6 +415,18 @@ class World:
             for row in self._last.incidents
         ]
         return (*told, *stands)
+
+    async def standing(self) -> tuple[str, ...]:
+        """How the database stands now, and the stories so far."""
+        line = Line(self.dsn)
+        try:
+            connection = await line.connection()
+            self._last = await read_books(connection)
+            return (*await sessions(connection), *self._last.unrest(), *self.stories())
+        except _DATABASE_ERRORS as error:
+            return (f"the database cannot be read: {error!r}", *self.stories())
+        finally:
+            await line.close()
 
     def figures(self) -> Figures:
         deliveries, books = self.alertmanager.deliveries, self._last
