@@ -172,7 +172,7 @@ async def respond(database: Database) -> None:
 
 async def judge(database: Database) -> None:
     async with database.connection() as connection:
-        await ledger.reservations(connection, ["attempts/7", "attempts/8"])
+        await ledger.snapshot(connection, ["attempts/7", "attempts/8"])
 
 
 async def clear_up(database: Database) -> None:
