@@ -3,10 +3,11 @@
 The library is imported where a connection is made: most daemons have none.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     import redis.asyncio as redis
     from redis.exceptions import RedisError
 
-SECONDS = 2.0
+Answer = TypeVar("Answer")
+
+SECONDS = 4.0
 MOST_CONNECTIONS = 4
 SCAN_COUNT = 500
 LOOKS = frozenset(
@@ -36,23 +39,22 @@ class RedisReader:
     async def run(self, command: Sequence[str]) -> Any:
         """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list."""
         check_looks(command)
-        with _translated(self.name, command[0]):
-            return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        asked = self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        return await _answer(asked, self.name, command[0])
 
     async def info(self, section: str = "memory") -> dict[str, Any]:
-        with _translated(self.name, "INFO"):
-            found: dict[str, Any] = await self.client.info(section)
+        found: dict[str, Any] = await _answer(self.client.info(section), self.name, "INFO")
         return found
 
     async def keys(self, pattern: str, *, at_most: int) -> list[bytes]:
         """By SCAN, in small steps; never KEYS."""
-        found: set[bytes] = set()
-        with _translated(self.name, "SCAN"):
-            async for key in self.client.scan_iter(match=pattern, count=SCAN_COUNT):
-                found.add(key)
-                if len(found) >= at_most:
-                    break
-        return sorted(found)
+        found: set[Any] = set()
+        cursor = None
+        while cursor != 0 and len(found) < at_most:
+            step = self.client.scan(cursor or 0, match=pattern, count=SCAN_COUNT)
+            cursor, keys = await _answer(step, self.name, "SCAN")
+            found.update(keys)
+        return sorted(found)[:at_most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,10 @@ class RedisWriter:
         """Frees in the background of the server. Raises `Ambiguous` where the answer never came."""
         if not keys:
             return 0
-        from redis import exceptions
-
-        with _translated(self.name, "UNLINK"):
-            try:
-                removed: int = await self.client.unlink(*keys)
-            except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
-                raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
+        try:
+            removed: int = await _answer(self.client.unlink(*keys), self.name, "UNLINK")
+        except Temporary as error:
+            raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
         return removed
 
 
@@ -83,14 +82,17 @@ def check_looks(command: Sequence[str]) -> None:
         )
 
 
-@contextmanager
-def _translated(name: str, operation: str) -> Iterator[None]:
+async def _answer(asked: Awaitable[Answer], name: str, operation: str) -> Answer:
+    """One limit for all of it: the wait for a connection, the command and its answer."""
     from redis.exceptions import RedisError
 
     try:
-        yield
+        async with asyncio.timeout(SECONDS):
+            return await asked
     except RedisError as error:
         raise failure(error, name, operation) from error
+    except TimeoutError as error:
+        raise Temporary(f"no answer within {SECONDS:g} s", system=f"redis {name}", operation=operation) from error
 
 
 def failure(error: "RedisError", name: str, operation: str) -> SystemFailure:
@@ -109,8 +111,8 @@ async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader,
     # Blocking: incidents of one storm wait for a connection, where the plain pool would refuse all but the first four.
     pool = redis.BlockingConnectionPool.from_url(
         url,
-        timeout=SECONDS,
-        socket_timeout=SECONDS,
+        timeout=None,
+        socket_timeout=None,  # a task for every command that is sent; each operation has its limit
         socket_connect_timeout=SECONDS,
         max_connections=MOST_CONNECTIONS,
         client_name="remediator",
