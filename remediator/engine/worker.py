@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import assert_never
 
 import structlog
@@ -72,7 +73,7 @@ class Worker:
         self._pace = pace
         self._clock = clock
         self._bell, self._page_bell = bells
-        self._metrics = metrics
+        self._moves_to = cache(metrics.moves.labels)
         self._moves: GroupCommit[Decided, Incident | Refusal] = GroupCommit(self._write)
         self._in_hand: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -137,7 +138,7 @@ class Worker:
                 reached(Mark.MOVE_DECIDED)
                 incident = await self._commit(incident, move)
                 reached(Mark.MOVE_COMMITTED)
-                self._metrics.moves.labels(phase=move.phase.value).inc()
+                self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
                     self._page_bell.ring()
                 if not goes_on(move):
