@@ -16,6 +16,7 @@ from remediator.marks import Mark, reached
 from remediator.store import ledger
 from remediator.store.database import Connection, clean, to_json
 from remediator.store.documents import from_json
+from remediator.store.incidents import FIRING
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,15 @@ async def begin(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]
     return refused
 
 
-_STILL_ALLOWED = """
+_STILL_ALLOWED = f"""
 SELECT i.id, k.is_on, k.reason, i.status <> 'resolved' AS is_open,
     COALESCE(i.lease_until - clock_timestamp() > w.timeout, false) AS in_time,
-    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing,
-    (SELECT min(e.suppressed_by) FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS suppressed_by
+    {FIRING} AS firing,
+    (SELECT min(e.suppressed_by) FILTER (WHERE e.closed_at IS NULL)
+     FROM episodes e WHERE e.incident_id = i.id) AS suppressed_by
 FROM unnest($1::bigint[], $2::interval[]) w(id, timeout) JOIN incidents i USING (id), kill_switch k
 FOR SHARE OF k
-"""
+"""  # noqa: S608  # constants only
 
 
 async def _not_allowed(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]:
