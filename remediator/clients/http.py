@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
+from yarl import URL
 
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
 
@@ -67,11 +69,10 @@ class HttpClient:
         body: bytes | None = None,
         at_most: int = MOST_BYTES,
     ) -> Response:
-        _check_address(url)
         try:
             async with self.session.request(
                 method,
-                url,
+                _allowed(url),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
@@ -96,17 +97,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 async def _first_bytes(response: aiohttp.ClientResponse, at_most: int) -> bytes:
     chunks = bytearray()
-    async for chunk in response.content.iter_chunked(64 * 1024):
+    while len(chunks) < at_most and (chunk := await response.content.readany()):
         chunks += chunk
-        if len(chunks) >= at_most:
-            break
     return bytes(chunks[:at_most])
 
 
 def _host(url: str) -> str:
     """Without path and query: those may hold secrets (Slack's webhook URLs do)."""
-    from yarl import URL
-
     return URL(url).host or "http"
 
 
@@ -114,7 +111,10 @@ def _host(url: str) -> str:
 async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
     """`private_networks` False: public addresses only. Link-local ones are refused either way."""
     connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=50, ttl_dns_cache=10)
-    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+    # No cookies: what one target sets is nothing that the next look should bring along.
+    async with aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    ) as session:
         yield HttpClient(session)
 
 
@@ -138,6 +138,7 @@ class GuardedResolver(AbstractResolver):
         await self._resolver.close()
 
 
+@lru_cache(maxsize=1024)
 def is_allowed(address: str, *, private_networks: bool) -> bool:
     """IPv4 inside IPv6 is judged as the IPv4 it is."""
     ip = ipaddress.ip_address(address.partition("%")[0])
@@ -148,10 +149,8 @@ def is_allowed(address: str, *, private_networks: bool) -> bool:
     return private_networks or ip.is_global
 
 
-def _check_address(url: str) -> None:
-    """Addresses written as numbers never reach a resolver."""
-    from yarl import URL
-
+def _allowed(url: str) -> URL:
+    """Addresses written as numbers never reach a resolver, so they are judged here."""
     try:
         parsed = URL(url)
         host, scheme = parsed.host or "", parsed.scheme
@@ -162,9 +161,10 @@ def _check_address(url: str) -> None:
     try:
         allowed = is_allowed(host, private_networks=True)
     except ValueError:
-        return
+        return parsed
     if not allowed:
         raise NotAllowed(f"{host} is a link-local or metadata address and is never called")
+    return parsed
 
 
 def json_of(response: Response, *, system: str, operation: str) -> Any:

@@ -3,10 +3,13 @@
 The library is imported where a connection is made: most daemons have none.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
 
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
     import redis.asyncio as redis
     from redis.exceptions import RedisError
 
-SECONDS = 2.0
+Answer = TypeVar("Answer")
+
+SECONDS = 4.0
 MOST_CONNECTIONS = 4
 SCAN_COUNT = 500
 LOOKS = frozenset(
@@ -28,49 +33,74 @@ LOOKS = frozenset(
 """None of them changes anything or takes longer than its own answer."""
 
 
+class Lines:
+    """A few connections, each with one command at a time: incidents of one storm wait for a free one.
+
+    The library's own pool costs more than the commands.
+    """
+
+    def __init__(self, name: str, clients: Iterable["redis.Redis"]) -> None:
+        self.name = name
+        self._idle: asyncio.LifoQueue[redis.Redis] = asyncio.LifoQueue()
+        for client in clients:
+            self._idle.put_nowait(client)
+
+    async def ask(self, operation: str, command: Callable[["redis.Redis"], Awaitable[Answer]]) -> Answer:
+        """One limit for all of it: the wait for a connection, the command and its answer."""
+        from redis.exceptions import RedisError
+
+        try:
+            async with asyncio.timeout(SECONDS):
+                client = await self._idle.get()
+                try:
+                    if client.connection is not None:  # used before; the server may have closed it since
+                        await client.connection_pool.ensure_connection(client.connection)
+                    return await command(client)
+                finally:
+                    self._idle.put_nowait(client)
+        except RedisError as error:
+            raise failure(error, self.name, operation) from error
+        except TimeoutError as error:
+            late = f"no answer within {SECONDS:g} s"
+            raise Temporary(late, system=f"redis {self.name}", operation=operation) from error
+
+
 @dataclass(frozen=True, slots=True)
 class RedisReader:
-    name: str
-    client: "redis.Redis"
+    lines: Lines
 
     async def run(self, command: Sequence[str]) -> Any:
         """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list."""
         check_looks(command)
-        with _translated(self.name, command[0]):
-            return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        return await self.lines.ask(command[0], methodcaller("execute_command", *command))
 
     async def info(self, section: str = "memory") -> dict[str, Any]:
-        with _translated(self.name, "INFO"):
-            found: dict[str, Any] = await self.client.info(section)
+        found: dict[str, Any] = await self.lines.ask("INFO", lambda client: client.info(section))
         return found
 
     async def keys(self, pattern: str, *, at_most: int) -> list[bytes]:
         """By SCAN, in small steps; never KEYS."""
-        found: set[bytes] = set()
-        with _translated(self.name, "SCAN"):
-            async for key in self.client.scan_iter(match=pattern, count=SCAN_COUNT):
-                found.add(key)
-                if len(found) >= at_most:
-                    break
-        return sorted(found)
+        found: set[Any] = set()
+        cursor = None
+        while cursor != 0 and len(found) < at_most:
+            step = methodcaller("scan", cursor or 0, match=pattern, count=SCAN_COUNT)
+            cursor, keys = await self.lines.ask("SCAN", step)
+            found.update(keys)
+        return sorted(found)[:at_most]
 
 
 @dataclass(frozen=True, slots=True)
 class RedisWriter:
-    name: str
-    client: "redis.Redis"
+    lines: Lines
 
     async def unlink(self, keys: Sequence[bytes]) -> int:
         """Frees in the background of the server. Raises `Ambiguous` where the answer never came."""
         if not keys:
             return 0
-        from redis import exceptions
-
-        with _translated(self.name, "UNLINK"):
-            try:
-                removed: int = await self.client.unlink(*keys)
-            except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
-                raise Ambiguous(str(error), system=f"redis {self.name}", operation="UNLINK") from error
+        try:
+            removed: int = await self.lines.ask("UNLINK", lambda client: client.unlink(*keys))
+        except Temporary as error:
+            raise Ambiguous(str(error), system=f"redis {self.lines.name}", operation="UNLINK") from error
         return removed
 
 
@@ -81,16 +111,6 @@ def check_looks(command: Sequence[str]) -> None:
             f"{' '.join(command[:2]) or 'an empty command'} is not on the list of read-only commands: "
             f"{', '.join(sorted(LOOKS))}"
         )
-
-
-@contextmanager
-def _translated(name: str, operation: str) -> Iterator[None]:
-    from redis.exceptions import RedisError
-
-    try:
-        yield
-    except RedisError as error:
-        raise failure(error, name, operation) from error
 
 
 def failure(error: "RedisError", name: str, operation: str) -> SystemFailure:
@@ -105,18 +125,21 @@ def failure(error: "RedisError", name: str, operation: str) -> SystemFailure:
 async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader, RedisWriter]]:
     """Connects when first used. Whoever must not write is simply not given the writer."""
     import redis.asyncio as redis
+    from redis.maint_notifications import MaintNotificationsConfig
 
-    # Blocking: incidents of one storm wait for a connection, where the plain pool would refuse all but the first four.
-    pool = redis.BlockingConnectionPool.from_url(
+    connect = partial(
+        redis.Redis.from_url,
         url,
-        timeout=SECONDS,
-        socket_timeout=SECONDS,
+        single_connection_client=True,
         socket_connect_timeout=SECONDS,
-        max_connections=MOST_CONNECTIONS,
         client_name="remediator",
+        # With these on, the library goes on using a connection that the server has closed.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    client = redis.Redis.from_pool(pool)
+    clients = [connect() for _ in range(MOST_CONNECTIONS)]
+    lines = Lines(name, clients)
     try:
-        yield RedisReader(name, client), RedisWriter(name, client)
+        yield RedisReader(lines), RedisWriter(lines)
     finally:
-        await client.aclose()
+        for client in clients:
+            await client.aclose()

@@ -19,6 +19,7 @@ from remediator.domain.incident import Incident, Intent, IntentResult, IntentSta
 from remediator.domain.plan import Observed, Outcome, Plan
 from remediator.engine.desk import Desk
 from remediator.marks import Mark, reached
+from remediator.store.intents import StoredIntent
 
 log = structlog.get_logger()
 
@@ -57,15 +58,15 @@ def new_intent(
     )
 
 
-async def carry_out(intent_id: IntentId, incident: Incident, desk: Desk) -> IntentResult:
+async def carry_out(journalled: StoredIntent, incident: Incident, desk: Desk) -> IntentResult:
     """Never raises for what the other system does; `unknown` is an answer, and it goes to a person."""
-    stored = await desk.read_intent(intent_id)
-    if stored.state is not IntentState.BEGUN:
-        return IntentResult(intent_id, stored.state, stored.detail)
-    action = revive(stored.intent.plan)
-    if stored.epoch != incident.epoch:
-        return await _look(action, stored.intent, desk, because="it was begun before a restart")
-    return await _run(action, stored.intent, incident, desk)
+    intent = journalled.intent
+    if journalled.state is not IntentState.BEGUN:
+        return IntentResult(intent.id, journalled.state, journalled.detail)
+    action = revive(intent.plan)
+    if journalled.epoch != incident.epoch:
+        return await _look(action, intent, desk, because="it was begun before a restart")
+    return await _run(action, intent, incident, desk)
 
 
 def _in_time(incident: Incident, action: Action, desk: Desk) -> bool:

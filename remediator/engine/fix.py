@@ -3,7 +3,16 @@
 from dataclasses import replace
 from typing import assert_never
 
-from remediator.domain.incident import AttemptResult, Incident, IntentResult, IntentState, Move, PageOrder, Phase
+from remediator.domain.incident import (
+    AttemptResult,
+    Incident,
+    Intent,
+    IntentResult,
+    IntentState,
+    Move,
+    PageOrder,
+    Phase,
+)
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine import close, undo
 from remediator.engine.desk import Desk
@@ -14,17 +23,17 @@ from remediator.rules.rule import Rule
 async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
     if incident.progress.intent is None:
         return close.handed_over(incident, desk, "the journal names no intent for this phase; nothing was written")
-    result = await carry_out(incident.progress.intent, incident, desk)
+    journalled = await desk.read_intent(incident.progress.intent)
+    result = await carry_out(journalled, incident, desk)
     path = f"fix[{incident.progress.step}]"
     entry = Entry(EntryKind.FIX, f"{result.result}: {result.detail}", path, {"intent": result.id})
-    return replace(await _after(result, incident, desk), entries=(entry,), result=result)
+    return replace(_after(result, journalled.intent, incident, desk=desk), entries=(entry,), result=result)
 
 
-async def _after(result: IntentResult, incident: Incident, desk: Desk) -> Move:
+def _after(result: IntentResult, intent: Intent, incident: Incident, *, desk: Desk) -> Move:
     match result.result:
         case IntentState.DONE:
-            stored = await desk.read_intent(result.id)
-            fixed = replace(incident.progress, fixed_at=desk.clock(), undo=undo.pending(stored.intent, desk))
+            fixed = replace(incident.progress, fixed_at=desk.clock(), undo=undo.pending(intent, desk))
             return Move(Phase.FIXED, fixed)
         case IntentState.FAILED:
             return Move(Phase.OPENED, incident.progress.attempted(AttemptResult.FAILED), pages=PageOrder.NOW)

@@ -1,39 +1,55 @@
-"""What the engine reads of its own past: the ledger that guards judge by, and what was journalled."""
+"""What the engine reads of its own past: the ledger that guards judge by, and what was journalled.
+
+Read for many incidents at once, as their moves are committed: a round trip each would be most of what a move costs.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.mode import Mode, lower
+from remediator.engine.group_commit import GroupCommit
 from remediator.guards import Guard
 from remediator.store import intents, ledger
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
+from remediator.store.ledger import Snapshot
+
+Keys = frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
 class Journal:
-    database: Database
-    ceiling: Mode
-    """Of this daemon, now: it may have been lowered since the incident was opened."""
+    def __init__(self, database: Database, ceiling: Mode) -> None:
+        """`ceiling`: of this daemon, now; it may have been lowered since the incident was opened."""
+        self._database = database
+        self._ceiling = ceiling
+        self._snapshots: GroupCommit[Keys, Snapshot] = GroupCommit(self._read_snapshots)
+        self._intents: GroupCommit[IntentId, StoredIntent] = GroupCommit(self._read_intents)
 
     async def ledger(self, incident: Incident, guards: Sequence[Guard], proposal: Proposal) -> Ledger:
-        """One snapshot, read in one transaction."""
-        keys = sorted({budget.key for guard in guards for budget in guard.budgets(proposal)})
-        async with self.database.transaction() as tx:
-            return Ledger(
-                now=await ledger.now(tx),
-                mode=lower(self.ceiling, incident.mode),
-                kill_switch=await ledger.kill_switch(tx),
-                reservations=await ledger.reservations(tx, keys),
-                workload_health=_health(incident, proposal),
-            )
+        keys = frozenset(budget.key for guard in guards for budget in guard.budgets(proposal))
+        snapshot = await self._snapshots.submit(keys)
+        return Ledger(
+            now=snapshot.now,
+            mode=lower(self._ceiling, incident.mode),
+            kill_switch=snapshot.kill_switch,
+            reservations=tuple(spent for spent in snapshot.reservations if spent.key in keys),
+            workload_health=_health(incident, proposal),
+        )
 
     async def intent(self, intent: IntentId) -> StoredIntent:
-        async with self.database.connection() as connection:
-            return await intents.get(connection, intent)
+        return await self._intents.submit(intent)
+
+    async def _read_snapshots(self, wanted: Sequence[Keys]) -> list[Snapshot]:
+        """The same for all, whose keys are among those of all."""
+        async with self._database.connection() as connection:
+            snapshot = await ledger.snapshot(connection, sorted(Keys().union(*wanted)))
+        return [snapshot] * len(wanted)
+
+    async def _read_intents(self, wanted: Sequence[IntentId]) -> list[StoredIntent]:
+        async with self._database.connection() as connection:
+            return await intents.get_many(connection, wanted)
 
 
 def _health(incident: Incident, proposal: Proposal) -> dict[str, tuple[int, int]]:

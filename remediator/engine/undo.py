@@ -42,7 +42,7 @@ async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
 async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
     """Whatever that write did is told, and a leased fix among it is taken back as if nobody had closed the incident."""
     before = await desk.read_intent(intent_id)
-    result = await carry_out(intent_id, incident, desk)
+    result = await carry_out(before, incident, desk)
     left = replace(incident.progress, plan=None, intent=None)
     if before.intent.undoes is not None:
         left = replace(left, undo=None)
@@ -80,7 +80,7 @@ async def begin(incident: Incident, desk: Desk) -> Move:
 async def take_back(incident: Incident, rule: Rule, desk: Desk) -> Move:
     if incident.progress.intent is None:
         return _rest(incident, replace(incident.progress, undo=None), desk)
-    result = await carry_out(incident.progress.intent, incident, desk)
+    result = await carry_out(await desk.read_intent(incident.progress.intent), incident, desk)
     left = replace(incident.progress, undo=None, plan=None, intent=None)
     entry = Entry(EntryKind.UNDO, f"{result.result}: {result.detail}", data={"intent": result.id})
     return replace(_rest(incident, left, desk), entries=(entry,), result=result)

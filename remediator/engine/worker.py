@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import assert_never
 
 import structlog
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 REFUSED_FOR = timedelta(seconds=30)
 """Before asking again after the kill switch, a lost alert or a short lease refused a write."""
 
+CLAIMS_APART = timedelta(milliseconds=25)
+"""While most slots are taken: long enough for several to come free, and nothing beside the wait for a slot."""
 STOP_WITHIN = timedelta(seconds=20)
 """For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
 _WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
@@ -70,7 +73,7 @@ class Worker:
         self._pace = pace
         self._clock = clock
         self._bell, self._page_bell = bells
-        self._metrics = metrics
+        self._moves_to = cache(metrics.moves.labels)
         self._moves: GroupCommit[Decided, Incident | Refusal] = GroupCommit(self._write)
         self._in_hand: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -79,16 +82,20 @@ class Worker:
         """Until cancelled; then the moves being made are finished, and their incidents given back."""
         try:
             while True:
-                claimed = await self._claim()
-                for incident in claimed:
+                for incident in await self._claim():
                     task = asyncio.create_task(self._work_on(incident))
                     self._in_hand.add(task)
                     task.add_done_callback(self._put_away)
-                if not claimed:
-                    await self._bell.wait(self._pace.poll)
+                await self._bell.wait(self._pace.poll)
+                if self._is_crowded():
+                    await asyncio.sleep(CLAIMS_APART.total_seconds())
         finally:
             self._stopping = True
             await self._put_down()
+
+    def _is_crowded(self) -> bool:
+        """More is finished than begun, most likely: one claim then fills several slots."""
+        return len(self._in_hand) > self._pace.slots * 3 // 4
 
     async def _put_down(self) -> None:
         if not self._in_hand:
@@ -104,9 +111,9 @@ class Worker:
             return []
         try:
             asked_at = time.monotonic()
-            async with self._database.transaction() as tx:
-                self._clock.follow(await ledger.now(tx), asked_at=asked_at)
-                return await incidents.claim(tx, owner=self._pace.owner, lease=self._pace.lease, limit=room)
+            async with self._database.connection() as connection:
+                self._clock.follow(await ledger.now(connection), asked_at=asked_at)
+                return await incidents.claim(connection, owner=self._pace.owner, lease=self._pace.lease, limit=room)
         except Temporary as error:
             await self._database.health.sit_out("claim incidents", error)
             return []
@@ -131,7 +138,7 @@ class Worker:
                 reached(Mark.MOVE_DECIDED)
                 incident = await self._commit(incident, move)
                 reached(Mark.MOVE_COMMITTED)
-                self._metrics.moves.labels(phase=move.phase.value).inc()
+                self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
                     self._page_bell.ring()
                 if not goes_on(move):

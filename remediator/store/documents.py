@@ -1,6 +1,5 @@
 """Domain objects as JSON text and back. Facts keep their types: a duration read back is still a duration to CEL."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -14,6 +13,8 @@ from remediator.store.database import to_json
 T = TypeVar("T")
 
 _MOMENT, _SPAN = "$moment", "$seconds"
+_MARKS = '"$'
+"""No text without it has either of them in it."""
 
 
 def to_document(value: object) -> Any:
@@ -34,15 +35,16 @@ def from_json(text: str, kind: type[T]) -> T:
 
 
 def progress_json(progress: Progress) -> str:
-    findings = {
-        name: replace(finding, facts=_tagged(msgspec.to_builtins(finding.facts, builtin_types=(datetime, timedelta))))
-        for name, finding in progress.findings.items()
-    }
-    return to_json(replace(progress, findings=findings))
+    document = msgspec.to_builtins(progress, builtin_types=(datetime, timedelta))
+    for finding in document["findings"].values():
+        finding["facts"] = _tagged(finding["facts"])
+    return to_json(document)
 
 
 def progress_from(text: str) -> Progress:
     progress = from_json(text, Progress)
+    if _MARKS not in text:
+        return progress
     findings = {name: replace(f, facts=_untagged(dict(f.facts))) for name, f in progress.findings.items()}
     return replace(progress, findings=findings)
 
@@ -53,9 +55,9 @@ def _tagged(value: Any) -> Any:
             return {_MOMENT: value.isoformat()}
         case timedelta():
             return {_SPAN: value.total_seconds()}
-        case Mapping():
+        case dict():
             return {key: _tagged(item) for key, item in value.items()}
-        case list() | tuple():
+        case list():
             return [_tagged(item) for item in value]
         case _:
             return value

@@ -16,11 +16,10 @@ from remediator.store import timeline
 from remediator.store.database import Connection, clean
 from remediator.store.documents import from_json, progress_from, progress_json
 
-# Not EXISTS: that may be answered by hashing every episode there ever was.
-FIRING = """
-    COALESCE((SELECT true FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL LIMIT 1), false)"""
-RECOVERED = """
-    COALESCE((SELECT false FROM episodes e WHERE e.incident_id = i.id AND NOT e.recovered LIMIT 1), true)"""
+# Of its own episodes and nothing else: EXISTS may be answered by hashing every episode there ever was, and a condition
+# on closed_at by reading every open one.
+FIRING = "COALESCE((SELECT bool_or(e.closed_at IS NULL) FROM episodes e WHERE e.incident_id = i.id), false)"
+RECOVERED = "COALESCE((SELECT bool_and(e.recovered) FROM episodes e WHERE e.incident_id = i.id), true)"
 """Of incident `i`. Facts about its episodes, read with it in one snapshot."""
 
 _COLUMNS = f"""
@@ -32,7 +31,7 @@ _COLUMNS = f"""
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
 # The names of the rules with something due come from the index, one step a rule. More are picked than wanted, for
 # other replicas pick the same ones. NO KEY: a page being written holds the row by its foreign key, and a claim must not
-# pass it over for that.
+# pass it over for that. Each is looked up by itself: a join may read every incident that is due.
 _CLAIM = f"""
 WITH RECURSIVE rules AS (
     (SELECT rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
@@ -48,10 +47,11 @@ WITH RECURSIVE rules AS (
         ORDER BY i.wake_at LIMIT 4 * $3
     ) p
 ), due AS (
-    SELECT i.id FROM picked p JOIN incidents i ON i.id = p.id
-    WHERE i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
-    ORDER BY p.turn, p.wake_at LIMIT $3
-    FOR NO KEY UPDATE OF i SKIP LOCKED
+    SELECT held.id FROM (SELECT id FROM picked ORDER BY turn, wake_at) p CROSS JOIN LATERAL (
+        SELECT i.id FROM incidents i
+        WHERE i.id = p.id AND i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) held LIMIT $3
 )
 UPDATE incidents i SET epoch = i.epoch + 1, lease_owner = $1, lease_until = now() + $2
 FROM due WHERE i.id = due.id

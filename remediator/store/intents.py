@@ -16,6 +16,7 @@ from remediator.marks import Mark, reached
 from remediator.store import ledger
 from remediator.store.database import Connection, clean, to_json
 from remediator.store.documents import from_json
+from remediator.store.incidents import FIRING
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,15 @@ async def begin(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]
     return refused
 
 
-_STILL_ALLOWED = """
+_STILL_ALLOWED = f"""
 SELECT i.id, k.is_on, k.reason, i.status <> 'resolved' AS is_open,
     COALESCE(i.lease_until - clock_timestamp() > w.timeout, false) AS in_time,
-    EXISTS (SELECT FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS firing,
-    (SELECT min(e.suppressed_by) FROM episodes e WHERE e.incident_id = i.id AND e.closed_at IS NULL) AS suppressed_by
+    {FIRING} AS firing,
+    (SELECT min(e.suppressed_by) FILTER (WHERE e.closed_at IS NULL)
+     FROM episodes e WHERE e.incident_id = i.id) AS suppressed_by
 FROM unnest($1::bigint[], $2::interval[]) w(id, timeout) JOIN incidents i USING (id), kill_switch k
 FOR SHARE OF k
-"""
+"""  # noqa: S608  # constants only
 
 
 async def _not_allowed(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]:
@@ -78,6 +80,13 @@ def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:
     return None
 
 
+# An update that is made of no row still locks each that it is about; those that are new are ours until we commit.
+_LOCK_BUDGETS = """
+INSERT INTO budgets SELECT key FROM unnest($1::text[]) key ORDER BY key
+ON CONFLICT (key) DO UPDATE SET key = excluded.key WHERE false
+"""
+
+
 async def _within_budgets(
     tx: Connection, wanted: Sequence[Begun], refused: Sequence[Refusal | None]
 ) -> list[Refusal | None]:
@@ -85,10 +94,9 @@ async def _within_budgets(
     keys = sorted({budget.key for begun in wanted for budget in begun.intent.budgets})
     if not keys:
         return list(refused)
-    await tx.execute("INSERT INTO budgets SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", keys)
-    await tx.execute("SELECT FROM budgets WHERE key = ANY($1::text[]) ORDER BY key FOR UPDATE", keys)
-    spent = await ledger.reservations(tx, keys)
-    now: datetime = await tx.fetchval("SELECT clock_timestamp()")
+    await tx.execute(_LOCK_BUDGETS, keys)
+    ledger_now = await ledger.snapshot(tx, keys)
+    now, spent = ledger_now.now, ledger_now.reservations
     judged: list[Refusal | None] = []
     for begun, earlier in zip(wanted, refused, strict=True):
         refusal = earlier or _overspent(begun.intent.budgets, spent, now)
@@ -106,15 +114,14 @@ def _overspent(budgets: Sequence[Budget], spent: tuple[Reservation, ...], now: d
     return None
 
 
-_INSERT = """
-INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, undoes)
-SELECT id, incident_id, path, plan::jsonb, timeout, epoch, undoes
-FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::interval[], $6::bigint[], $7::uuid[])
-    w(id, incident_id, path, plan, timeout, epoch, undoes)
-"""
-
-_RESERVE = """
-INSERT INTO reservations (key, intent_id, units) SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[])
+_JOURNAL = """
+WITH journalled AS (
+    INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, undoes)
+    SELECT id, incident_id, path, plan::jsonb, timeout, epoch, undoes
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::interval[], $6::bigint[], $7::uuid[])
+        w(id, incident_id, path, plan, timeout, epoch, undoes)
+)
+INSERT INTO reservations (key, intent_id, units) SELECT * FROM unnest($8::text[], $9::uuid[], $10::int[])
 """
 
 
@@ -122,8 +129,9 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
     if not allowed:
         return
     intents = [begun.intent for begun in allowed]
+    spends = [(budget, intent) for intent in intents for budget in intent.budgets]
     await tx.execute(
-        _INSERT,
+        _JOURNAL,
         [UUID(intent.id) for intent in intents],
         [intent.incident for intent in intents],
         [intent.path for intent in intents],
@@ -131,15 +139,10 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
         [intent.timeout for intent in intents],
         [begun.epoch for begun in allowed],
         [UUID(intent.undoes) if intent.undoes else None for intent in intents],
+        [budget.key for budget, _ in spends],
+        [UUID(intent.id) for _, intent in spends],
+        [budget.units for budget, _ in spends],
     )
-    spends = [(budget, intent) for intent in intents for budget in intent.budgets]
-    if spends:
-        await tx.execute(
-            _RESERVE,
-            [budget.key for budget, _ in spends],
-            [UUID(intent.id) for _, intent in spends],
-            [budget.units for budget, _ in spends],
-        )
 
 
 _FINISH = """
@@ -160,11 +163,14 @@ async def finish(tx: Connection, results: Sequence[IntentResult]) -> None:
         )
 
 
-async def get(connection: Connection, intent: IntentId) -> StoredIntent:
-    row = await connection.fetchrow(f"{_SELECT} WHERE id = $1", UUID(intent))
-    if row is None:
-        raise NotFound(f"there is no intent {intent}")
-    return _stored(row)
+async def get_many(connection: Connection, wanted: Sequence[IntentId]) -> list[StoredIntent]:
+    """In the order asked for. Raises `NotFound` where one is missing."""
+    rows = await connection.fetch(f"{_SELECT} WHERE id = ANY($1::uuid[])", [UUID(intent) for intent in wanted])
+    found = {stored.intent.id: stored for stored in map(_stored, rows)}
+    missing = [intent for intent in wanted if intent not in found]
+    if missing:
+        raise NotFound(f"there is no intent {missing[0]}")
+    return [found[intent] for intent in wanted]
 
 
 async def of_incident(connection: Connection, incident: IncidentId) -> list[StoredIntent]:

@@ -1,10 +1,20 @@
 """What was spent, and the kill switch. The database's clock is the only one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from remediator.domain.ledger import KillSwitch, Reservation
 from remediator.store.database import Connection, clean
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Read in one statement."""
+
+    now: datetime
+    kill_switch: KillSwitch
+    reservations: tuple[Reservation, ...]
 
 
 async def now(connection: Connection) -> datetime:
@@ -12,19 +22,30 @@ async def now(connection: Connection) -> datetime:
     return moment
 
 
-async def reservations(connection: Connection, keys: Sequence[str]) -> tuple[Reservation, ...]:
-    if not keys:
-        return ()
-    rows = await connection.fetch(
-        "SELECT key, at, units FROM reservations WHERE key = ANY($1) AND at > now() - interval '31 days' ORDER BY at",
-        list(keys),
-    )
-    return tuple(Reservation(row["key"], row["at"], row["units"]) for row in rows)
+# A row of its own where nothing was spent, and none but that where the switch's row is missing.
+_SNAPSHOT = """
+SELECT clock_timestamp() AS now, k.is_on, k.by, k.reason, r.key, r.at, r.units
+FROM (SELECT) one LEFT JOIN kill_switch k ON true LEFT JOIN LATERAL (
+    SELECT key, at, units FROM reservations WHERE key = ANY($1::text[]) AND at > now() - interval '31 days'
+) r ON true
+"""
+
+
+async def snapshot(connection: Connection, keys: Sequence[str]) -> Snapshot:
+    """With what was spent from the budgets of these keys."""
+    rows = await connection.fetch(_SNAPSHOT, list(keys))
+    first = rows[0]
+    switch = KillSwitch(first["is_on"], first["by"], first["reason"]) if first["is_on"] is not None else _NO_SWITCH
+    spent = tuple(Reservation(row["key"], row["at"], row["units"]) for row in rows if row["key"] is not None)
+    return Snapshot(first["now"], switch, spent)
+
+
+_NO_SWITCH = KillSwitch(True, "", "its row is missing")
 
 
 async def kill_switch(connection: Connection) -> KillSwitch:
     row = await connection.fetchrow("SELECT is_on, by, reason FROM kill_switch")
-    return KillSwitch(row["is_on"], row["by"], row["reason"]) if row else KillSwitch(True, "", "its row is missing")
+    return KillSwitch(row["is_on"], row["by"], row["reason"]) if row else _NO_SWITCH
 
 
 async def set_kill_switch(tx: Connection, *, on: bool, by: str, reason: str) -> None:

@@ -89,6 +89,7 @@ async def _order_pages(tx: Connection, written: Sequence[Decided]) -> None:
         await tx.execute(_PAGE_NOW, now)
 
 
+# What goes on at once stays due since when it was: a row whose indexed columns stay costs no entry in any index.
 _UPDATE = f"""
 UPDATE incidents i SET
     phase = m.phase,
@@ -96,7 +97,7 @@ UPDATE incidents i SET
     status = COALESCE(m.status, i.status),
     resolution = CASE WHEN m.resolution = '' THEN i.resolution ELSE m.resolution END,
     resolved_at = CASE WHEN m.status = 'resolved' THEN COALESCE(i.resolved_at, now()) ELSE i.resolved_at END,
-    wake_at = CASE WHEN i.nudges <> m.nudges THEN now() ELSE now() + m.wake_in END,
+    wake_at = CASE WHEN i.nudges <> m.nudges OR m.wake_in = '0' THEN LEAST(i.wake_at, now()) ELSE now() + m.wake_in END,
     lease_until = now() + m.lease
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bigint[], $8::interval[])
     m(id, phase, progress, status, resolution, wake_in, nudges, lease)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from remediator.clients.http import HttpClient, is_allowed, open_http
 from remediator.clients.prometheus import Prometheus
@@ -127,11 +128,11 @@ async def test_redis_runs_nothing_but_looks(valkey_url: str, command: list[str])
 
 
 async def test_only_keys_that_match_are_unlinked(valkey_url: str) -> None:
-    async with connect_redis("cache", valkey_url) as (reader, writer):
-        await writer.client.flushdb()
+    async with connect_redis("cache", valkey_url) as (reader, writer), Redis.from_url(valkey_url) as cache:
+        await cache.flushdb()
         for number in range(1_200):
-            await writer.client.set(f"feed:{number}", "x")
-        await writer.client.set("session:1", "kept")
+            await cache.set(f"feed:{number}", "x")
+        await cache.set("session:1", "kept")
 
         assert len(await reader.keys("feed:*", at_most=10)) == 10
         assert await writer.unlink(await reader.keys("feed:*", at_most=10_000)) == 1_200
@@ -143,3 +144,12 @@ async def test_more_looks_at_once_than_connections_wait_for_one(valkey_url: str)
         answers = await asyncio.gather(*(reader.run(["PING"]) for _ in range(4 * MOST_CONNECTIONS)))
 
     assert answers == [True] * 4 * MOST_CONNECTIONS
+
+
+async def test_a_connection_that_redis_closed_is_made_anew(valkey_url: str) -> None:
+    async with connect_redis("cache", valkey_url) as (reader, _), Redis.from_url(valkey_url) as another:
+        await reader.run(["PING"])
+        await another.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await another.ping()  # by now the end of the other connection is here too
+
+        assert await reader.run(["PING"])

@@ -155,7 +155,7 @@ async def test_the_first_result_of_an_intent_counts(database: Database) -> None:
 
     async with database.transaction() as tx:
         await intents.finish(tx, [IntentResult(intent.id, IntentState.FAILED, "late")])
-        stored = await intents.get(tx, intent.id)
+        [stored] = await intents.get_many(tx, [intent.id])
 
     assert (stored.state, stored.detail, stored.intent.plan) == (IntentState.DONE, "done", PLAN)
 

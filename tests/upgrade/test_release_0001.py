@@ -76,7 +76,7 @@ async def test_what_the_release_before_left_due_is_claimed(left_behind: str) -> 
     async with Database.open(left_behind, pool=2) as database, database.transaction() as tx:
         claimed = {i.id: i for i in await incidents.claim(tx, owner="new", lease=LEASE, limit=20)}
         [due] = [e for e in await escalations.claim_due(tx, limit=20) if e.incident.id == PAGE_DUE]
-        begun = await intents.get(tx, BEGUN)
+        [begun] = await intents.get_many(tx, [BEGUN])
         await tx.execute("UPDATE outbox SET lease_until = NULL")
         queued = await outbox.claim(tx, lease=LEASE, limit=20)
 
@@ -158,7 +158,7 @@ async def test_documents_with_fields_of_a_later_release_are_read(left_behind: st
         everything = await incidents.list_incidents(tx, limit=20)
         due = await escalations.claim_due(tx, limit=20)
         queued = await outbox.claim(tx, lease=LEASE, limit=20)
-        begun = await intents.get(tx, BEGUN)
+        [begun] = await intents.get_many(tx, [BEGUN])
         entries = await timeline.of_incident(tx, IncidentId(1))
 
     assert (len(everything), bool(due), len(queued), begun.state) == (7, True, 1, IntentState.BEGUN)

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from remediator.clients.kubernetes import library
 from remediator.clients.kubernetes.reader import KubernetesReader
 from remediator.clients.kubernetes.transport import Transport
 from remediator.clients.kubernetes.writer import KubernetesWriter
@@ -28,22 +28,15 @@ class KubernetesConnection:
 
 async def connect_kubernetes(kubeconfig: Path | None, context: str | None) -> KubernetesConnection:
     """`kubeconfig` None: in-cluster. Sends nothing yet. Raises `BadDocument` where the configuration is unusable."""
-    library = await asyncio.to_thread(_import)
-    configuration = library.client.Configuration()
+    client, config = await asyncio.to_thread(library.load)
+    configuration = client.Configuration()
     try:
         if kubeconfig is None:
-            library.config.load_incluster_config(client_configuration=configuration)
+            config.load_incluster_config(client_configuration=configuration)
         else:
-            await library.config.load_kube_config(
+            await config.load_kube_config(
                 config_file=str(kubeconfig), context=context, client_configuration=configuration
             )
-    except (library.config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError) as error:
         raise BadDocument(f"Kubernetes: {kubeconfig or 'in-cluster configuration'}: {error}") from error
-    return KubernetesConnection(Transport(library.client.ApiClient(configuration)))
-
-
-def _import() -> Any:
-    """A second of work: 859 modules (facts: libraries 11)."""
-    import kubernetes_asyncio
-
-    return kubernetes_asyncio
+    return KubernetesConnection(Transport(client.ApiClient(configuration)))
