@@ -17,9 +17,10 @@ T = TypeVar("T")
 
 HORIZON = timedelta(hours=1)
 
+# IS true keeps it to the index by time: the one by kind would have to read and sort every page that waits.
 WAITING_PAGES = """
 SELECT notification::text, reach::text, due_at - now() AS due_in FROM outbox
-WHERE due_at <= now() + $1::interval AND kind = 'page' ORDER BY due_at LIMIT $2
+WHERE due_at <= now() + $1::interval AND (kind = 'page') IS true ORDER BY due_at LIMIT $2
 """
 RUNNING_CHAINS = """
 SELECT e.incident_id, i.title, i.mode, e.severity::text, e.policy::text, e.run, e.due_at - now() AS due_in,
