@@ -28,7 +28,7 @@ from remediator.store.outbox import Outgoing
 
 log = structlog.get_logger()
 
-BATCH = 1_000
+BATCH = 500
 AT_ONCE = 2
 """Batches, in a crowd: one is decided while PostgreSQL works for the other."""
 

@@ -16,7 +16,7 @@ from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
 from remediator.store.database import Connection
-from remediator.store.documents import from_json
+from remediator.store.documents import each_once, from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,14 @@ async def advance(tx: Connection, struck: Sequence[Struck]) -> None:
 
 
 def _alike(rows: Sequence[Any]) -> list[DueAlike]:
-    """By their texts: thousands share a handful of policies, and each is read once."""
     together: defaultdict[tuple[str, str, str, timedelta | None], list[DueEscalation]] = defaultdict(list)
     for row in rows:
         circumstances = row["policy"], row["severity"], row["mode"], row["since_start"]
         together[circumstances].append(DueEscalation(_briefing(row), row["run"]))
+    policies = each_once((row["policy"] for row in rows), EscalationPolicy)
+    severities = each_once((row["severity"] for row in rows), Severity)
     return [
-        DueAlike(from_json(policy, EscalationPolicy), from_json(severity, Severity), Mode(mode), since_start, due)
+        DueAlike(policies[policy], severities[severity], Mode(mode), since_start, due)
         for (policy, severity, mode, since_start), due in together.items()
     ]
 

@@ -24,7 +24,7 @@ async def append(tx: Connection, told: Sequence[tuple[int, Entry]]) -> None:
         [entry.kind for entry in entries],
         [clean(entry.path) for entry in entries],
         [clean(entry.message) for entry in entries],
-        [to_json(entry.data) for entry in entries],
+        [to_json(entry.data) if entry.data else "{}" for entry in entries],
     )
 
 
