@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -148,8 +149,9 @@ def is_allowed(address: str, *, private_networks: bool) -> bool:
     return private_networks or ip.is_global
 
 
+@lru_cache(maxsize=256)
 def _check_address(url: str) -> None:
-    """Addresses written as numbers never reach a resolver."""
+    """Addresses written as numbers never reach a resolver. What passed is remembered: pages go to a few, often."""
     from yarl import URL
 
     try:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 import structlog
 
@@ -87,8 +86,7 @@ class Courier:
             while True:
                 items = await self._claim()
                 for item in items:
-                    self._in_flight[item.contact.channel] += 1
-                    group.create_task(self._carry(item)).add_done_callback(partial(self._landed, item))
+                    group.create_task(self._carry(item))
                 if not items:
                     await self._bell.wait(self._poll)
 
@@ -100,15 +98,6 @@ class Courier:
                 group.create_task(self._carry(item))
         return len(items)
 
-    def _landed(self, item: OutboxItem, task: asyncio.Task[None]) -> None:
-        was_full = self._in_flight.total() >= MOST_IN_FLIGHT
-        self._in_flight[item.contact.channel] -= 1
-        if was_full or self._has_room(item.contact.channel):
-            self._bell.ring()
-
-    def _has_room(self, channel: str) -> bool:
-        return self._in_flight[channel] + CLAIMED_AT_ONCE <= MOST_A_CHANNEL
-
     async def _claim(self) -> Sequence[OutboxItem]:
         room = MOST_IN_FLIGHT - self._in_flight.total()
         if room <= 0:
@@ -116,14 +105,29 @@ class Courier:
         full = [channel for channel in self._in_flight if not self._has_room(channel)]
         try:
             async with self._database.connection() as connection:
-                return await outbox.claim(connection, lease=LEASE, limit=min(room, CLAIMED_AT_ONCE), passing_over=full)
+                items = await outbox.claim(connection, lease=LEASE, limit=min(room, CLAIMED_AT_ONCE), passing_over=full)
         except Temporary as error:
             await self._database.health.sit_out("read the outbox", error)
             return ()
+        self._in_flight.update(item.contact.channel for item in items)
+        return items
+
+    def _has_room(self, channel: str) -> bool:
+        return self._in_flight[channel] + CLAIMED_AT_ONCE <= MOST_A_CHANNEL
+
+    def _landed(self, channel: str) -> None:
+        """The channel has answered: it has room, whether or not that is written down already."""
+        was_full = self._in_flight.total() >= MOST_IN_FLIGHT
+        self._in_flight[channel] -= 1
+        if was_full or self._has_room(channel):
+            self._bell.ring()
 
     async def _carry(self, item: OutboxItem) -> None:
         reached(Mark.PAGE_CLAIMED)
-        outcome = await self._try(item)
+        try:
+            outcome = await self._try(item)
+        finally:
+            self._landed(item.contact.channel)
         reached(Mark.PAGE_SENT)
         try:
             await self._records.submit(outcome)
