@@ -149,8 +149,10 @@ def is_allowed(address: str, *, private_networks: bool) -> bool:
     return private_networks or ip.is_global
 
 
+@lru_cache(maxsize=256)
 def _allowed(url: str) -> URL:
-    """Addresses written as numbers never reach a resolver, so they are judged here."""
+    """Addresses written as numbers never reach a resolver, so they are judged here. What passed is remembered: pages go
+    to a few, often."""
     try:
         parsed = URL(url)
         host, scheme = parsed.host or "", parsed.scheme

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from remediator.domain.briefing import briefing_on
 from remediator.domain.incident import Incident
 from remediator.domain.notification import NotificationKind
 from remediator.engine.pages import PageWriter
@@ -20,12 +21,13 @@ async def announce_ends(tx: Connection, ended: Sequence[Incident], writer: PageW
         [
             Outgoing(
                 writer.page(
-                    incidents[number],
+                    briefing_on(incidents[number]),
                     recipient=recipient,
                     dedup_key=f"{number}:resolved:{recipient}",
                     kind=NotificationKind.RESOLVED,
                 ),
                 reach,
+                incidents[number].rule,
             )
             for (number, recipient), reach in told.items()
         ],

@@ -4,9 +4,9 @@ and pages every channel there is when a person's last channel has failed. A seco
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 import structlog
 
@@ -26,13 +26,33 @@ from remediator.toolbox import Messengers
 
 log = structlog.get_logger()
 
-Outcome = Callable[[Connection], Awaitable[None]]
-"""Writes down what became of one message."""
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The channel took it."""
+
+    item: OutboxItem
+    receipt: Receipt
+
+    @property
+    def told(self) -> str:
+        return f"{self.item.kind} sent to {self.item.recipient} by {self.item.contact.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    item: OutboxItem
+    error: Exception
+
+
+Outcome = Taken | NotTaken
 
 LEASE = timedelta(seconds=30)
 MOST_IN_FLIGHT = 100
 MOST_A_CHANNEL = 40
 """Of those: a channel that hangs must leave room for the others."""
+CLAIMED_AT_ONCE = MOST_A_CHANNEL // 2
+"""By then there must be room for as many: claiming anew for each message that lands would cost more than sending it."""
 TRIES_PER_CHANNEL = 3
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
@@ -66,8 +86,7 @@ class Courier:
             while True:
                 items = await self._claim()
                 for item in items:
-                    self._in_flight[item.reach[0].channel] += 1
-                    group.create_task(self._carry(item)).add_done_callback(partial(self._landed, item))
+                    group.create_task(self._carry(item))
                 if not items:
                     await self._bell.wait(self._poll)
 
@@ -79,74 +98,86 @@ class Courier:
                 group.create_task(self._carry(item))
         return len(items)
 
-    def _landed(self, item: OutboxItem, task: asyncio.Task[None]) -> None:
-        self._in_flight[item.reach[0].channel] -= 1
-        self._bell.ring()
-
     async def _claim(self) -> Sequence[OutboxItem]:
         room = MOST_IN_FLIGHT - self._in_flight.total()
         if room <= 0:
             return ()
-        full = [channel for channel, count in self._in_flight.items() if count >= MOST_A_CHANNEL]
+        full = [channel for channel in self._in_flight if not self._has_room(channel)]
         try:
-            async with self._database.transaction() as tx:
-                return await outbox.claim(tx, lease=LEASE, limit=min(room, MOST_A_CHANNEL), passing_over=full)
+            async with self._database.connection() as connection:
+                items = await outbox.claim(connection, lease=LEASE, limit=min(room, CLAIMED_AT_ONCE), passing_over=full)
         except Temporary as error:
             await self._database.health.sit_out("read the outbox", error)
             return ()
+        self._in_flight.update(item.contact.channel for item in items)
+        return items
+
+    def _has_room(self, channel: str) -> bool:
+        return self._in_flight[channel] + CLAIMED_AT_ONCE <= MOST_A_CHANNEL
+
+    def _landed(self, channel: str) -> None:
+        """The channel has answered: it has room, whether or not that is written down already."""
+        was_full = self._in_flight.total() >= MOST_IN_FLIGHT
+        self._in_flight[channel] -= 1
+        if was_full or self._has_room(channel):
+            self._bell.ring()
 
     async def _carry(self, item: OutboxItem) -> None:
-        contact = item.reach[0]
         reached(Mark.PAGE_CLAIMED)
         try:
-            receipt = await self._send(item, contact)
-        except Temporary as error:
-            outcome = partial(self._try_again, item=item, contact=contact, error=error)
-        except Exception as error:  # whatever is wrong with this channel, the next one may be right
-            if not isinstance(error, (RemediatorError, TimeoutError)):
-                log.exception("notifier failed", channel=contact.channel)
-            outcome = partial(self._fall_through, item=item, contact=contact, error=error)
-        else:
-            outcome = partial(self._sent, item=item, contact=contact, receipt=receipt)
+            outcome = await self._try(item)
+        finally:
+            self._landed(item.contact.channel)
         reached(Mark.PAGE_SENT)
-        await self._record(contact, outcome)
-        reached(Mark.PAGE_RECORDED)
-
-    async def _send(self, item: OutboxItem, contact: Contact) -> Receipt:
-        notifier = self._rulebook().notifier(contact.channel)
-        async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
-            return await notifier.send(item.notification_for(contact), self._messengers)
-
-    async def _record(self, contact: Contact, outcome: Outcome) -> None:
         try:
             await self._records.submit(outcome)
         except RemediatorError as error:
-            log.warning("delivery not recorded, it may be sent twice", channel=contact.channel, error=str(error))
+            channel = item.contact.channel
+            log.warning("delivery not recorded, it may be sent twice", channel=channel, error=str(error))
+        reached(Mark.PAGE_RECORDED)
+
+    async def _try(self, item: OutboxItem) -> Outcome:
+        try:
+            return Taken(item, await self._send(item))
+        except Exception as error:  # whatever is wrong with this channel, the next one may be right
+            if not isinstance(error, (RemediatorError, TimeoutError)):
+                log.exception("notifier failed", channel=item.contact.channel)
+            return NotTaken(item, error)
+
+    async def _send(self, item: OutboxItem) -> Receipt:
+        notifier = self._rulebook().notifier(item.contact.channel)
+        async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
+            return await notifier.send(item.addressed, self._messengers)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
+        taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]
         async with self._database.transaction() as tx:
+            await self._taken(tx, taken)
             for outcome in outcomes:
-                await outcome(tx)
+                if isinstance(outcome, NotTaken):
+                    await self._not_taken(tx, outcome.item, outcome.error)
         return [None] * len(outcomes)
 
-    async def _sent(self, tx: Connection, *, item: OutboxItem, contact: Contact, receipt: Receipt) -> None:
-        self._metrics.pages.labels(channel=contact.channel, result="sent").inc()
-        await outbox.sent(tx, item, receipt)
-        await self._tell(tx, item, f"{item.kind} sent to {item.recipient} by {contact.channel}")
+    async def _taken(self, tx: Connection, taken: Sequence[Taken]) -> None:
+        for one in taken:
+            self._count(one.item, "sent")
+        await outbox.sent(tx, [(one.item, one.receipt) for one in taken])
+        await _tell(tx, [(one.item, one.told) for one in taken])
 
-    async def _try_again(self, tx: Connection, *, item: OutboxItem, contact: Contact, error: Temporary) -> None:
-        wait = _pause(item.attempts, error)
-        if item.attempts + 1 >= TRIES_PER_CHANNEL or wait > LONGEST_WAIT:
-            await self._fall_through(tx, item=item, contact=contact, error=error)
+    async def _not_taken(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
+        wait = _retry_in(item.attempts, error)
+        if wait is None:
+            await self._fall_through(tx, item, error)
             return
-        self._metrics.pages.labels(channel=contact.channel, result="retried").inc()
+        self._count(item, "retried")
         await outbox.retry(tx, item, delay=wait, error=str(error))
 
-    async def _fall_through(self, tx: Connection, *, item: OutboxItem, contact: Contact, error: Exception) -> None:
-        self._metrics.pages.labels(channel=contact.channel, result="failed").inc()
+    async def _fall_through(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
+        self._count(item, "failed")
         await outbox.next_contact(tx, item, error=str(error))
         following = item.reach[1].channel if len(item.reach) > 1 else "no channel left"
-        await self._tell(tx, item, f"{contact.channel} did not reach {item.recipient}: {error}; next: {following}")
+        told = f"{item.contact.channel} did not reach {item.recipient}: {error}; next: {following}"
+        await _tell(tx, [(item, told)])
         if len(item.reach) == 1:
             await self._last_resort(tx, item)
 
@@ -157,8 +188,20 @@ class Courier:
         reach = tuple(Contact(name, "") for name in sorted(self._rulebook().roster.channels))
         await outbox.enqueue_last_resort(tx, item, reach)
 
-    async def _tell(self, tx: Connection, item: OutboxItem, message: str) -> None:
-        await timeline.append(tx, [(item.incident, Entry(EntryKind.PAGE, message, "escalate"))])
+    def _count(self, item: OutboxItem, result: str) -> None:
+        self._metrics.pages.labels(channel=item.contact.channel, result=result).inc()
+
+
+async def _tell(tx: Connection, told: Sequence[tuple[OutboxItem, str]]) -> None:
+    await timeline.append(tx, [(item.incident, Entry(EntryKind.PAGE, message, "escalate")) for item, message in told])
+
+
+def _retry_in(attempts: int, error: Exception) -> timedelta | None:
+    """None: no further try on this channel."""
+    if not isinstance(error, Temporary) or attempts + 1 >= TRIES_PER_CHANNEL:
+        return None
+    wait = _pause(attempts, error)
+    return wait if wait <= LONGEST_WAIT else None
 
 
 def _pause(attempts: int, error: Temporary) -> timedelta:

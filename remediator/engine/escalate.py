@@ -3,6 +3,7 @@
 It runs beside the pipeline and asks nothing of it. In observe mode it tells the review log whom it would have paged.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,8 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from remediator.domain.errors import Temporary
-from remediator.domain.escalation import Due, EscalationPolicy, due_now
-from remediator.domain.ids import IncidentId
+from remediator.domain.escalation import Due, due_now
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
 from remediator.domain.oncall import Contact, Recipient, Roster
@@ -23,12 +23,14 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import escalations, ledger, outbox, timeline
 from remediator.store.database import Connection, Database
-from remediator.store.escalations import DueEscalation, Struck
+from remediator.store.escalations import DueAlike, DueEscalation, Struck
 from remediator.store.outbox import Outgoing
 
 log = structlog.get_logger()
 
 BATCH = 500
+AT_ONCE = 2
+"""Batches, in a crowd: one is decided while PostgreSQL works for the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,27 @@ class Escalator:
         """Until cancelled."""
         while True:
             if not await self.strike():
-                await self.bell.wait(self.poll)
+                await self.bell.wait(await self._until_next())
 
     async def strike(self) -> int:
-        """Pages whatever is due now; returns how many incidents that were."""
+        """Pages whatever is due now; returns how many incidents that were. The courier is sent for when all of them
+        are in the outbox: in a crowd it would take its time from those who are not."""
+        struck = await self._strike_batch()
+        if struck == BATCH:
+            async with asyncio.TaskGroup() as group:
+                crowd = [group.create_task(self._strike_crowd()) for _ in range(AT_ONCE)]
+            struck += sum(task.result() for task in crowd)
+        if struck:
+            self.courier_bell.ring()
+        return struck
+
+    async def _strike_crowd(self) -> int:
+        struck = 0
+        while batch := await self._strike_batch():
+            struck += batch
+        return struck
+
+    async def _strike_batch(self) -> int:
         try:
             async with self.database.transaction() as tx:
                 due = await escalations.claim_due(tx, limit=BATCH)
@@ -60,76 +79,70 @@ class Escalator:
         except Temporary as error:
             await self.database.health.sit_out("escalate", error)
             return 0
-        if due:
-            self.courier_bell.ring()
-        return len(due)
+        return sum(len(alike.escalations) for alike in due)
 
-    async def _page(self, tx: Connection, due: Sequence[DueEscalation]) -> None:
-        reachable = Reachable(self.rulebook().roster, await ledger.now(tx))
-        orders = [self._order(escalation, reachable) for escalation in due]
-        await outbox.enqueue(tx, [message for order in orders for message in order.messages])
-        await timeline.append(tx, [(order.incident, entry) for order in orders for entry in order.entries])
-        await escalations.advance(tx, [Struck(order.incident, order.due.step, order.due.next_in) for order in orders])
+    async def _until_next(self) -> timedelta:
+        """Another replica may order an earlier deadline meanwhile: the poll finds it."""
+        try:
+            async with self.database.connection() as connection:
+                return await escalations.next_due_in(connection, at_most=self.poll)
+        except Temporary:
+            return self.poll
 
-    def _order(self, escalation: DueEscalation, reachable: "Reachable") -> "_Order":
-        """Pure but for the links it signs: who hears of it, and what the timeline says."""
-        due = due_now(escalation.policy, escalation.since_start or timedelta())
-        people, missing = reachable.by(due, escalation.policy)
-        send = self._review if escalation.incident.mode is Mode.OBSERVE else self._send
-        messages, entries = send(escalation, due, people)
-        return _Order(escalation.incident.id, due, tuple(messages), (*map(_nobody, missing), *entries))
+    async def _page(self, tx: Connection, due: Sequence[DueAlike]) -> None:
+        roster, at = self.rulebook().roster, await ledger.now(tx)
+        orders = [order(alike, roster, at, review_channel=self.review_channel) for alike in due]
+        each = [(one, ordered) for alike, ordered in zip(due, orders, strict=True) for one in alike.escalations]
+        await outbox.enqueue(tx, [message for one in each for message in self._messages(*one)])
+        await timeline.append(tx, [(one.incident, entry) for one, ordered in each for entry in ordered.entries])
+        await escalations.advance(tx, [Struck(one.incident, ordered.step, ordered.next_in) for one, ordered in each])
 
-    def _send(
-        self, escalation: DueEscalation, due: Due, people: Sequence[Recipient]
-    ) -> tuple[list[Outgoing], list[Entry]]:
-        incident = escalation.incident
-        prefix = f"{incident.id}:{escalation.run}:{due.step}"
-        outgoing = [
+    def _messages(self, escalation: DueEscalation, ordered: "Order") -> list[Outgoing]:
+        about = escalation.briefing
+        prefix = f"{about.incident}:{escalation.run}:{ordered.step}"
+        return [
             Outgoing(
-                self.writer.page(incident, recipient=person.name, dedup_key=key, kind=NotificationKind.PAGE), reach
+                self.writer.page(about, recipient=call.recipient, dedup_key=f"{prefix}:{call.key}", kind=ordered.kind),
+                call.reach,
+                about.rule,
             )
-            for person in people
-            for key, reach in ways(person, prefix, urgent=escalation.severity.urgent)
+            for call in ordered.calls
         ]
-        return outgoing, [_paged(person, due) for person in people]
-
-    def _review(
-        self, escalation: DueEscalation, due: Due, people: Sequence[Recipient]
-    ) -> tuple[list[Outgoing], list[Entry]]:
-        incident = escalation.incident
-        told = [
-            Entry(EntryKind.PAGE, f"would page {person.name} (observe mode)", f"escalate[{due.step}]")
-            for person in people
-        ]
-        if not self.review_channel:
-            return [], told
-        key = f"{incident.id}:{escalation.run}:{due.step}:review"
-        note = self.writer.page(incident, recipient=self.review_channel, dedup_key=key, kind=NotificationKind.REVIEW)
-        return [Outgoing(note, (Contact(self.review_channel, ""),))], told
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    incident: IncidentId
-    due: Due
-    messages: tuple[Outgoing, ...]
+class Call:
+    """One message: it falls through its contacts."""
+
+    recipient: str
+    key: str
+    """Its part of the dedup key: the rest is the incident, the run of its chain and the step."""
+    reach: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one strike of the clock is answered with, for every incident in the same circumstances."""
+
+    step: int
+    next_in: timedelta
+    kind: NotificationKind
+    calls: tuple[Call, ...]
     entries: tuple[Entry, ...]
 
 
-class Reachable:
-    """Whom each step reaches at one moment. Thousands of deadlines share a few steps, so each is looked up once."""
-
-    def __init__(self, roster: Roster, at: datetime) -> None:
-        self._roster = roster
-        self._at = at
-        self._known: dict[tuple[int, EscalationPolicy], tuple[tuple[Recipient, ...], tuple[str, ...]]] = {}
-
-    def by(self, due: Due, policy: EscalationPolicy) -> tuple[tuple[Recipient, ...], tuple[str, ...]]:
-        step = min(due.step, len(policy.steps))
-        if (step, policy) not in self._known:
-            steps = [step.page for step in policy.steps]
-            self._known[step, policy] = whom(due, steps, self._roster, self._at)
-        return self._known[step, policy]
+def order(alike: DueAlike, roster: Roster, at: datetime, *, review_channel: str) -> Order:
+    """Who hears of it, and what the timeline says."""
+    due = due_now(alike.policy, alike.since_start or timedelta())
+    people, missing = whom(due, [step.page for step in alike.policy.steps], roster, at)
+    nobody = tuple(map(_nobody, missing))
+    if alike.mode is Mode.OBSERVE:
+        review = (Call(review_channel, "review", (Contact(review_channel, ""),)),) if review_channel else ()
+        told = (_would_page(person, due) for person in people)
+        return Order(due.step, due.next_in, NotificationKind.REVIEW, review, (*nobody, *told))
+    calls = tuple(call for person in people for call in calls_to(person, urgent=alike.severity.urgent))
+    told = (_paged(person, due) for person in people)
+    return Order(due.step, due.next_in, NotificationKind.PAGE, calls, (*nobody, *told))
 
 
 def whom(
@@ -147,12 +160,12 @@ def whom(
     return (), tuple(missing)
 
 
-def ways(person: Recipient, prefix: str, *, urgent: bool) -> list[tuple[str, tuple[Contact, ...]]]:
-    """(dedup key, contacts in order): one message that falls through its contacts, or, urgent, one for each contact."""
+def calls_to(person: Recipient, *, urgent: bool) -> list[Call]:
+    """One that falls through the person's contacts, or, urgent, one for each contact."""
     if not urgent:
-        return [(f"{prefix}:{person.name}", person.reach)]
+        return [Call(person.name, person.name, person.reach)]
     return [
-        (f"{prefix}:{person.name}:{contact.channel}", (contact, *(c for c in person.reach if c != contact)))
+        Call(person.name, f"{person.name}:{contact.channel}", (contact, *(c for c in person.reach if c != contact)))
         for contact in person.reach
     ]
 
@@ -160,6 +173,10 @@ def ways(person: Recipient, prefix: str, *, urgent: bool) -> list[tuple[str, tup
 def _paged(person: Recipient, due: Due) -> Entry:
     channels = ", ".join(dict.fromkeys(contact.channel for contact in person.reach))
     return Entry(EntryKind.PAGE, f"paging {person.name} ({channels})", f"escalate[{due.step}]")
+
+
+def _would_page(person: Recipient, due: Due) -> Entry:
+    return Entry(EntryKind.PAGE, f"would page {person.name} (observe mode)", f"escalate[{due.step}]")
 
 
 def _nobody(name: str) -> Entry:

@@ -1,6 +1,5 @@
 """Signed acknowledge links: bound to one incident and one recipient, good for a day. They acknowledge, nothing more."""
 
-import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,4 +34,4 @@ class Links:
 
     def _mac(self, incident: IncidentId, recipient: str, expires: int) -> str:
         message = f"acknowledge\n{incident}\n{recipient}\n{expires}".encode()
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
+        return hmac.digest(self.secret, message, "sha256").hex()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from remediator.domain.incident import Incident
+from remediator.domain.briefing import Briefing
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.engine.links import Links
 
@@ -15,45 +15,46 @@ class PageWriter:
     public_url: str
     links: Links
 
-    def page(self, incident: Incident, *, recipient: str, dedup_key: str, kind: NotificationKind) -> Notification:
+    def page(self, about: Briefing, *, recipient: str, dedup_key: str, kind: NotificationKind) -> Notification:
+        url = f"{self.public_url}/incidents/{about.incident}"
         return Notification(
-            incident=incident.id,
+            incident=about.incident,
             kind=kind,
             dedup_key=dedup_key,
             recipient=recipient,
             channel="",
             address="",
-            title=_title(incident, kind),
-            severity=incident.severity,
-            body=_body(incident, kind),
-            acknowledge_url=self._acknowledge_url(incident, recipient) if kind is NotificationKind.PAGE else "",
-            incident_url=f"{self.public_url}/incidents/{incident.id}",
+            title=_title(about, kind),
+            severity=about.severity,
+            body=_body(about, kind),
+            acknowledge_url=self._acknowledge_url(about, recipient, url) if kind is NotificationKind.PAGE else "",
+            incident_url=url,
         )
 
-    def _acknowledge_url(self, incident: Incident, recipient: str) -> str:
-        token = self.links.sign(incident.id, recipient)
-        return f"{self.public_url}/incidents/{incident.id}/acknowledge?token={quote(token, safe='')}"
+    def _acknowledge_url(self, about: Briefing, recipient: str, url: str) -> str:
+        token = self.links.sign(about.incident, recipient)
+        return f"{url}/acknowledge?token={quote(token, safe='')}"
 
 
-def _title(incident: Incident, kind: NotificationKind) -> str:
+def _title(about: Briefing, kind: NotificationKind) -> str:
     match kind:
         case NotificationKind.RESOLVED:
-            return f"Resolved: {incident.title}"
+            return f"Resolved: {about.title}"
         case NotificationKind.REVIEW:
-            return f"[dry run] {incident.title}"
+            return f"[dry run] {about.title}"
         case _:
-            return incident.title
+            return about.title
 
 
-def _body(incident: Incident, kind: NotificationKind) -> str:
-    lines = [f"incident {incident.id}, severity {incident.severity}, rule {incident.rule}"]
-    if incident.target is not None:
-        lines.append(f"target: {incident.target}")
-    lines += [f"{name}: {finding.summary}" for name, finding in incident.progress.findings.items()]
-    if incident.progress.plan is not None:
-        lines.append(f"plan {incident.progress.plan.digest}: {incident.progress.plan.summary}")
+def _body(about: Briefing, kind: NotificationKind) -> str:
+    lines = [f"incident {about.incident}, severity {about.severity}, rule {about.rule}"]
+    if about.target is not None:
+        lines.append(f"target: {about.target}")
+    lines += [f"{name}: {seen}" for name, seen in about.findings.items()]
+    if about.plan is not None:
+        lines.append(f"plan {about.plan.digest}: {about.plan.summary}")
     if kind is NotificationKind.RESOLVED:
-        lines.append(incident.resolution)
-    if summary := incident.alert.annotations.get("summary"):
-        lines.append(summary)
+        lines.append(about.resolution)
+    if about.summary:
+        lines.append(about.summary)
     return "\n".join(lines)

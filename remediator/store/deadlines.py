@@ -1,8 +1,8 @@
 """What must be sent even where the database is lost, read ahead of time: pages that wait, and escalations soon due."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from remediator.domain.escalation import EscalationPolicy, Severity
 from remediator.domain.ids import IncidentId
@@ -11,15 +11,14 @@ from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification
 from remediator.domain.oncall import Contact
 from remediator.store.database import Connection
-from remediator.store.documents import from_json
-
-T = TypeVar("T")
+from remediator.store.documents import each_once, from_json
 
 HORIZON = timedelta(hours=1)
 
+# IS true keeps it to the index by time: the one by kind would have to read and sort every page that waits.
 WAITING_PAGES = """
 SELECT notification::text, reach::text, due_at - now() AS due_in FROM outbox
-WHERE due_at <= now() + $1::interval AND kind = 'page' ORDER BY due_at LIMIT $2
+WHERE due_at <= now() + $1::interval AND (kind = 'page') IS true ORDER BY due_at LIMIT $2
 """
 RUNNING_CHAINS = """
 SELECT e.incident_id, i.title, i.mode, e.severity::text, e.policy::text, e.run, e.due_at - now() AS due_in,
@@ -34,7 +33,8 @@ async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_m
     pages = await connection.fetch(WAITING_PAGES, HORIZON, at_most)
     chains = await connection.fetch(RUNNING_CHAINS, HORIZON, at_most)
     at = now()
-    policies, severities = _each_once(chains, "policy", EscalationPolicy), _each_once(chains, "severity", Severity)
+    policies = each_once((row["policy"] for row in chains), EscalationPolicy)
+    severities = each_once((row["severity"] for row in chains), Severity)
     return Deadlines.of(
         [
             *(_page(row, at) for row in pages),
@@ -42,11 +42,6 @@ async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_m
         ],
         at_most=at_most,
     )
-
-
-def _each_once(rows: Sequence[Any], column: str, kind: type[T]) -> dict[str, T]:
-    """By its text: a thousand chains share a handful of policies, and reading each anew would be felt."""
-    return {text: from_json(text, kind) for text in {row[column] for row in rows}}
 
 
 def _page(row: Any, at: timedelta) -> WaitingPage:

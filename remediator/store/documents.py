@@ -1,5 +1,6 @@
 """Domain objects as JSON text and back. Facts keep their types: a duration read back is still a duration to CEL."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -32,6 +33,11 @@ def from_json(text: str, kind: type[T]) -> T:
     wanted: Any = kind
     decoded: T = _decoder(wanted).decode(text)
     return decoded
+
+
+def each_once(texts: Iterable[str], kind: type[T]) -> dict[str, T]:
+    """By its text: thousands of rows share a handful of policies, and reading each anew would be felt."""
+    return {text: from_json(text, kind) for text in set(texts)}
 
 
 def progress_json(progress: Progress) -> str:

@@ -1,28 +1,44 @@
 """The escalation clock's rows: who is due to be paged, by the database's time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from remediator.domain.briefing import Briefing
 from remediator.domain.escalation import EscalationPolicy, Severity
-from remediator.domain.ids import IncidentId
-from remediator.domain.incident import Incident, Status
+from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.incident import Status
+from remediator.domain.mode import Mode
+from remediator.domain.plan import Plan
+from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import incidents, timeline
+from remediator.store import timeline
 from remediator.store.database import Connection
-from remediator.store.documents import from_json
+from remediator.store.documents import each_once, from_json
 
 
 @dataclass(frozen=True, slots=True)
 class DueEscalation:
-    incident: Incident
+    briefing: Briefing
+    run: int
+
+    @property
+    def incident(self) -> IncidentId:
+        return self.briefing.incident
+
+
+@dataclass(frozen=True, slots=True)
+class DueAlike:
+    """Escalations in the same circumstances: whom to page is decided once for all of them."""
+
     policy: EscalationPolicy
     severity: Severity
+    mode: Mode
     since_start: timedelta | None
     """Since the first page of this run of the chain; None: this is it."""
-    run: int
-    last_step: int
+    escalations: Sequence[DueEscalation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +50,42 @@ class Struck:
     next_in: timedelta
 
 
+# LIMIT keeps the look-ups of the incidents apart, else they may become a join that reads every incident there is.
 _DUE = """
-SELECT incident_id, policy::text AS policy, severity::text AS severity, now() - started_at AS since_start, run,
-    last_step
-FROM escalations WHERE due_at <= now() AND started_at IS {} ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+SELECT e.incident_id, e.policy, e.severity, e.since_start, e.run,
+    i.rule, i.title, i.named, i.mode, i.status, i.acknowledged_by, i.target, i.progress, i.summary
+FROM (
+    SELECT incident_id, policy::text AS policy, severity::text AS severity, now() - started_at AS since_start, run
+    FROM escalations WHERE due_at <= now() AND started_at IS {} ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+) e CROSS JOIN LATERAL (
+    SELECT rule, title, severity AS named, mode, status, acknowledged_by, target::text AS target,
+        progress::text AS progress, alert -> 'annotations' ->> 'summary' AS summary
+    FROM incidents WHERE id = e.incident_id LIMIT 1
+) i
 """
 _FIRST_PAGES = _DUE.format("NULL")
 _FURTHER_PAGES = _DUE.format("NOT NULL")
 
 
-async def claim_due(tx: Connection, *, limit: int) -> list[DueEscalation]:
+async def claim_due(tx: Connection, *, limit: int) -> list[DueAlike]:
     """First pages before repeated ones: whoever was never told waits longest. Locked until the transaction ends;
     `advance` in the same one. An expired acknowledgement is lifted here."""
     rows = await tx.fetch(_FIRST_PAGES, limit)
     if len(rows) < limit:
         rows += await tx.fetch(_FURTHER_PAGES, limit - len(rows))
-    if not rows:
-        return []
-    found = await incidents.get_many(tx, [row["incident_id"] for row in rows])
-    await _lift(tx, [incident for incident in found.values() if incident.status is Status.ACKNOWLEDGED])
-    return [_due(row, _triggered(found[row["incident_id"]])) for row in rows]
+    await _lift(tx, [row for row in rows if row["status"] == Status.ACKNOWLEDGED])
+    return _alike(rows)
+
+
+_NEXT = """
+SELECT due_at - now() FROM escalations WHERE due_at > now() AND due_at < now() + $1::interval ORDER BY due_at LIMIT 1
+"""
+
+
+async def next_due_in(connection: Connection, *, at_most: timedelta) -> timedelta:
+    """Until the next deadline strikes; `at_most` where none does before."""
+    until: timedelta | None = await connection.fetchval(_NEXT, at_most)
+    return at_most if until is None else until
 
 
 _ADVANCE = """
@@ -68,32 +100,59 @@ async def advance(tx: Connection, struck: Sequence[Struck]) -> None:
         await tx.execute(_ADVANCE, [s.incident for s in struck], [s.step for s in struck], [s.next_in for s in struck])
 
 
-def _due(row: Any, incident: Incident) -> DueEscalation:
-    return DueEscalation(
-        incident=incident,
-        policy=from_json(row["policy"], EscalationPolicy),
-        severity=from_json(row["severity"], Severity),
-        since_start=row["since_start"],
-        run=row["run"],
-        last_step=row["last_step"],
+def _alike(rows: Sequence[Any]) -> list[DueAlike]:
+    together: defaultdict[tuple[str, str, str, timedelta | None], list[DueEscalation]] = defaultdict(list)
+    for row in rows:
+        circumstances = row["policy"], row["severity"], row["mode"], row["since_start"]
+        together[circumstances].append(DueEscalation(_briefing(row), row["run"]))
+    policies = each_once((row["policy"] for row in rows), EscalationPolicy)
+    severities = each_once((row["severity"] for row in rows), Severity)
+    return [
+        DueAlike(policies[policy], severities[severity], Mode(mode), since_start, due)
+        for (policy, severity, mode, since_start), due in together.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Of an incident's `Progress`, what people are told."""
+
+    findings: Mapping[str, _Look] = field(default_factory=dict)
+    plan: Plan | None = None
+
+
+def _briefing(row: Any) -> Briefing:
+    known = from_json(row["progress"], _Known)
+    return Briefing(
+        incident=IncidentId(row["incident_id"]),
+        rule=RuleName(row["rule"]),
+        title=row["title"],
+        severity=row["named"],
+        target=from_json(row["target"], Target) if row["target"] is not None else None,
+        findings={name: look.summary for name, look in known.findings.items()},
+        plan=known.plan,
+        summary=row["summary"] or "",
     )
 
 
-async def _lift(tx: Connection, acknowledged: Sequence[Incident]) -> None:
+async def _lift(tx: Connection, acknowledged: Sequence[Any]) -> None:
     if not acknowledged:
         return
     await tx.execute(
         """UPDATE incidents SET status = 'triggered', acknowledged_by = '', nudges = nudges + 1
            WHERE id = ANY($1::bigint[])""",
-        [incident.id for incident in acknowledged],
+        [row["incident_id"] for row in acknowledged],
     )
     told = "the acknowledgement by {} has run out: the chain starts again"
     await timeline.append(
-        tx, [(i.id, Entry(EntryKind.PAGE, told.format(i.acknowledged_by), "escalate")) for i in acknowledged]
+        tx,
+        [
+            (row["incident_id"], Entry(EntryKind.PAGE, told.format(row["acknowledged_by"]), "escalate"))
+            for row in acknowledged
+        ],
     )
-
-
-def _triggered(incident: Incident) -> Incident:
-    if incident.status is not Status.ACKNOWLEDGED:
-        return incident
-    return replace(incident, status=Status.TRIGGERED, acknowledged_by="")

@@ -92,11 +92,6 @@ async def get(connection: Connection, incident: IncidentId) -> Incident:
     return _incident(row)
 
 
-async def get_many(connection: Connection, numbers: Sequence[int]) -> dict[int, Incident]:
-    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = ANY($1::bigint[])", list(numbers))  # noqa: S608
-    return {row["id"]: _incident(row) for row in rows}
-
-
 async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:
     """The newest first. The few open ones are found among themselves, however old they are."""
     among = "i.status <> 'resolved'" if status not in (None, Status.RESOLVED) else "true"

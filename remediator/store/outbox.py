@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.store.database import Connection, clean, to_json
@@ -19,6 +19,8 @@ class Outgoing:
     notification: Notification
     reach: tuple[Contact, ...]
     """In the order to be tried."""
+    rule: RuleName
+    """Rules take turns at being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,21 @@ class OutboxItem:
     def is_last_resort(self) -> bool:
         return self.notification.dedup_key.endswith(_LAST_RESORT)
 
-    def notification_for(self, contact: Contact) -> Notification:
-        return replace(self.notification, channel=contact.channel, address=contact.address)
+    @property
+    def contact(self) -> Contact:
+        """Who is to be reached now, and by which channel."""
+        return self.reach[0]
+
+    @property
+    def addressed(self) -> Notification:
+        return replace(self.notification, channel=self.contact.channel, address=self.contact.address)
 
 
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification, rule)
-SELECT m.incident_id, m.dedup_key, m.kind, m.recipient, m.reach::jsonb, m.notification::jsonb, i.rule
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-    m(incident_id, dedup_key, kind, recipient, reach, notification)
-JOIN incidents i ON i.id = m.incident_id
+SELECT incident_id, dedup_key, kind, recipient, reach::jsonb, notification::jsonb, rule
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+    m(incident_id, dedup_key, kind, recipient, reach, notification, rule)
 ON CONFLICT (dedup_key) DO NOTHING
 """
 
@@ -75,67 +82,91 @@ async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
         [clean(note.recipient) for note in notes],
         [to_json(message.reach) for message in sendable],
         [to_json(note) for note in notes],
+        [message.rule for message in sendable],
     )
+
+
+_ENQUEUE_LAST_RESORT = """
+INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification, rule)
+SELECT o.incident_id, m.dedup_key, o.kind, o.recipient, m.reach::jsonb,
+    jsonb_set(o.notification, '{dedup_key}', to_jsonb(m.dedup_key)), o.rule
+FROM outbox o CROSS JOIN unnest($2::text[], $3::text[]) m(dedup_key, reach)
+WHERE o.id = $1
+ON CONFLICT (dedup_key) DO NOTHING
+"""
 
 
 async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[Contact]) -> None:
     """One message a channel: whoever is left, all at once."""
-    await enqueue(
-        tx,
-        [
-            Outgoing(
-                replace(item.notification, dedup_key=f"{item.notification.dedup_key}:{contact.channel}{_LAST_RESORT}"),
-                (contact,),
-            )
-            for contact in reach
-        ],
+    await tx.execute(
+        _ENQUEUE_LAST_RESORT,
+        item.id,
+        [clean(f"{item.notification.dedup_key}:{contact.channel}{_LAST_RESORT}") for contact in reach],
+        [to_json((contact,)) for contact in reach],
     )
 
 
 _ITEM = "o.id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
 
 # Pages before everything else. Rules take turns: a storm of one rule must not hold up the first page of another.
-# More are picked than wanted, for other replicas pick the same ones.
+# The queues come from the index, one step each. More are picked than wanted, for other replicas pick the same ones, and
+# each is locked by its id alone: a join would be planned from how many rows there were when somebody last counted.
 _CLAIM = f"""
 WITH RECURSIVE queues AS (
-    (SELECT kind, rule FROM outbox WHERE due_at <= now() ORDER BY kind, rule LIMIT 1)
+    (SELECT kind, rule, reach -> 0 ->> 'channel' AS channel FROM outbox WHERE due_at <= now()
+     ORDER BY kind, rule, reach -> 0 ->> 'channel' LIMIT 1)
     UNION ALL
-    SELECT following.kind, following.rule FROM queues q CROSS JOIN LATERAL (
-        SELECT o.kind, o.rule FROM outbox o
-        WHERE o.due_at <= now() AND (o.kind, o.rule) > (q.kind, q.rule) ORDER BY o.kind, o.rule LIMIT 1
+    SELECT following.kind, following.rule, following.channel FROM queues q CROSS JOIN LATERAL (
+        SELECT o.kind, o.rule, o.reach -> 0 ->> 'channel' AS channel FROM outbox o
+        WHERE o.due_at <= now() AND (o.kind, o.rule, o.reach -> 0 ->> 'channel') > (q.kind, q.rule, q.channel)
+        ORDER BY o.kind, o.rule, o.reach -> 0 ->> 'channel' LIMIT 1
     ) following
 ), picked AS (
-    SELECT p.id, q.kind, p.due_at, row_number() OVER (PARTITION BY q.kind, q.rule ORDER BY p.due_at, p.id) AS turn
+    SELECT p.id, row_number() OVER (PARTITION BY q.kind, q.rule ORDER BY p.due_at, p.id) AS turn, q.kind, p.due_at
     FROM queues q CROSS JOIN LATERAL (
         SELECT o.id, o.due_at FROM outbox o
-        WHERE o.kind = q.kind AND o.rule = q.rule AND o.due_at <= now()
-            AND (o.lease_until IS NULL OR o.lease_until < now()) AND o.reach -> 0 ->> 'channel' <> ALL($3::text[])
-        ORDER BY o.due_at, o.id LIMIT 4 * $2
+        WHERE o.kind = q.kind AND o.rule = q.rule AND o.reach -> 0 ->> 'channel' = q.channel AND o.due_at <= now()
+            AND (o.lease_until IS NULL OR o.lease_until < now())
+        ORDER BY o.due_at LIMIT 4 * $2
     ) p
+    WHERE q.channel <> ALL($3::text[])
 ), due AS (
-    SELECT o.id FROM picked p JOIN outbox o ON o.id = p.id
-    WHERE o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
-    ORDER BY p.kind <> 'page', p.turn, p.due_at, p.id LIMIT $2
-    FOR UPDATE OF o SKIP LOCKED
+    SELECT free.id FROM (SELECT id FROM picked ORDER BY kind <> 'page', turn, due_at, id) p CROSS JOIN LATERAL (
+        SELECT o.id FROM outbox o
+        WHERE o.id = p.id AND o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
+        FOR UPDATE SKIP LOCKED
+    ) free LIMIT $2
 )
 UPDATE outbox o SET lease_until = now() + $1, epoch = o.epoch + 1
-FROM due WHERE o.id = due.id RETURNING {_ITEM}
+WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING {_ITEM}
 """  # noqa: S608  # constants only
 
 
-async def claim(tx: Connection, *, lease: timedelta, limit: int, passing_over: Sequence[str] = ()) -> list[OutboxItem]:
-    """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`."""
-    return [_item(row) for row in await tx.fetch(_CLAIM, lease, limit, list(passing_over))]
+async def claim(
+    connection: Connection, *, lease: timedelta, limit: int, passing_over: Sequence[str] = ()
+) -> list[OutboxItem]:
+    """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`. One statement: it is its
+    own commit."""
+    return [_item(row) for row in await connection.fetch(_CLAIM, lease, limit, list(passing_over))]
 
 
-async def sent(tx: Connection, item: OutboxItem, receipt: Receipt) -> None:
-    await tx.execute(
-        """UPDATE outbox SET state = 'sent', sent_at = clock_timestamp(), due_at = NULL, lease_until = NULL,
-               provider_id = $3, error = '' WHERE id = $1 AND epoch = $2""",
-        item.id,
-        item.epoch,
-        clean(receipt.provider_id),
-    )
+# ANY, though the join says as much: see `_CLAIM`.
+_SENT = """
+UPDATE outbox o SET state = 'sent', sent_at = clock_timestamp(), due_at = NULL, lease_until = NULL,
+    provider_id = s.provider_id, error = ''
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) s(id, epoch, provider_id)
+WHERE o.id = ANY($1::bigint[]) AND o.id = s.id AND o.epoch = s.epoch
+"""
+
+
+async def sent(tx: Connection, delivered: Sequence[tuple[OutboxItem, Receipt]]) -> None:
+    if delivered:
+        await tx.execute(
+            _SENT,
+            [item.id for item, _ in delivered],
+            [item.epoch for item, _ in delivered],
+            [clean(receipt.provider_id) for _, receipt in delivered],
+        )
 
 
 async def retry(tx: Connection, item: OutboxItem, *, delay: timedelta, error: str) -> None:

@@ -66,7 +66,7 @@ class Scene:
         incident = await claimed(self.database)
         note = Notification(incident.id, NotificationKind.PAGE, "1:1:0:alice", "alice", "", "", "down", "sev1", "")
         async with self.database.transaction() as tx:
-            await outbox.enqueue(tx, [Outgoing(note, (Contact("console", "tty"),))])
+            await outbox.enqueue(tx, [Outgoing(note, (Contact("console", "tty"),), incident.rule)])
 
     def lost_for(self, duration: timedelta) -> None:
         self.database.health.lost("reset")

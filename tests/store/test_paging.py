@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.store import escalations, incidents, outbox
@@ -18,12 +18,12 @@ LEASE = timedelta(seconds=30)
 
 def message(incident: IncidentId, key: str = "1:1:0:alice") -> Outgoing:
     note = Notification(incident, NotificationKind.PAGE, key, "alice", "", "", "down", "sev1", "")
-    return Outgoing(note, (MAIL, CHAT))
+    return Outgoing(note, (MAIL, CHAT), RuleName("service-down"))
 
 
 async def due(tx: Connection) -> list[IncidentId]:
     await tx.execute("UPDATE escalations SET due_at = now() WHERE due_at IS NOT NULL")
-    return [escalation.incident.id for escalation in await escalations.claim_due(tx, limit=10)]
+    return [one.incident for alike in await escalations.claim_due(tx, limit=10) for one in alike.escalations]
 
 
 async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database: Database) -> None:
@@ -35,9 +35,11 @@ async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database:
         held = await incidents.get(tx, incident.id)
         await tx.execute("UPDATE escalations SET due_at = now()")
         [again] = await escalations.claim_due(tx, limit=10)
+        lifted = await incidents.get(tx, incident.id)
 
     assert held.acknowledged_by == "alice"
-    assert (again.incident.status, again.since_start, again.run) == ("triggered", None, 2)
+    assert (lifted.status, lifted.acknowledged_by) == ("triggered", "")
+    assert (again.since_start, [one.run for one in again.escalations]) == (None, [2])
 
 
 async def test_a_resolved_incident_pages_nobody(database: Database) -> None:
@@ -63,12 +65,48 @@ async def test_a_claimed_message_is_nobody_elses_until_its_lease_runs_out(databa
         nobody = await outbox.claim(tx, lease=LEASE, limit=10)
         await tx.execute("UPDATE outbox SET lease_until = now() - interval '1 s'")
         [again] = await outbox.claim(tx, lease=LEASE, limit=10)
-        await outbox.sent(tx, item, Receipt())
+        await outbox.sent(tx, [(item, Receipt())])
         late = await outbox.sent_pages(tx, [incident.id])
-        await outbox.sent(tx, again, Receipt())
+        await outbox.sent(tx, [(again, Receipt())])
         [done] = await outbox.sent_pages(tx, [incident.id])
 
     assert (nobody, late, done.reach[0]) == ([], [], MAIL)
+
+
+async def test_a_channel_that_is_full_is_passed_over_and_the_others_are_not(database: Database) -> None:
+    incident = await claimed(database)
+    by_chat = replace(message(incident.id, "by chat"), reach=(CHAT,))
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [message(incident.id, f"by mail {n}") for n in range(20)])
+        await outbox.enqueue(tx, [by_chat])
+        items = await outbox.claim(tx, lease=LEASE, limit=2, passing_over=["email"])
+
+    assert [item.notification.dedup_key for item in items] == ["by chat"]
+
+
+async def test_rules_take_turns_and_pages_go_first(database: Database) -> None:
+    incident = await claimed(database)
+    storm = [message(incident.id, f"storm {n}") for n in range(10)]
+    other = replace(message(incident.id, "other"), rule=RuleName("another"))
+    review = replace(other, notification=replace(other.notification, kind=NotificationKind.REVIEW, dedup_key="review"))
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [*storm, review, other])
+        items = await outbox.claim(tx, lease=LEASE, limit=2)
+
+    assert {item.notification.dedup_key for item in items} == {"storm 0", "other"}
+
+
+async def test_the_next_deadline_is_known_before_it_strikes(database: Database) -> None:
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    await claimed(database)
+    async with database.transaction() as tx:
+        first = await escalations.next_due_in(tx, at_most=hour)
+        before = await escalations.next_due_in(tx, at_most=minute)
+        await tx.execute("UPDATE escalations SET due_at = 'infinity'")
+        never = await escalations.next_due_in(tx, at_most=hour)
+
+    assert minute < first <= 2 * minute
+    assert (before, never) == (minute, hour)
 
 
 async def test_a_channel_that_fails_gives_way_to_the_next_and_the_last_to_every_other(database: Database) -> None:
@@ -90,4 +128,4 @@ async def test_a_channel_that_fails_gives_way_to_the_next_and_the_last_to_every_
 def test_a_message_knows_where_it_goes() -> None:
     item = OutboxItem(1, 1, 0, (MAIL,), message(IncidentId(1)).notification)
 
-    assert item.notification_for(MAIL) == replace(item.notification, channel="email", address="a@example.invalid")
+    assert item.addressed == replace(item.notification, channel="email", address="a@example.invalid")

@@ -17,7 +17,7 @@ import pytest
 
 from remediator.domain.budget import Budget
 from remediator.domain.finding import Finding
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.incident import IntentResult, IntentState, Move, Phase, Progress, Status
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
@@ -25,10 +25,11 @@ from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import escalations, incidents, intents, ledger, moves, outbox, retention, timeline
 from remediator.store.connecting import LIMITS
 from remediator.store.database import Database
+from remediator.store.escalations import Struck
 from remediator.store.moves import Decided
 from remediator.store.outbox import Outgoing
 from tests.fakes.watched import watched_database
-from tests.store.facts import LEASE, alert, file, opening, resolved
+from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
 from tests.store.history import EPISODES, INCIDENTS
 from tests.store.test_moves import commit, intent_of
 
@@ -132,6 +133,7 @@ async def claim_nothing(database: Database) -> None:
     async with database.transaction() as tx:
         await incidents.claim(tx, owner="tests", lease=LEASE, limit=8)
         await escalations.claim_due(tx, limit=200)
+        await escalations.next_due_in(tx, at_most=timedelta(seconds=1))
         await outbox.claim(tx, lease=LEASE, limit=50)
 
 
@@ -141,18 +143,23 @@ async def strike(database: Database) -> None:
         database, *(alert(f"due{n}") for n in range(50)), opens=lambda a: replace(at_once, run_key=a.fingerprint)
     )
     async with database.transaction() as tx:
-        assert len(await escalations.claim_due(tx, limit=200)) == 50
+        [alike] = await escalations.claim_due(tx, limit=200)
+        assert len(alike.escalations) == 50
+        await escalations.advance(tx, [Struck(due.incident, 0, timedelta(hours=1)) for due in alike.escalations])
 
 
 async def page(database: Database) -> None:
     number = IncidentId(INCIDENTS)
     note = Notification(number, NotificationKind.PAGE, "new-key", "alice", "", "", "down", "sev1", "")
     async with database.transaction() as tx:
-        await outbox.enqueue(tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")))])
+        await outbox.enqueue(
+            tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")), RuleName("rule"))]
+        )
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
-        await outbox.sent(tx, item, Receipt())
+        await outbox.enqueue_last_resort(tx, item, [Contact("chat", "")])
+        await outbox.sent(tx, [(item, Receipt())])
 
 
 async def read_as_people_do(database: Database) -> None:
@@ -251,6 +258,31 @@ async def test_what_was_planned_for_empty_tables_still_reads_little_when_they_ar
 
     assert len(claimed) == 8
     assert read < 200
+
+
+async def test_an_outbox_that_filled_since_it_was_looked_at_is_still_read_by_index(database_address: str) -> None:
+    """It was empty then, as it is between storms."""
+    explainer = Explainer()
+    async with watched_database(database_address, explainer.watch) as database:
+        number = (await claimed(database)).id
+        async with database.connection() as connection:
+            await connection.execute("ANALYZE")
+            for name in ("plan_cache_mode", "enable_seqscan"):
+                await connection.execute(f"SET {name} = {LIMITS[name]}")
+            notes = [
+                Notification(number, NotificationKind.PAGE, f"key-{n}", "alice", "", "", "down", "sev1", "")
+                for n in range(5_000)
+            ]
+            reach = (Contact("email", "a@example.invalid"),)
+            await outbox.enqueue(connection, [Outgoing(note, reach, RuleName("storm")) for note in notes])
+            explainer.plans.clear()
+            items = await outbox.claim(connection, lease=LEASE, limit=20)
+            await outbox.claim(connection, lease=LEASE, limit=20, passing_over=["email"])
+            await outbox.sent(connection, [(item, Receipt()) for item in items])
+
+    assert len(items) == 20
+    for sql, plan in explainer.plans:
+        assert pages(plan) <= PAGES_FOR_ONE + PAGES_A_ROW * 20, f"{sql} reads {pages(plan)} pages"
 
 
 def pages(node: Mapping[str, Any]) -> int:

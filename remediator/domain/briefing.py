@@ -1,0 +1,38 @@
+"""What a message to people tells of an incident: little enough to be read for thousands of them at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.incident import Incident
+from remediator.domain.plan import Plan
+from remediator.domain.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    incident: IncidentId
+    rule: RuleName
+    title: str
+    severity: str
+    target: Target | None = None
+    findings: Mapping[str, str] = field(default_factory=dict)
+    """Diagnostic -> what it saw, in a line."""
+    plan: Plan | None = None
+    summary: str = ""
+    """The alert's annotation."""
+    resolution: str = ""
+
+
+def briefing_on(incident: Incident) -> Briefing:
+    return Briefing(
+        incident=incident.id,
+        rule=incident.rule,
+        title=incident.title,
+        severity=incident.severity,
+        target=incident.target,
+        findings={name: finding.summary for name, finding in incident.progress.findings.items()},
+        plan=incident.progress.plan,
+        summary=incident.alert.annotations.get("summary", ""),
+        resolution=incident.resolution,
+    )

@@ -1,0 +1,134 @@
+"""The escalation clock at work: one strike is one transaction, for however many are due."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from remediator.domain.briefing import Briefing
+from remediator.domain.escalation import Severity
+from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.mode import Mode
+from remediator.domain.notification import NotificationKind
+from remediator.domain.oncall import Contact, Person, Roster
+from remediator.engine.bell import Bell
+from remediator.engine.escalate import BATCH, Call, Escalator, order
+from remediator.engine.links import Links
+from remediator.engine.pages import PageWriter
+from remediator.metrics import Metrics
+from remediator.rules.loader import load_rules
+from remediator.store import incidents, outbox, timeline
+from remediator.store.database import Database
+from remediator.store.escalations import DueAlike, DueEscalation
+from tests.store.facts import LEASE, POLICY, SEVERITY, alert, claimed, file, opening
+from tests.system.rules import write_rules
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MAIL, CHAT = Contact("email", "a@example.invalid"), Contact("chat", "alice")
+ROSTER = Roster({"alice": Person("alice", "Alice", (MAIL, CHAT))}, {}, frozenset({"chat", "email"}))
+DUE = DueEscalation(Briefing(IncidentId(7), RuleName("service-down"), "down", "sev1"), run=1)
+
+
+def due_alike(*, severity: Severity = SEVERITY, mode: Mode = Mode.ACT, since: timedelta | None = None) -> DueAlike:
+    return DueAlike(POLICY, severity, mode, since, [DUE])
+
+
+@pytest.fixture
+def escalator(database: Database, tmp_path: Path) -> Escalator:
+    rulebook = load_rules(write_rules(tmp_path)).rulebook
+    writer = PageWriter("https://remediator.example.invalid", Links(b"secret", lambda: NOW))
+    return Escalator(database, lambda: rulebook, writer, Bell(), Bell(), timedelta(seconds=1), Metrics(), "console")
+
+
+@pytest.mark.parametrize(
+    ("severity", "calls"),
+    [
+        pytest.param(SEVERITY, (Call("alice", "alice", (MAIL, CHAT)),), id="one contact after the other"),
+        pytest.param(
+            replace(SEVERITY, urgent=True),
+            (Call("alice", "alice:email", (MAIL, CHAT)), Call("alice", "alice:chat", (CHAT, MAIL))),
+            id="urgent: every contact at once",
+        ),
+    ],
+)
+def test_a_person_is_called_by_their_contacts(severity: Severity, calls: tuple[Call, ...]) -> None:
+    assert order(due_alike(severity=severity), ROSTER, NOW, review_channel="").calls == calls
+
+
+def test_a_step_that_reaches_nobody_goes_on_to_the_next_and_says_so() -> None:
+    ordered = order(due_alike(since=timedelta(minutes=20)), ROSTER, NOW, review_channel="")
+
+    assert [call.recipient for call in ordered.calls] == ["chat", "email"]
+    assert ordered.entries[0].message == "nobody is reachable as 'bob': going on to the next step at once"
+    assert (ordered.step, ordered.next_in) == (1, timedelta(minutes=10))
+
+
+def test_observe_mode_tells_the_review_channel_alone() -> None:
+    ordered = order(due_alike(mode=Mode.OBSERVE), ROSTER, NOW, review_channel="chat")
+
+    assert (ordered.kind, ordered.calls) == (NotificationKind.REVIEW, (Call("chat", "review", (Contact("chat", ""),)),))
+    assert [entry.message for entry in ordered.entries] == ["would page alice (observe mode)"]
+
+
+async def test_a_strike_orders_the_page_tells_of_it_and_sets_the_next_deadline(
+    database: Database, escalator: Escalator
+) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+
+    assert await escalator.strike() == 1
+    assert await escalator.strike() == 0
+
+    async with database.connection() as connection:
+        [item] = await outbox.claim(connection, lease=LEASE, limit=10)
+        told = await timeline.of_incident(connection, incident.id)
+    assert item.notification.dedup_key == f"{incident.id}:1:0:alice"
+    assert item.notification.body.splitlines() == [
+        f"incident {incident.id}, severity sev1, rule service-down",
+        "target: deployment/prod/backend",
+    ]
+    assert told[-1].message == "paging alice (console)"
+
+
+async def test_a_page_tells_what_was_found(database: Database, escalator: Escalator) -> None:
+    await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        await tx.execute(
+            """UPDATE incidents SET alert = jsonb_set(alert, '{annotations}', '{"summary": "it is down"}'),
+                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}}}'"""
+        )
+
+    await escalator.strike()
+
+    async with database.connection() as connection:
+        [item] = await outbox.claim(connection, lease=LEASE, limit=10)
+    assert item.notification.body.splitlines()[2:] == ["pods: 2 of 3 failing", "it is down"]
+
+
+async def test_a_crowd_is_struck_to_the_last_and_each_once(database: Database, escalator: Escalator) -> None:
+    crowd = 2 * BATCH + 100
+    now = replace(opening(), first_page_in=timedelta())
+    await file(database, *(alert(f"f{n}") for n in range(crowd)), opens=lambda a: replace(now, run_key=a.fingerprint))
+
+    struck = await escalator.strike()
+
+    async with database.connection() as connection:
+        pages = await connection.fetchval("SELECT count(DISTINCT incident_id) FROM outbox WHERE kind = 'page'")
+        told = await connection.fetchval("SELECT count(*) FROM timeline WHERE message LIKE 'paging alice%'")
+    assert (struck, pages, told) == (crowd, crowd, crowd)
+
+
+async def test_pages_of_an_incident_that_is_deleted_go_with_it(database: Database, escalator: Escalator) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+    await escalator.strike()
+    async with database.transaction() as tx:
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+        await tx.execute("DELETE FROM episodes")
+        await tx.execute("DELETE FROM incidents")
+
+        assert await tx.fetchval("SELECT count(*) FROM outbox") == 0
