@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from remediator.store.database import Connection
 
@@ -88,7 +89,7 @@ def _written(value: Any) -> Any:  # noqa: PLR0911  # a table
         case list() | tuple():
             return [_written(each) for each in value]
         case _:
-            return value
+            return msgspec.to_builtins(value)
 
 
 def _read(value: Any) -> Any:  # noqa: PLR0911  # a table
