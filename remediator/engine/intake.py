@@ -205,13 +205,6 @@ class Intake:
                 waiting.answer.set_exception(Overloaded(self._refusing))
 
 
-async def _let_others_arrive() -> None:
-    """One turn of the loop in which those just answered send what they have next, and one in which it is read: more to
-    a commit, and no time lost where nobody comes."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-
-
 def _answer(parts: Iterable[Part]) -> None:
     """Those of whom nothing is left to be stored."""
     for part in parts:
