@@ -90,14 +90,14 @@ async def next_due_in(connection: Connection, *, at_most: timedelta) -> timedelt
 
 _ADVANCE = """
 UPDATE escalations e SET started_at = COALESCE(e.started_at, now()), last_step = s.step, due_at = now() + s.next_in
-FROM unnest($1::bigint[], $2::int[], $3::interval[]) s(incident_id, step, next_in)
-WHERE e.incident_id = s.incident_id
+FROM jsonb_to_recordset($1) s(incident bigint, step int, next_in interval)
+WHERE e.incident_id = s.incident
 """
 
 
 async def advance(tx: Connection, struck: Sequence[Struck]) -> None:
     if struck:
-        await tx.execute(_ADVANCE, [s.incident for s in struck], [s.step for s in struck], [s.next_in for s in struck])
+        await tx.execute(_ADVANCE, struck)
 
 
 def _alike(rows: Sequence[Any]) -> list[DueAlike]:

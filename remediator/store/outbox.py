@@ -61,29 +61,30 @@ class OutboxItem:
 
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification, rule)
-SELECT incident_id, dedup_key, kind, recipient, reach::jsonb, notification::jsonb, rule
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-    m(incident_id, dedup_key, kind, recipient, reach, notification, rule)
+SELECT * FROM jsonb_to_recordset($1) m(incident_id bigint, dedup_key text, kind text, recipient text, reach jsonb,
+    notification jsonb, rule text)
 ON CONFLICT (dedup_key) DO NOTHING
 """
 
 
 async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
     """A message whose dedup key is known already is the same message."""
-    sendable = [message for message in messages if message.reach]
-    if not sendable:
-        return
-    notes = [message.notification for message in sendable]
-    await tx.execute(
-        _ENQUEUE,
-        [note.incident for note in notes],
-        [clean(note.dedup_key) for note in notes],
-        [note.kind for note in notes],
-        [clean(note.recipient) for note in notes],
-        [to_json(message.reach) for message in sendable],
-        [to_json(note) for note in notes],
-        [message.rule for message in sendable],
-    )
+    rows = [_row(message) for message in messages if message.reach]
+    if rows:
+        await tx.execute(_ENQUEUE, rows)
+
+
+def _row(message: Outgoing) -> dict[str, object]:
+    note = message.notification
+    return {
+        "incident_id": note.incident,
+        "dedup_key": note.dedup_key,
+        "kind": note.kind,
+        "recipient": note.recipient,
+        "reach": message.reach,
+        "notification": note,
+        "rule": message.rule,
+    }
 
 
 _ENQUEUE_LAST_RESORT = """
