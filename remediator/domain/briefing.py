@@ -1,7 +1,8 @@
 """What a message to people tells of an incident: little enough to be read for thousands of them at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.incident import Incident
@@ -9,14 +10,13 @@ from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Briefing:
+class Briefing(msgspec.Struct, frozen=True):
     incident: IncidentId
     rule: RuleName
     title: str
     severity: str
     target: Target | None = None
-    findings: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Diagnostic -> what it saw, in a line."""
     plan: Plan | None = None
     summary: str = ""

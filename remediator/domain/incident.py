@@ -1,9 +1,12 @@
 """An incident: `Status` is for people, `Phase` says where the automation stands. `Progress` is what it knows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from remediator.domain.alert import Alert
 from remediator.domain.budget import Budget
@@ -71,11 +74,10 @@ class PendingUndo:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """What the automation knows so far. Stored whole as JSON: a new release must read what an old one left."""
 
-    findings: Mapping[str, Finding] = field(default_factory=dict)
+    findings: Mapping[str, Finding] = msgspec.field(default_factory=dict)
     diagnosed_at: datetime | None = None
     attempts: tuple[Attempt, ...] = ()
     step: int | None = None
@@ -108,8 +110,7 @@ class Progress:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(msgspec.Struct, frozen=True):
     id: IncidentId
     rule: RuleName
     rule_version: RuleVersion
@@ -126,7 +127,7 @@ class Incident:
     """Whether any of its episodes is still open."""
     recovered: bool = True
     """False where an episode ended without a recovery (see `Alert.recovered`)."""
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = msgspec.field(default_factory=Progress)
     epoch: int = 0
     """The fencing number of the current lease."""
     lease_until: datetime | None = None
@@ -150,8 +151,7 @@ class PageOrder(StrEnum):
     STOP = "stop"
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """A write to the world, journalled before it happens."""
 
     id: IntentId
@@ -171,15 +171,13 @@ class IntentState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class IntentResult:
+class IntentResult(msgspec.Struct, frozen=True):
     id: IntentId
     result: IntentState
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """What a stage decided. The worker commits it whole, in one transaction that checks the fencing number."""
 
     phase: Phase

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
 from remediator.domain.budget import Budget
 from remediator.domain.ids import RuleName
 from remediator.domain.mode import Mode
@@ -11,8 +13,7 @@ from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """One earlier use of a budget."""
 
     key: str

@@ -1,7 +1,8 @@
 """A message to a person, and what became of it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from remediator.domain.ids import IncidentId
 
@@ -14,8 +15,7 @@ class NotificationKind(StrEnum):
     """A page that would have been sent in `act`: observe mode's review log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True):
     incident: IncidentId
     kind: NotificationKind
     dedup_key: str
@@ -40,8 +40,7 @@ class DeliveryState(StrEnum):
     """Sent, and no answer came: the next channel is used at once, a second page is better than none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """The channel took it."""
 
     provider_id: str = ""

@@ -1,7 +1,8 @@
 """What a matched alert opens: an incident with its first escalation deadline, stored in the alert's own transaction."""
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from remediator.domain.escalation import EscalationPolicy, Severity
 from remediator.domain.ids import RuleName, RuleVersion
@@ -10,8 +11,7 @@ from remediator.domain.target import Target
 from remediator.domain.timeline import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     rule: RuleName
     rule_version: RuleVersion
     run_key: str

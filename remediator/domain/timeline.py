@@ -1,9 +1,10 @@
 """The timeline: each decision, and each decision not to act, as people read it afterwards."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 
 class EntryKind(StrEnum):
@@ -28,12 +29,11 @@ class EntryKind(StrEnum):
         return cls.NOTE
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     kind: EntryKind
     message: str
     path: str = ""
     """The place in the rule: `fix[1]`, `guard.cooldown`."""
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = msgspec.field(default_factory=dict)
     at: datetime | None = None
     """None until written: the database's clock stamps it."""

@@ -1,6 +1,6 @@
 """How an incident ends, and how the automation lets go of one."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from remediator.domain.incident import Incident, Move, PageOrder, Phase, Progress, Status
 from remediator.domain.timeline import Entry, EntryKind

@@ -4,9 +4,9 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 import structlog
+from msgspec.structs import replace
 
 from remediator.diagnostics import Diagnostic
 from remediator.domain.errors import RemediatorError

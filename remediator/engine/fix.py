@@ -1,7 +1,8 @@
 """cleared -> fixed: the one journalled write. What it may have done is looked up in the world, never repeated."""
 
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from remediator.domain.incident import (
     AttemptResult,

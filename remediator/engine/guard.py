@@ -4,9 +4,11 @@ The first step whose `when` holds is planned; a step with nothing to do, or that
 passed over for the next. Then the guards judge, the strictest counts.
 """
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 from remediator.actions import Action
 from remediator.domain.errors import RemediatorError, Temporary
@@ -25,8 +27,7 @@ from remediator.rules.rule import FixStep, Rule
 from remediator.rules.values import values_of
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """A step that the other system would accept."""
 
     step: FixStep

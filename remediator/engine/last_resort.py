@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+import msgspec
 import structlog
 
 from remediator.domain.errors import Temporary
@@ -177,7 +178,7 @@ class LastResort:
         names = dict.fromkeys(name for policy in self._rulebook().policies.values() for name in policy.steps[0].page)
         people = [person for name in names if (person := roster.recipient(name, now)) is not None]
         severity = min(self._rulebook().severities.values(), key=lambda each: each.respond_within)
-        note = replace(
+        note = msgspec.structs.replace(
             _note(NO_INCIDENT, title=title, severity=severity.name, body=body, url=self._public_url), kind=kind
         )
         page = WaitingPage(note, calls(key, people, self._channels(), urgent=False), monotonic())
@@ -215,7 +216,7 @@ class LastResort:
         return True
 
     def _addressed(self, note: Notification, call: Call) -> Notification:
-        to = replace(
+        to = msgspec.structs.replace(
             note,
             recipient=call.recipient,
             dedup_key=call.dedup_key,
@@ -227,7 +228,7 @@ class LastResort:
         reason = (
             f"{MARK} ({self._health.reason}): this was sent from memory, and nobody can acknowledge until it is back"
         )
-        return replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}")
+        return msgspec.structs.replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}")
 
 
 def _note(incident: IncidentId, *, title: str, severity: str, body: str, url: str) -> Notification:

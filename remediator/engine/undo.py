@@ -1,8 +1,9 @@
 """Taking back a leased fix ("scale to 6 for 45 minutes, then restore"). It is a write like any other: journalled,
 fenced, under the kill switch; and it happens only if the world still shows what the fix left."""
 
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent, IntentState, Move, PendingUndo, Phase, Progress

@@ -1,12 +1,12 @@
 """Domain objects as JSON text and back. Facts keep their types: a duration read back is still a duration to CEL."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from remediator.domain.incident import Progress
 from remediator.store.database import to_json

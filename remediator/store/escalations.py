@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from remediator.domain.briefing import Briefing
 from remediator.domain.escalation import EscalationPolicy, Severity
 from remediator.domain.ids import IncidentId, RuleName
@@ -19,8 +21,7 @@ from remediator.store.database import Connection
 from remediator.store.documents import each_once, from_json
 
 
-@dataclass(frozen=True, slots=True)
-class DueEscalation:
+class DueEscalation(msgspec.Struct, frozen=True):
     briefing: Briefing
     run: int
 
@@ -41,8 +42,7 @@ class DueAlike:
     escalations: Sequence[DueEscalation]
 
 
-@dataclass(frozen=True, slots=True)
-class Struck:
+class Struck(msgspec.Struct, frozen=True):
     """A deadline that was dealt with: this step was paged, the next is due in so long."""
 
     incident: IncidentId

@@ -1,9 +1,10 @@
 """Incidents: claimed under a lease with a fencing number, read and changed by people. Moves are in `moves`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from remediator.domain.alert import Alert
 from remediator.domain.errors import NotAllowed, NotFound

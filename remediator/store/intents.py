@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from remediator.domain.budget import Budget
 from remediator.domain.errors import BudgetSpent, NotAllowed, NotFound
 from remediator.domain.ids import IncidentId, IntentId
@@ -31,8 +33,7 @@ class StoredIntent:
 Refusal = NotAllowed | BudgetSpent
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """An intent to be journalled, and the claim that may run it."""
 
     intent: Intent

@@ -4,9 +4,11 @@ One batch costs a dozen statements however many moves it holds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, StaleFence
 from remediator.domain.incident import Incident, Move, PageOrder, Phase, Status
@@ -19,8 +21,7 @@ from remediator.store.intents import Begun
 Refusal = StaleFence | Outdated | BudgetSpent | NotAllowed
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     incident: Incident
     """As it was claimed, or as the last move left it."""
     move: Move

@@ -1,9 +1,11 @@
 """Messages to people, from the transaction that decided them to the channel that took them. At least once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
@@ -14,8 +16,7 @@ from remediator.store.documents import from_json
 _LAST_RESORT = ":last-resort"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     notification: Notification
     reach: tuple[Contact, ...]
     """In the order to be tried."""
@@ -23,8 +24,7 @@ class Outgoing:
     """Rules take turns at being sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxItem:
+class OutboxItem(msgspec.Struct, frozen=True):
     id: int
     epoch: int
     attempts: int

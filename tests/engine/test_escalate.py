@@ -1,10 +1,11 @@
 """The escalation clock at work: one strike is one transaction, for however many are due."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from remediator.domain.briefing import Briefing
 from remediator.domain.escalation import Severity
@@ -46,7 +47,7 @@ def escalator(database: Database, tmp_path: Path) -> Escalator:
     [
         pytest.param(SEVERITY, (Call("alice", "alice", (MAIL, CHAT)),), id="one contact after the other"),
         pytest.param(
-            replace(SEVERITY, urgent=True),
+            dataclasses.replace(SEVERITY, urgent=True),
             (Call("alice", "alice:email", (MAIL, CHAT)), Call("alice", "alice:chat", (CHAT, MAIL))),
             id="urgent: every contact at once",
         ),

@@ -1,9 +1,10 @@
 """What many incidents ask of the journal at once, each gets its own answer to."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from remediator.domain.budget import Budget
 from remediator.domain.errors import NotFound

@@ -1,8 +1,7 @@
 """Mail through a real SMTP conversation."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from remediator.clients.http import open_http
 from remediator.clients.smtp import Mailer

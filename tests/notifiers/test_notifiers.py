@@ -5,12 +5,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from remediator.clients.http import open_http
 from remediator.domain.errors import Permanent, Temporary

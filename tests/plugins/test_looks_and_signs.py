@@ -3,13 +3,13 @@ is never taken for a good one."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from remediator.checks import Check
 from remediator.checks.alert_resolved import AlertResolved

@@ -1,11 +1,11 @@
 """Who may commit a move, and what the transaction that journals a write still refuses."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from remediator.domain.budget import Budget
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, StaleFence
@@ -25,7 +25,7 @@ ON = Move(Phase.DIAGNOSED, Progress())
 
 def intent_of(incident: Incident, *budgets: Budget, **changes: object) -> Intent:
     made = Intent(IntentId(str(uuid4())), incident.id, "fix[0]", PLAN, budgets=budgets)
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 async def commit(database: Database, incident: Incident, move: Move) -> Incident:

@@ -1,7 +1,8 @@
 """Deadlines and messages: who is due, in what order, and that a message is one message."""
 
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
