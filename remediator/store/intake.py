@@ -94,7 +94,7 @@ async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:
     return ends + starts
 
 
-# Rows travel as one JSON document: an array for each column costs three times as much to send (docs: bench).
+# Rows travel as one JSON document: an array for each column costs three times as much to send (see ARCHITECTURE).
 _BODIES = """
 INSERT INTO deliveries (source, body, alerts, rejected, truncated)
 SELECT source, body, alerts, rejected, truncated FROM ROWS FROM (
