@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+import msgspec
 
 from remediator.cli.check import load_or_stop
 from remediator.cli.tables import one_line
@@ -42,7 +43,8 @@ def command(alert: TextIO, folder: Path, mode: str, findings: TextIO | None, out
     rulebook = load_or_stop(folder).rulebook
     explanations = [explain(rulebook, each, ceiling=Mode(mode), findings=found, now=now) for each in alerts]
     if output == "json":
-        click.echo(json.dumps([asdict(each) for each in explanations], indent=2, default=to_text))
+        told = msgspec.to_builtins(explanations, builtin_types=(datetime, timedelta), enc_hook=to_text)
+        click.echo(json.dumps(told, indent=2, default=to_text))
         return
     for explanation in explanations:
         _print(explanation)
