@@ -1,6 +1,6 @@
 """One alert as a source delivered it. Labels and annotations are hostile input: data, never code.
 
-Alerts come by the ten thousand: as structs they are made at a third of a data class's cost, and the collector, for
+Alerts come by the ten thousand: as structs they are made at a tenth of a data class's cost, and the collector, for
 whom there is nothing in them (`gc=False`: only texts, numbers and moments), never looks at them.
 """
 

@@ -189,9 +189,7 @@ class Worker:
                 return await self._commit(incident, self._refused(incident, move, after, wait=wait))
             case NotAllowed():
                 return await self._commit(incident, self._refused(incident, move, after, wait=REFUSED_FOR))
-            case Outdated():
-                raise after
-            case StaleFence():
+            case StaleFence() | Outdated():
                 await self._keep_result(move)
                 raise after
             case never:
@@ -216,7 +214,7 @@ class Worker:
         return after
 
     async def _keep_result(self, move: Move) -> None:
-        """Another owner has the incident (a person resolved it, say), but what our write did is still a fact."""
+        """The move is not made (a person resolved the incident, say), but what our write did is still a fact."""
         if move.result is not None:
             async with self._database.transaction() as tx:
                 await intents.finish(tx, [move.result])

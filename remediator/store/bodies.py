@@ -27,7 +27,8 @@ def packed(body: bytes) -> bytes:
 
 
 def unpacked(kept: bytes) -> bytes:
-    """As it was sent. What is kept as it was is JSON, which never begins like a compressed frame."""
+    """As it was sent. Only of what could be read: JSON never begins like a compressed frame, anything else may, and
+    what a sender compressed is not for us to unpack."""
     return _DECOMPRESSOR.decompress(kept) if kept.startswith(zstandard.FRAME_HEADER) else kept
 
 
@@ -65,5 +66,5 @@ async def sent(connection: Connection, delivery: int) -> tuple[bytes, list[Rejec
     if body is None:
         raise NotFound(f"there is no delivery {delivery}, or it is older than `retention.raw_days`")
     rejected = [Rejected(*row) for row in await connection.fetch(_REJECTED, delivery)]
-    whole = next((one.raw for one in rejected if one.position < 0), body)
-    return unpacked(whole), rejected
+    unreadable = next((one.raw for one in rejected if one.position < 0), None)
+    return unpacked(body) if unreadable is None else unreadable, rejected

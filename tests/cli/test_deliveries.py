@@ -18,6 +18,7 @@ SMALL = b'{"version": "4", "alerts": []}'
 LARGE = alerts.body(range(100))
 PART = Rejected(2, "labels: no\x1b[31m", b'{"labels": 1}')
 WHOLE = Rejected(-1, "no JSON at byte 0", b"\x00\xff not JSON")
+BOMB = Rejected(-1, "no JSON at byte 0", packed(bytes(10_000_000)))
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ async def kept(database: Database, database_address: str) -> str:
         await keep_bodies(tx, [Delivery(AM, SMALL, ())])
         await keep_bodies(tx, [Delivery(AM, LARGE, (), (PART,))])
         await keep_bodies(tx, [Delivery(AM, b"", (), (WHOLE,))])
+        await keep_bodies(tx, [Delivery(AM, b"", (), (BOMB,))])
     return database_address
 
 
@@ -47,6 +49,7 @@ def test_the_alerts_of_a_group_are_kept_at_a_tenth_of_their_size() -> None:
         (1, SMALL, ""),
         (2, LARGE, "alert 2 could not be read: labels: no [31m\n"),
         (3, WHOLE.raw, "the body could not be read: no JSON at byte 0\n"),
+        (4, BOMB.raw, "the body could not be read: no JSON at byte 0\n"),
     ],
 )
 def test_a_body_is_shown_byte_for_byte(kept: str, number: int, body: bytes, told: str) -> None:
@@ -62,7 +65,7 @@ def test_a_delivery_that_is_not_there_is_named(kept: str) -> None:
     assert "there is no delivery 99" in result.stderr
 
 
-@pytest.mark.parametrize(("options", "found"), [([], [3, 2, 1]), (["--rejected"], [3, 2]), (["-n", "1"], [3])])
+@pytest.mark.parametrize(("options", "found"), [([], [4, 3, 2, 1]), (["--rejected"], [4, 3, 2]), (["-n", "1"], [4])])
 def test_the_newest_are_listed_first(kept: str, options: list[str], found: list[int]) -> None:
     result = CliRunner().invoke(main, ["deliveries", "list", "-o", "json", *options], env={"DATABASE_URL": kept})
 
@@ -73,4 +76,4 @@ def test_people_get_a_table(kept: str) -> None:
     header, first, *_ = CliRunner().invoke(main, ["deliveries", "list"], env={"DATABASE_URL": kept}).stdout.splitlines()
 
     assert header.split() == ["ID", "RECEIVED", "SOURCE", "ALERTS", "REJECTED", "LEFT", "OUT", "KEPT", "AS"]
-    assert first.split()[:1] == ["3"]
+    assert first.split()[:1] == ["4"]

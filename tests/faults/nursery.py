@@ -127,7 +127,6 @@ def main() -> None:
 
 def _load_everything() -> None:
     """Also what the daemon itself imports late: every life would pay for it, more than for all else that it does."""
-    import kubernetes_asyncio  # noqa: F401
     import time_machine  # noqa: F401
 
     import remediator.app
@@ -135,6 +134,7 @@ def _load_everything() -> None:
     from remediator.actions import Action
     from remediator.catalogue import plugins_of
     from remediator.checks import Check
+    from remediator.clients.kubernetes import library
     from remediator.diagnostics import Diagnostic
     from remediator.guards import Guard
     from remediator.notifiers import Notifier
@@ -143,6 +143,7 @@ def _load_everything() -> None:
 
     for family in (Action, Check, Diagnostic, Guard, Notifier, Source):
         plugins_of(family)
+    library.load()
     load_rules(Path("rules"))  # what is compiled and cached on the way is there for every child
 
 
