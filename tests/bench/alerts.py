@@ -5,10 +5,12 @@ An alert is a number: the same number is the same alert again, a new number a ne
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 VARIETY = 200
 """So many alert names, deployments and namespaces; the number chooses among them."""
+
+STARTED = "2026-01-01T08:00:00.123456789Z"
+"""The same in every process: an alert with a later start would be one that fires anew, not one told again."""
 
 _NUMBER = "NUMBER"
 
@@ -22,7 +24,7 @@ def pod(number: int) -> str:
     return f"checkout-{number % VARIETY}-{number}"
 
 
-def _alert(kind: int, at: str) -> bytes:
+def _alert(kind: int) -> bytes:
     """With two places left for the number: the pod's name and the fingerprint."""
     labels = {
         "alertname": f"Bench{kind:04d}",
@@ -43,7 +45,7 @@ def _alert(kind: int, at: str) -> bytes:
         "status": "firing",
         "labels": labels,
         "annotations": annotations,
-        "startsAt": at,
+        "startsAt": STARTED,
         "endsAt": "0001-01-01T00:00:00Z",
         "generatorURL": "https://prometheus.example.com/graph?g0.expr=histogram_quantile&g0.tab=1",
         "fingerprint": "FINGERPRINT",
@@ -70,5 +72,5 @@ def _envelope() -> tuple[bytes, bytes]:
     return head + b"[", b"]" + tail
 
 
-_ALERTS = [_alert(kind, datetime.now(UTC).isoformat().replace("+00:00", "123Z")) for kind in range(VARIETY)]
+_ALERTS = [_alert(kind) for kind in range(VARIETY)]
 _HEAD, _TAIL = _envelope()
