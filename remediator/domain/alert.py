@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from remediator.domain.ids import Fingerprint, SourceName
+from remediator.domain.ids import AlertKey, Fingerprint, SourceName
 
 
 class AlertStatus(StrEnum):
@@ -31,6 +31,10 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     """Grafana's measured values; empty elsewhere."""
     recovered: bool = True
     """False where a resolve says that the alert went away, not that the trouble did (Grafana's NoData, Paused, ...)."""
+
+    @property
+    def key(self) -> AlertKey:
+        return self.source, self.fingerprint
 
     @property
     def name(self) -> str:

@@ -4,13 +4,13 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from remediator.domain.alert import Alert
 from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
-from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
+from remediator.domain.ids import AlertKey, EpisodeId
 from remediator.domain.opening import Opening
 
 _UNBORN = EpisodeId(0)
@@ -38,7 +38,6 @@ class Birth:
 
 @dataclass(slots=True)
 class Changes:
-    source: SourceName
     births: list[Birth] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     restarts: dict[int, datetime] = field(default_factory=dict)
@@ -56,11 +55,35 @@ class Changes:
         return all(birth.opening is None and birth.ended_by is None for birth in self.births)
 
 
-def decide(source: SourceName, alerts: Sequence[Alert], books: Mapping[Fingerprint, Book], now: datetime) -> Changes:
-    """Pure: every alert of the batch in the order told."""
-    changes = Changes(source)
+class Familiar:
+    """Alerts of which an episode was open when we last heard of them. A guess that saves a statement, and nothing is
+    relied on it: an episode may be closed meanwhile, by whichever replica."""
+
+    def __init__(self, most: int = 20_000) -> None:
+        """`most`: how many are remembered at least, and half of how many at most."""
+        self._most = most
+        self._lately: set[int] = set()
+        self._before: set[int] = set()
+
+    def __contains__(self, key: AlertKey) -> bool:
+        return hash(key) in self._lately or hash(key) in self._before
+
+    def learn(self, books: Mapping[AlertKey, Book]) -> None:
+        for key, book in books.items():
+            if book.open_episode is not None:
+                self._lately.add(hash(key))
+            else:
+                self._lately.discard(hash(key))
+                self._before.discard(hash(key))
+        if len(self._lately) > self._most:
+            self._lately, self._before = set(), self._lately
+
+
+def decide(alerts: Sequence[Alert], books: MutableMapping[AlertKey, Book], now: datetime) -> Changes:
+    """Every alert of the batch in the order told. `books` are what is known of them, and are kept up to date."""
+    changes = Changes()
     for alert in alerts:
-        book = books[alert.fingerprint]
+        book = books.setdefault(alert.key, Book())
         filing = file_alert(alert, open_episode=book.open_episode, last_ended=book.last_ended, now=now)
         changes.filings[filing] += 1
         if filing is Filing.OPEN:

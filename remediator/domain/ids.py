@@ -6,6 +6,8 @@ SourceName = NewType("SourceName", str)
 """Which sender: `alertmanager`, `grafana`, or the name an intake token carries."""
 Fingerprint = NewType("Fingerprint", str)
 """The sender's hash of the label set. Unique within a source only."""
+AlertKey = tuple[SourceName, Fingerprint]
+"""Which alert it is, whenever it is told."""
 EpisodeId = NewType("EpisodeId", int)
 IncidentId = NewType("IncidentId", int)
 IntentId = NewType("IntentId", str)

@@ -14,19 +14,20 @@ from functools import cache
 import msgspec
 import structlog
 
-from remediator.domain.alert import Accepted, Alert, Delivery, Rejected, lag_of
+from remediator.domain.alert import Accepted, Delivery, Rejected, lag_of
 from remediator.domain.errors import Overloaded, RemediatorError, Temporary
+from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
-from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
 from remediator.engine.fair_queue import FairQueue, Part, Waiting
 from remediator.engine.room import Hold, Room
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
+from remediator.store import bodies
 from remediator.store import intake as filing
-from remediator.store.database import Database
+from remediator.store.database import Database, KeptConnection
 from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
@@ -55,6 +56,8 @@ class Intake:
         bells: Sequence[Bell],
     ) -> None:
         self._database = database
+        self._connection = KeptConnection(database)
+        self._familiar = Familiar()
         self._rulebook = rulebook
         self._ceiling = ceiling
         self._metrics = metrics
@@ -116,14 +119,13 @@ class Intake:
         """Files and answers them; where the database has no answer in time, everybody is told and nobody taken until
         it has. What was under way then may still be stored: its sender repeats it, and it is the same episode."""
         started = time.monotonic()
-        commit = asyncio.create_task(self._commit(parts, until=started + PATIENCE.total_seconds()))
+        overdue = asyncio.get_running_loop().call_later(
+            PATIENCE.total_seconds(), self._refuse, parts, "the database does not answer"
+        )
         try:
-            done, _ = await asyncio.wait({commit}, timeout=PATIENCE.total_seconds())
-            if not done:
-                self._refuse(parts, "the database does not answer")
-            error = await commit
+            error = await self._commit(parts, until=started + PATIENCE.total_seconds())
         finally:
-            commit.cancel()
+            overdue.cancel()
         self._metrics.intake_seconds.observe(time.monotonic() - started)
         if error is None:
             self._refusing = ""
@@ -155,19 +157,21 @@ class Intake:
     async def _file(self, parts: Sequence[Part]) -> int:
         """How many incidents there is something to do for."""
         rulebook = self._rulebook()
-        told: dict[SourceName, list[Alert]] = {}
-        for part in parts:
-            told.setdefault(part.waiting.delivery.source, []).extend(part.alerts)
-        bodies = [part.waiting.delivery for part in parts if part.is_first]
-        async with self._database.connection() as connection:
-            result = await filing.file(connection, bodies, told, lambda alert: self._opening(rulebook, alert))
+        alerts = [alert for part in parts for alert in part.alerts]
+        deliveries = [part.waiting.delivery for part in parts if part.is_first]
+        async with self._connection.use() as connection:
+            result = await filing.file(
+                connection,
+                deliveries,
+                alerts,
+                lambda alert: rulebook.opening(alert, ceiling=self._ceiling),
+                self._familiar,
+            )
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+        for alert in result.new:
+            self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))
         return result.incidents
-
-    def _opening(self, rulebook: Rulebook, alert: Alert) -> Opening | None:
-        self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))
-        return rulebook.opening(alert, ceiling=self._ceiling)
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
         """Halves the batch until the one alert that cannot be stored stands alone, and puts that one aside."""
@@ -187,7 +191,7 @@ class Intake:
         rejected = Rejected(part.waiting.taken, f"{type(error).__name__}: {error}", raw)
         try:
             async with self._database.transaction() as tx:
-                await filing.keep_bodies(tx, [Delivery(sent.source, sent.body, (), (rejected,))])
+                await bodies.keep(tx, [Delivery(sent.source, sent.body, (), (rejected,))])
         except RemediatorError as failed:
             self._refuse([part], str(failed))
             return

@@ -86,35 +86,77 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("query")
-        with translated("query", self._doubt):
+        with translated("query", self.doubt):
             async with self._acquired() as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("transaction")
-        with translated("transaction", self._doubt):
+        with translated("transaction", self.doubt):
             async with self._acquired() as connection, connection.transaction():
                 yield connection
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
-        """The library's own time-out would make a task of each."""
-        async with asyncio.timeout(ACQUIRE_SECONDS):
-            connection = await self.pool.acquire()
+        connection = await self.acquire()
         try:
             yield connection
         finally:
             await self.pool.release(connection)
+
+    async def acquire(self) -> "asyncpg.pool.PoolConnectionProxy[Any]":
+        """To be given back to the pool. The library's own time-out would make a task of each."""
+        async with asyncio.timeout(ACQUIRE_SECONDS):
+            return await self.pool.acquire()
 
     def drop_connections(self) -> None:
         """Whoever waits on one hears of it now, and the next one is made anew: it reaches the new primary."""
         for connection in tuple(self._opened):
             connection.terminate()
 
-    def _doubt(self, error: BaseException) -> None:
+    def doubt(self, error: BaseException) -> None:
         if not isinstance(error, _PASSING):
             self.health.cast_doubt(in_words(error))
+
+
+class KeptConnection:
+    """A connection that is kept from one use to the next, by somebody who never stops using it: taking one from the
+    pool and giving it back costs as much as a small statement. Whoever comes while it is in use is given another."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: asyncpg.pool.PoolConnectionProxy[Any] | None = None
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Connection]:
+        """As `Database.connection`."""
+        self._database.health.demand_answers("query")
+        with translated("query", self._database.doubt):
+            connection = await self._take()
+            try:
+                yield connection
+            except BaseException:
+                await self._database.pool.release(connection)
+                raise
+            await self._keep(connection)
+
+    async def _take(self) -> "asyncpg.pool.PoolConnectionProxy[Any]":
+        kept, self._kept = self._kept, None
+        return kept if kept is not None and _is_open(kept) else await self._database.acquire()
+
+    async def _keep(self, connection: "asyncpg.pool.PoolConnectionProxy[Any]") -> None:
+        if self._kept is None:
+            self._kept = connection
+        else:
+            await self._database.pool.release(connection)
+
+
+def _is_open(connection: Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it was closed behind our back, and the pool has taken it from us
+        return False
 
 
 class translated:  # noqa: N801  # reads as a word at its uses

@@ -31,7 +31,7 @@ class InMemory(Telling):
         self.book = Book()
 
     def file(self, note: Note) -> Filing:
-        changes = decide(SourceName("am"), [note.alert(ALERT)], {ALERT: self.book}, self.now)
+        changes = decide([told := note.alert(ALERT)], {told.key: self.book}, self.now)
         if self.book.born is not None:
             self.book.born, self.book.open_episode = None, OpenEpisode(EpisodeId(1), note.starts_at)
             self.book.seen_lately = False

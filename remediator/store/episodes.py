@@ -1,0 +1,207 @@
+"""Episodes: looked up, opened, refreshed and closed, a whole batch a statement.
+
+Rows travel as one JSON document: an array for each column costs three times as much to send (see ARCHITECTURE).
+Whatever is locked or inserted is sorted first: unsorted batches deadlock (facts: engine).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from remediator.domain.alert import Alert, Delivery
+from remediator.domain.episode import EndedEpisode, OpenEpisode
+from remediator.domain.errors import Temporary
+from remediator.domain.filing import Birth, Book
+from remediator.domain.ids import AlertKey, EpisodeId
+from remediator.domain.timeline import Entry
+from remediator.store import bodies, timeline
+from remediator.store.database import Connection
+
+SEEN_EVERY = timedelta(seconds=10)
+"""Alertmanager repeats whole groups: an episode told again sooner than this is not written again."""
+
+Known = tuple[dict[AlertKey, Book], datetime]
+"""Of the alerts that were ever told before, and at what moment by the database's clock."""
+
+# One row for each alert that is known in any way. There is one open episode at most; LIMIT keeps the look-ups apart,
+# else they may become a join that reads every open episode of the source.
+_KNOWN = """
+SELECT t.position, o.id, o.starts_at, o.last_seen_at > now() - $2::interval AS seen_lately,
+    COALESCE(e.ends_at, e.closed_at) AS ended_at, e.closed_at
+FROM told t
+LEFT JOIN LATERAL (
+    SELECT id, starts_at, last_seen_at FROM episodes
+    WHERE source = t.source AND fingerprint = t.fingerprint AND closed_at IS NULL LIMIT 1
+) o ON true
+LEFT JOIN LATERAL (
+    SELECT ends_at, closed_at FROM episodes
+    WHERE source = t.source AND fingerprint = t.fingerprint AND closed_at IS NOT NULL AND o.id IS NULL
+    ORDER BY closed_at DESC LIMIT 1
+) e ON true
+WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
+"""
+# Before them a row that has the time alone.
+_ANSWER = """
+SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, false AS seen_lately,
+    NULL::timestamptz AS ended_at, now() AS closed_at
+UNION ALL SELECT * FROM known
+"""
+_LOOK_UP = f"""
+WITH told AS (
+    SELECT * FROM ROWS FROM (jsonb_to_recordset($1) AS (source text, fingerprint text))
+        WITH ORDINALITY t(source, fingerprint, position)
+), known AS ({_KNOWN})
+{_ANSWER}
+"""  # noqa: S608  # put together from our own constants: every value is a parameter
+
+
+async def look_up(connection: Connection, told: Collection[AlertKey]) -> Known:
+    rows = [{"source": source, "fingerprint": fingerprint} for source, fingerprint in told]
+    return _known(told, await connection.fetch(_LOOK_UP, rows, SEEN_EVERY))
+
+
+# Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
+# they are of use: in the incident's alert, and in the body as it was sent.
+_OPEN = """
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
+{rows} ORDER BY source, fingerprint
+ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
+"""
+# What another refreshes at this moment is skipped, for it would write the same. By their places: whatever the planner
+# believes of the table's size, it looks at nothing else.
+_REFRESH = """
+UPDATE episodes SET last_seen_at = now() WHERE ctid = ANY(ARRAY(
+    SELECT e.ctid FROM {numbers},
+        LATERAL (SELECT ctid FROM episodes WHERE id = n.id LIMIT 1 FOR UPDATE SKIP LOCKED) e))
+"""
+_KEEP = f"""
+WITH told AS (
+    SELECT * FROM ROWS FROM (
+        jsonb_to_recordset($1) AS (source text, fingerprint text, labels jsonb, starts_at timestamptz)
+    ) WITH ORDINALITY t(source, fingerprint, labels, starts_at, position)
+), known AS ({_KNOWN}
+), kept AS ({bodies.INSERT.format(bodies="$3", rows="$4")}
+), refreshed AS ({_REFRESH.format(numbers="(SELECT id FROM known WHERE NOT seen_lately) n")}
+), opened AS ({
+    _OPEN.format(
+        rows='''SELECT source, fingerprint, NULL::bigint, labels, starts_at FROM told
+        WHERE labels IS NOT NULL AND position NOT IN (SELECT position FROM known)'''
+    )
+})
+{_ANSWER}
+"""  # noqa: S608  # put together from our own constants: every value is a parameter
+
+
+async def keep(
+    connection: Connection, deliveries: Iterable[Delivery], told: Mapping[AlertKey, Alert], *, new: Collection[AlertKey]
+) -> Known:
+    """Looks them up, and in the same statement keeps the bodies, refreshes what is open, and opens those of `new` that
+    are not known at all, of no incident."""
+    rows = [_alert(alert) if key in new else {"source": key[0], "fingerprint": key[1]} for key, alert in told.items()]
+    return _known(told, await connection.fetch(_KEEP, rows, SEEN_EVERY, *bodies.rows(deliveries)), refreshed=True)
+
+
+def _known(told: Collection[AlertKey], rows: Sequence[Sequence[Any]], *, refreshed: bool = False) -> Known:
+    in_order = tuple(told)
+    books: dict[AlertKey, Book] = {}
+    for position, number, starts_at, seen_lately, ended_at, closed_at in rows[1:]:
+        book = books[in_order[position - 1]] = Book(seen_lately=refreshed or seen_lately)
+        if number is None:
+            book.last_ended = EndedEpisode(ended_at, closed_at)
+        else:
+            book.open_episode = OpenEpisode(EpisodeId(number), starts_at)
+    return books, rows[0][-1]
+
+
+_WRITE = f"""
+WITH kept AS ({bodies.INSERT.format(bodies="$1", rows="$2")}
+), refreshed AS ({_REFRESH.format(numbers="unnest($3::bigint[]) n(id)")}
+), told AS ({timeline.APPEND.format(rows="$4")})
+{
+    _OPEN.format(
+        rows='''SELECT * FROM jsonb_to_recordset($5)
+    b(source text, fingerprint text, incident_id bigint, labels jsonb, starts_at timestamptz)'''
+    )
+}
+"""  # noqa: S608  # put together from our own constants: every value is a parameter
+
+
+async def write(
+    connection: Connection,
+    deliveries: Iterable[Delivery],
+    seen: Collection[int],
+    births: Iterable[Birth],
+    entries: Sequence[tuple[int, Entry]],
+) -> None:
+    """Bodies, refreshed and new episodes, and what the timelines say: all that needs no answer, in one statement."""
+    sent = bodies.rows(deliveries)
+    rows = [_row(birth) for birth in births]
+    if any((*sent, seen, rows, entries)):
+        await connection.execute(_WRITE, *sent, list(seen), timeline.rows(entries), rows)
+
+
+def _row(birth: Birth) -> dict[str, object]:
+    return _alert(birth.alert) | {"incident_id": birth.incident, "starts_at": birth.starts_at}
+
+
+def _alert(alert: Alert) -> dict[str, object]:
+    return {
+        "source": alert.source,
+        "fingerprint": alert.fingerprint,
+        "labels": alert.labels,
+        "starts_at": alert.starts_at,
+    }
+
+
+_RESTART = """
+WITH held AS (
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE episodes e SET last_seen_at = now(), starts_at = GREATEST(e.starts_at, k.starts_at)
+FROM unnest($1::bigint[], $2::timestamptz[]) k(id, starts_at) JOIN held USING (id) WHERE e.id = k.id RETURNING e.id
+"""
+
+
+async def restart(tx: Connection, restarts: Mapping[int, datetime]) -> None:
+    """Raises `Temporary` where another replica has closed one meanwhile: filed once more, it opens anew."""
+    if not restarts:
+        return
+    noted = await tx.fetch(_RESTART, list(restarts), list(restarts.values()))
+    if len(noted) < len(restarts):
+        raise Temporary("an alert ended while it was filed", system="database", operation="file")
+
+
+# An end from before the present firing, which another replica has noted meanwhile, closes nothing.
+_CLOSE = """
+WITH held AS (
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE episodes e SET closed_at = now(), ends_at = COALESCE(k.ends_at, now()), recovered = k.recovered
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered) JOIN held USING (id)
+WHERE e.id = k.id AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e.incident_id
+"""
+
+
+async def close(tx: Connection, ends: Mapping[int, Alert]) -> dict[int, Alert]:
+    """By incident: those that ended of it (the last one told, where there are several)."""
+    if not ends:
+        return {}
+    rows = await tx.fetch(
+        _CLOSE, list(ends), [end.ends_at for end in ends.values()], [end.recovered for end in ends.values()]
+    )
+    return {row["incident_id"]: ends[row["id"]] for row in rows if row["incident_id"] is not None}
+
+
+_INSERT_ENDED = """
+INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at, ends_at, closed_at, recovered)
+SELECT source, fingerprint, incident_id, labels, starts_at, COALESCE(ends_at, now()), now(), recovered
+FROM jsonb_to_recordset($1) b(source text, fingerprint text, incident_id bigint, labels jsonb, starts_at timestamptz,
+    ends_at timestamptz, recovered bool)
+"""
+
+
+async def insert_ended(tx: Connection, births: Sequence[tuple[Birth, Alert]]) -> None:
+    """Those that began and ended within the batch, each with its end."""
+    if births:
+        rows = [_row(birth) | {"ends_at": end.ends_at, "recovered": end.recovered} for birth, end in births]
+        await tx.execute(_INSERT_ENDED, rows)
