@@ -49,7 +49,7 @@ class Api:
         self._responder = responder
         self._gate = gate
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         one = r"/api/v1/incidents/{id:\d{1,18}}"
         return [
             web.get("/api/v1/incidents", self.list_incidents),

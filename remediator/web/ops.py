@@ -12,7 +12,7 @@ class Ops:
         self._metrics = metrics
         self._unready = unready
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/healthz", self.healthy),
             web.get("/readyz", self.ready),

@@ -19,7 +19,7 @@ from remediator.web.auth import ApiGate
 _TEMPLATES = Environment(
     loader=PackageLoader("remediator.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-_STATIC = Path(__file__).parent / "static"
+_STYLE = Path(__file__).parent / "static" / "remediator.css"
 _LISTED = 200
 
 
@@ -30,14 +30,14 @@ class Pages:
         self._links = links
         self._gate = gate
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/", _to_incidents),
             web.get("/incidents", self.list_incidents),
             web.get(r"/incidents/{id:\d{1,18}}", self.show_incident),
             web.get(r"/incidents/{id:\d{1,18}}/acknowledge", self.ask_to_acknowledge),
             web.post(r"/incidents/{id:\d{1,18}}/acknowledge", self.acknowledge),
-            web.static("/static", _STATIC),
+            web.get("/static/remediator.css", _style),
         ]
 
     async def list_incidents(self, request: web.Request) -> web.Response:
@@ -87,6 +87,10 @@ class Pages:
                 status=401, text="Log in with an API token as the password.", headers={"WWW-Authenticate": "Basic"}
             )
         return None
+
+
+async def _style(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(_STYLE)
 
 
 async def _to_incidents(request: web.Request) -> web.Response:

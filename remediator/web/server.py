@@ -7,7 +7,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from remediator.web.problems import tell_errors
+from remediator.web.problems import nothing_here, telling_errors
 
 STOP_WITHIN_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
@@ -16,14 +16,15 @@ BACKLOG = 4096
 
 
 class Routes(Protocol):
-    def routes(self) -> Iterable[web.AbstractRouteDef]: ...
+    def routes(self) -> Iterable[web.RouteDef]: ...
 
 
 def make_app(*parts: Routes, body_limit: int) -> web.Application:
     """`body_limit` in bytes, for every body there is."""
-    app = web.Application(middlewares=[tell_errors], client_max_size=body_limit)
-    for part in parts:
-        app.add_routes(part.routes())
+    app = web.Application(client_max_size=body_limit)
+    routes = [route for part in parts for route in part.routes()]
+    for route in (*routes, web.route("*", "/{path:.*}", nothing_here)):
+        app.add_routes([web.RouteDef(route.method, route.path, telling_errors(route.handler), route.kwargs)])
     return app
 
 

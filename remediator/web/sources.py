@@ -18,7 +18,7 @@ class SourcesApi:
         self._polled = polled
         self._gate = gate
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         return [web.get("/api/v1/sources", self.list_sources)]
 
     async def list_sources(self, request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ class WaitingRoom:
             log.warning("waiting for the database", reason=reason)
         self._reason = reason
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/healthz", self.healthy),
             web.get("/readyz", self.unready),

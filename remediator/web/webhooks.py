@@ -54,7 +54,7 @@ class Webhooks:
         self._sources: Mapping[str, Source] = {name: source() for name, source in plugins_of(Source).items()}
         self._count = cache(metrics.deliveries.labels)
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         """A path of its own for each kind: it is looked up, where a pattern would be matched for every request."""
         handlers: dict[str, Handler] = {kind: partial(self.receive, kind) for kind in self._sources}
         handlers["{kind}"] = self._refuse_unknown
@@ -101,7 +101,7 @@ class Webhooks:
 
     async def _read(self, request: web.Request, hold: Hold, *, announced: int | None) -> bytes:
         if announced is not None and request.content.is_eof():
-            return await request.read()  # it came in one piece with its headers, as most do
+            return request.content.read_nowait()  # it came in one piece with its headers, as most do
         async with asyncio.timeout(READ_WITHIN.total_seconds()):
             if announced is not None:
                 return await request.read()

@@ -203,6 +203,14 @@ async def test_what_can_never_work_is_4xx(door: Door, to: str, body: bytes, stat
     assert (await door.send(body, to=to)).status == status
 
 
+async def test_what_has_no_route_is_a_problem_document_like_any_other_error(door: Door) -> None:
+    nowhere, not_so = await door.client.get("/nowhere"), await door.client.delete("/webhooks/alertmanager")
+
+    assert (nowhere.status, nowhere.content_type) == (404, "application/problem+json")
+    assert (not_so.status, not_so.headers["Allow"]) == (405, "POST, PUT")
+    assert nowhere.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_a_compressed_body_is_refused_and_never_unpacked(door: Door) -> None:
     answer = await door.send(b"\x1f\x8b" + b"\x00" * 100, headers={**BEARER, "Content-Encoding": "gzip"})
 
