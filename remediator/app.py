@@ -174,7 +174,7 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
     database may have changed, and only a restart reads it again."""
     waiting = WaitingRoom()
     give_up_at = time.monotonic() + settings.database_wait_seconds
-    async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20), port.dup()):
+    async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
         rules, dsn = await _both(
             asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels),
             stack.enter_async_context(database_address(settings)),

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from remediator.web.problems import nothing_here, telling_errors
+from remediator.web.problems import Handler, nothing_here, telling_errors
 
 STOP_WITHIN_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
@@ -19,11 +19,11 @@ class Routes(Protocol):
     def routes(self) -> Iterable[web.RouteDef]: ...
 
 
-def make_app(*parts: Routes, body_limit: int) -> web.Application:
-    """`body_limit` in bytes, for every body there is."""
+def make_app(*parts: Routes, body_limit: int, elsewhere: Handler = nothing_here) -> web.Application:
+    """`body_limit` in bytes, for every body there is; `elsewhere` answers what no route takes."""
     app = web.Application(client_max_size=body_limit)
     routes = [route for part in parts for route in part.routes()]
-    for route in (*routes, web.route("*", "/{path:.*}", nothing_here)):
+    for route in (*routes, web.route("*", "/{path:.*}", elsewhere)):
         app.add_routes([web.RouteDef(route.method, route.path, telling_errors(route.handler), route.kwargs)])
     return app
 

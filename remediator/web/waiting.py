@@ -22,7 +22,6 @@ class WaitingRoom:
         return [
             web.get("/healthz", self.healthy),
             web.get("/readyz", self.unready),
-            web.route("*", "/{path:.*}", self.later),
         ]
 
     async def healthy(self, request: web.Request) -> web.Response:
@@ -32,5 +31,5 @@ class WaitingRoom:
         return web.json_response({"ready": False, "reasons": [self._reason]}, status=503)
 
     async def later(self, request: web.Request) -> web.Response:
-        """503 to senders too: they try again, where a 404 would make them give up."""
+        """For everything else. 503 to senders too: they try again, where a 404 would make them give up."""
         return problem(503, f"starting: {self._reason}")
