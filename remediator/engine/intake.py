@@ -169,8 +169,9 @@ class Intake:
             )
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
+        now = system_clock()
         for alert in result.new:
-            self._lag(alert.source).observe(lag_of(alert, received_at=system_clock()))
+            self._lag(alert.source).observe(lag_of(alert, received_at=now))
         return result.incidents
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:

@@ -66,8 +66,9 @@ def telling_errors(handler: Handler) -> Handler:
         except Exception:  # the sender learns nothing of our insides
             log.exception("request failed", method=request.method, path=request.path)
             response = problem(500, "an internal error; the log of this daemon has it")
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
+        if response.status != HTTPStatus.ACCEPTED:  # a sender's receipt: there are thousands, and no browser shows one
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     return guarded
