@@ -8,6 +8,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from remediator.domain.alert import Alert
 from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
 from remediator.domain.ids import AlertKey, EpisodeId
@@ -16,8 +18,7 @@ from remediator.domain.opening import Opening
 _UNBORN = EpisodeId(0)
 
 
-@dataclass(slots=True)
-class Book:
+class Book(msgspec.Struct):
     """What is known of one alert, updated in memory as the batch is read."""
 
     open_episode: OpenEpisode | None = None
@@ -27,8 +28,7 @@ class Book:
     """An episode of this batch that is still open."""
 
 
-@dataclass(slots=True)
-class Birth:
+class Birth(msgspec.Struct):
     alert: Alert
     starts_at: datetime
     opening: Opening | None = None

@@ -6,7 +6,8 @@ A big delivery is cut into parts, so that everybody else's alert is stored betwe
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from remediator.domain.alert import Accepted, Alert, Delivery
 from remediator.domain.ids import SourceName
@@ -16,8 +17,7 @@ MOST_ALERTS_A_BATCH = 1_000
 MOST_PARTS_A_BATCH = 1_000
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(msgspec.Struct):
     """A delivery whose sender waits for its answer."""
 
     delivery: Delivery
@@ -38,8 +38,7 @@ class Waiting:
         return self.stored == len(self.delivery.alerts)
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """Some of a delivery's alerts; the first carries its body."""
 
     waiting: Waiting

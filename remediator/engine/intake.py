@@ -7,7 +7,7 @@ The handlers wait for the writers; one takes what waits, files it in one transac
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cache
 
@@ -77,8 +77,8 @@ class Intake:
             raise Overloaded(f"more than {MOST_BEHIND.total_seconds():.0f} s behind")
         return self._room.hold(source, size)
 
-    async def accept(self, delivery: Delivery) -> Accepted:
-        """Returns after the commit. Raises `Overloaded` or `Temporary`: nothing is stored, 503 is the answer."""
+    def accept(self, delivery: Delivery) -> Awaitable[Accepted]:
+        """Done after the commit. Raises `Overloaded` or `Temporary`: nothing is stored, 503 is the answer."""
         self._demand_openness()
         reached(Mark.DELIVERY_READ)
         loop = asyncio.get_running_loop()
@@ -87,7 +87,7 @@ class Intake:
         self._arrived.set()
         if self._queue.alerts >= A_CROWD:
             self._crowded.set()
-        return await waiting.answer
+        return waiting.answer
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
         """Keeps a body that could not be read at all, so that a person can see what was sent."""

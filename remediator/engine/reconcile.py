@@ -6,7 +6,7 @@ webhook. Replicas share the work by claiming a source; one that was overtaken wh
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -229,11 +229,14 @@ class AttentiveIntake:
     def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]:
         return self.intake.admit(source, size)
 
-    async def accept(self, delivery: Delivery) -> Accepted:
-        accepted = await self.intake.accept(delivery)
-        if delivery.truncated:
-            self.reconciler.poll_soon(delivery.source)
-        return accepted
+    def accept(self, delivery: Delivery) -> Awaitable[Accepted]:
+        accepted = self.intake.accept(delivery)
+        return self._then_poll(accepted, delivery.source) if delivery.truncated else accepted
+
+    async def _then_poll(self, accepted: Awaitable[Accepted], source: SourceName) -> Accepted:
+        answer = await accepted
+        self.reconciler.poll_soon(source)
+        return answer
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None:
         await self.intake.quarantine(source, body, reason)

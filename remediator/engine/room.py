@@ -1,6 +1,5 @@
 """How many bytes of webhook bodies may be in memory at once. Who finds no room is refused at the door."""
 
-from collections import Counter
 from typing import Self
 
 from remediator.domain.errors import Overloaded
@@ -14,8 +13,8 @@ class Room:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._held_by: Counter[SourceName] = Counter()
+        self.most = most
+        self.held_by: dict[SourceName, int] = {}
         self.held = 0
         """Bytes, by all sources together."""
 
@@ -23,37 +22,35 @@ class Room:
         """Until left. Raises `Overloaded` before anything is read."""
         return Hold(self, source, size)
 
-    def take(self, source: SourceName, size: int) -> None:
-        mine = self._held_by[source]
-        if mine and (self.held + size > self._most or mine + size > self._most * 3 // 4):
-            raise Overloaded(f"{mine >> 20} MiB of {source}'s alerts are waiting already")
-        self._held_by[source] += size
-        self.held += size
-
-    def give_back(self, source: SourceName, size: int) -> None:
-        self._held_by[source] -= size
-        self.held -= size
-        if not self._held_by[source]:
-            del self._held_by[source]
-
 
 class Hold:
     """One body's share of the room. Grows while a body whose length was not announced is read."""
 
+    __slots__ = ("_room", "_size", "_source", "_wanted")
+
     def __init__(self, room: Room, source: SourceName, announced: int) -> None:
         self._room = room
         self._source = source
-        self._announced = announced
+        self._wanted = announced
         self._size = 0
 
     def grow(self, size: int) -> None:
         """Raises `Overloaded`."""
-        self._room.take(self._source, size)
+        room = self._room
+        mine = room.held_by.get(self._source, 0)
+        if mine and (room.held + size > room.most or mine + size > room.most * 3 // 4):
+            raise Overloaded(f"{mine >> 20} MiB of {self._source}'s alerts are waiting already")
+        room.held_by[self._source] = mine + size
+        room.held += size
         self._size += size
 
     def __enter__(self) -> Self:
-        self.grow(self._announced)
+        self.grow(self._wanted)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._room.give_back(self._source, self._size)
+        room = self._room
+        room.held -= self._size
+        left = room.held_by.pop(self._source, 0) - self._size
+        if left:
+            room.held_by[self._source] = left

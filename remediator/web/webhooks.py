@@ -41,7 +41,7 @@ class Hold(Protocol):
 class Intake(Protocol):
     def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]: ...
 
-    async def accept(self, delivery: Delivery) -> Accepted: ...
+    def accept(self, delivery: Delivery) -> Awaitable[Accepted]: ...
 
     async def quarantine(self, source: SourceName, body: bytes, reason: str) -> None: ...
 
@@ -68,22 +68,20 @@ class Webhooks:
         return problem(404, f"there is no source {kind!r}; known: {', '.join(self._sources)}")
 
     async def receive(self, kind: str, request: web.Request) -> web.Response:
-        answer = await self._answer(request, kind)
-        self._count(kind, answer.status).inc()
-        return answer
-
-    async def _answer(self, request: web.Request, kind: str) -> web.Response:
         try:
-            return await self._admit(request, self._sources[kind], SourceName(kind))
+            answer = await self._admit(request, self._sources[kind], SourceName(kind))
         except Unauthenticated as error:
-            return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+            answer = problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
         except BadPayload as error:
-            return problem(400, str(error))
+            answer = problem(400, str(error))
         except web.HTTPRequestEntityTooLarge:
-            return problem(413, f"the body is larger than {self._body_limit >> 20} MiB: set max_alerts or split groups")
+            limit = self._body_limit >> 20
+            answer = problem(413, f"the body is larger than {limit} MiB: set max_alerts or split groups")
         except (Overloaded, Temporary, TimeoutError) as error:
             # Never 429 or 408: no sender retries those (facts: intake 1.4).
-            return problem(503, f"not stored, send it again: {error or 'the body took too long'}")
+            answer = problem(503, f"not stored, send it again: {error or 'the body took too long'}")
+        self._count(kind, answer.status).inc()
+        return answer
 
     async def _admit(self, request: web.Request, source: Source, kind: SourceName) -> web.Response:
         """Headers first, then room for the body, then the body: who is refused costs us nothing but the headers."""
@@ -95,13 +93,14 @@ class Webhooks:
         if announced is not None and announced > self._body_limit:
             raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=announced)
         with self._intake.admit(sender or kind, announced or 0) as hold:
-            body = await self._read(request, hold, announced=announced)
+            if announced is not None and request.content.is_eof():
+                body = request.content.read_nowait()  # it came in one piece with its headers, as most do
+            else:
+                body = await self._read(request, hold, announced=announced)
             sender = sender or self._gate.signer(request.headers, body)
             return await self._take(source, sender, body, headers=request.headers)
 
     async def _read(self, request: web.Request, hold: Hold, *, announced: int | None) -> bytes:
-        if announced is not None and request.content.is_eof():
-            return request.content.read_nowait()  # it came in one piece with its headers, as most do
         async with asyncio.timeout(READ_WITHIN.total_seconds()):
             if announced is not None:
                 return await request.read()
