@@ -27,7 +27,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import bodies
 from remediator.store import intake as filing
-from remediator.store.database import Database, KeptConnection
+from remediator.store.database import Database
 from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
@@ -56,7 +56,6 @@ class Intake:
         bells: Sequence[Bell],
     ) -> None:
         self._database = database
-        self._connection = KeptConnection(database)
         self._familiar = Familiar()
         self._rulebook = rulebook
         self._ceiling = ceiling
@@ -159,7 +158,7 @@ class Intake:
         rulebook = self._rulebook()
         alerts = [alert for part in parts for alert in part.alerts]
         deliveries = [part.waiting.delivery for part in parts if part.is_first]
-        async with self._connection.use() as connection:
+        async with self._database.connection() as connection:
             result = await filing.file(
                 connection,
                 deliveries,

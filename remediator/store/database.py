@@ -46,13 +46,16 @@ _PASSING = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asy
 """Worth another try, and no sign that the database is not well."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Database:
     """Every failure to reach it is a `Temporary`; a bug in our SQL stays what it is."""
 
     pool: "asyncpg.Pool[Any]"
     health: Health = field(default_factory=Health)
     _opened: "WeakSet[asyncpg.Connection[Any]]" = field(default_factory=WeakSet)
+    _spare: "list[asyncpg.pool.PoolConnectionProxy[Any]]" = field(default_factory=list)
+    _waiting: int = 0
+    """For a connection of the pool."""
 
     @classmethod
     @asynccontextmanager
@@ -86,70 +89,54 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("query")
-        with translated("query", self.doubt):
-            async with self._acquired() as connection:
+        with translated("query", self._doubt):
+            async with self.acquired() as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("transaction")
-        with translated("transaction", self.doubt):
-            async with self._acquired() as connection, connection.transaction():
+        with translated("transaction", self._doubt):
+            async with self.acquired() as connection, connection.transaction():
                 yield connection
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Connection]:
-        connection = await self.acquire()
+    async def acquired(self, *, within: float | None = None) -> AsyncIterator[Connection]:
+        """However well the database is; `within` seconds, else `ACQUIRE_SECONDS`. Failures come as they are.
+
+        One is kept from one use to the next, unless it failed or somebody waits: taking one from the pool and giving
+        it back costs as much as a small statement."""
+        connection = await self._take(within or ACQUIRE_SECONDS)
         try:
             yield connection
-        finally:
+        except BaseException:
             await self.pool.release(connection)
+            raise
+        if self._waiting:
+            await self.pool.release(connection)
+        else:
+            self._spare.append(connection)
 
-    async def acquire(self) -> "asyncpg.pool.PoolConnectionProxy[Any]":
-        """To be given back to the pool. The library's own time-out would make a task of each."""
-        async with asyncio.timeout(ACQUIRE_SECONDS):
-            return await self.pool.acquire()
+    async def _take(self, within: float) -> "asyncpg.pool.PoolConnectionProxy[Any]":
+        while self._spare:
+            spare = self._spare.pop()
+            if _is_open(spare):
+                return spare
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(within):  # the library's own time-out would make a task of each
+                return await self.pool.acquire()
+        finally:
+            self._waiting -= 1
 
     def drop_connections(self) -> None:
         """Whoever waits on one hears of it now, and the next one is made anew: it reaches the new primary."""
         for connection in tuple(self._opened):
             connection.terminate()
 
-    def doubt(self, error: BaseException) -> None:
+    def _doubt(self, error: BaseException) -> None:
         if not isinstance(error, _PASSING):
             self.health.cast_doubt(in_words(error))
-
-
-class KeptConnection:
-    """A connection that is kept from one use to the next, by somebody who never stops using it: taking one from the
-    pool and giving it back costs as much as a small statement. Whoever comes while it is in use is given another."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._kept: asyncpg.pool.PoolConnectionProxy[Any] | None = None
-
-    @asynccontextmanager
-    async def use(self) -> AsyncIterator[Connection]:
-        """As `Database.connection`."""
-        self._database.health.demand_answers("query")
-        with translated("query", self._database.doubt):
-            connection = await self._take()
-            try:
-                yield connection
-            except BaseException:
-                await self._database.pool.release(connection)
-                raise
-            await self._keep(connection)
-
-    async def _take(self) -> "asyncpg.pool.PoolConnectionProxy[Any]":
-        kept, self._kept = self._kept, None
-        return kept if kept is not None and _is_open(kept) else await self._database.acquire()
-
-    async def _keep(self, connection: "asyncpg.pool.PoolConnectionProxy[Any]") -> None:
-        if self._kept is None:
-            self._kept = connection
-        else:
-            await self._database.pool.release(connection)
 
 
 def _is_open(connection: Connection) -> bool:

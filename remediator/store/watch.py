@@ -106,7 +106,7 @@ class Watch:
 
     async def _prove(self) -> None:
         with translated("prove that it can be written to"):
-            async with self._database.pool.acquire(timeout=PROVE_SECONDS) as connection:
+            async with self._database.acquired(within=PROVE_SECONDS) as connection:
                 try:
                     await connection.execute(_PROOF, timeout=PROVE_SECONDS)
                 except asyncpg.InsufficientPrivilegeError:  # no temporary tables for us: the next real write decides

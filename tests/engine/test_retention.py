@@ -303,7 +303,7 @@ async def reading(address: str, table: str) -> AsyncIterator[None]:
 
 async def test_a_database_that_is_gone_ends_a_round_and_not_the_loop(database: Database) -> None:
     clears = clearing(database)
-    await database.pool.close()
+    database.pool.terminate()
 
     assert not await clears.look()
 

@@ -18,15 +18,18 @@ Watch = Callable[["asyncpg.Connection[Any]", str, str, Sequence[Any], Callable[[
 @asynccontextmanager
 async def watched_database(dsn: str, watch: Watch) -> AsyncIterator[Database]:
     """One connection: statements come one after another."""
-    async with asyncpg.create_pool(
+    pool = await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=1,
         init=_prepare,
         connection_class=_watched(watch),
         server_settings={"timezone": "UTC"},
-    ) as pool:
+    )
+    try:
         yield Database(pool)
+    finally:
+        pool.terminate()
 
 
 def _watched(watch: Watch) -> type["asyncpg.Connection[Any]"]:
