@@ -40,6 +40,12 @@ class Phase(StrEnum):
     HANDED_OVER = "handed_over"
     """The automation is through; a person, or the alert's end, closes it."""
     CLOSED = "closed"
+    LATER = "of a later release"
+    """Whatever this release has no name for: left to a replica that has one, and shown as this."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Phase":
+        return cls.LATER
 
 
 class AttemptResult(StrEnum):

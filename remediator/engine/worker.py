@@ -152,7 +152,16 @@ class Worker:
         except StaleFence as error:
             log.warning("lease lost", error=str(error))
         except Temporary as error:
-            log.warning("move not committed, the lease will run out", error=str(error))
+            log.warning("move not committed", error=str(error))
+            await self._give_back_once_well(incident, error)
+
+    async def _give_back_once_well(self, incident: Incident, error: Temporary) -> None:
+        """What was done and could not be written is looked for by whoever comes next, as after a crash."""
+        await self._database.health.sit_out("go on with an incident", error)
+        try:
+            await self._give_back(incident)
+        except Temporary as again:
+            log.warning("incident not given back, its lease will run out", error=str(again))
 
     async def _give_back(self, incident: Incident) -> None:
         """Whoever comes by goes on at once, not when the lease has run out."""

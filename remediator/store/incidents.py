@@ -45,6 +45,7 @@ WITH RECURSIVE rules AS (
     FROM rules r CROSS JOIN LATERAL (
         SELECT i.id, i.wake_at FROM incidents i
         WHERE i.rule = r.rule AND i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
+            AND i.phase = ANY($4)
         ORDER BY i.wake_at LIMIT 4 * $3
     ) p
 ), due AS (
@@ -60,9 +61,13 @@ RETURNING {_COLUMNS}
 """  # noqa: S608  # constants only
 
 
+_PHASES = [phase for phase in Phase if phase is not Phase.LATER]
+
+
 async def claim(tx: Connection, *, owner: str, lease: timedelta, limit: int) -> list[Incident]:
-    """Those that are due and nobody else holds, rule by rule in turn. Each claim raises the fencing number."""
-    return [_incident(row) for row in await tx.fetch(_CLAIM, owner, lease, limit)]
+    """Those that are due and nobody else holds, rule by rule in turn; what a later release began is left to it. Each
+    claim raises the fencing number."""
+    return [_incident(row) for row in await tx.fetch(_CLAIM, owner, lease, limit, _PHASES)]
 
 
 async def release(tx: Connection, incident: Incident) -> None:

@@ -1,12 +1,20 @@
 """What a delivery leaves behind, once its transaction has committed."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from remediator.domain.alert import Delivery, Rejected
+import pytest
+
+from remediator.domain.alert import Alert, Delivery, Rejected
 from remediator.domain.episode import Filing
+from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
+from remediator.domain.opening import Opening
 from remediator.store import incidents, intake
 from remediator.store.database import Database
+from tests.fakes.watched import watched_database
 from tests.store.facts import alert, claimed, count, file, opening, resolved
 
 
@@ -88,11 +96,83 @@ async def test_what_could_not_be_read_is_kept_aside(database: Database) -> None:
     assert (await count(database, "quarantine"), await count(database, "episodes")) == (1, 1)
 
 
-async def test_replicas_that_file_the_same_storm_at_once_open_each_incident_once(database: Database) -> None:
+async def test_what_opens_no_incident_is_one_statement_with_its_body(database_address: str) -> None:
+    sent: list[str] = []
+
+    async def note(
+        _connection: Any, _method: str, sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        sent.append(sql)
+        return await go_on()
+
+    async with watched_database(database_address, note) as database:
+        familiar, told = Familiar(), (alert("f1"), alert("f2"))
+        for _ in range(2):
+            result = await _tell(database, familiar, *told, *told, opens=None)
+        statements = len(sent)
+        kept = (await count(database, "episodes"), await count(database, "deliveries"))
+
+    assert (statements, kept, result.filings) == (2, (2, 2), {Filing.REFRESH: 4})
+
+
+async def test_an_alert_of_an_open_incident_is_recognised_when_it_is_told_again(database: Database) -> None:
+    familiar = Familiar()
+    first = await _tell(database, familiar, alert(), opens=opening())
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE episodes SET last_seen_at = last_seen_at - interval '1 hour'")
+    again = await _tell(database, familiar, alert(), opens=opening())
+
+    assert (first.incidents, again.incidents, again.filings) == (1, 0, {Filing.REFRESH: 1})
+    assert await count(database, "episodes WHERE last_seen_at > now() - interval '1 minute'") == 1
+    assert await count(database, "deliveries") == 2
+
+
+async def test_an_alert_that_ended_behind_our_back_opens_its_incident_all_the_same(database: Database) -> None:
+    """We still take it for one that is told again: a wrong guess costs a statement, and nothing else."""
+    familiar = Familiar()
+    await _tell(database, familiar, alert(), opens=opening("first"))
+    await file(database, resolved())
+
+    fires_anew = alert(starts_at=datetime.now(UTC) + timedelta(seconds=1))
+    result = await _tell(database, familiar, fires_anew, opens=opening("second"))
+
+    assert (result.filings, result.incidents) == ({Filing.OPEN: 1}, 1)
+    assert (await count(database, "incidents"), await count(database, "deliveries")) == (2, 3)
+
+
+async def test_an_alert_without_a_rule_that_fires_anew_is_another_episode(database: Database) -> None:
+    await file(database, alert(), opens=lambda _: None)
+    await file(database, resolved())
+
+    result = await _tell(database, Familiar(), alert(starts_at=datetime.now(UTC) + timedelta(seconds=1)), opens=None)
+
+    assert (result.filings, await count(database, "episodes")) == ({Filing.OPEN: 1}, 2)
+
+
+async def test_of_an_alert_told_twice_in_a_batch_the_later_start_counts(database: Database) -> None:
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
+    await _tell(database, Familiar(), alert(), alert(starts_at=later), opens=None)
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT starts_at FROM episodes") == later
+
+
+async def _tell(database: Database, familiar: Familiar, *alerts: Alert, opens: Opening | None) -> intake.FilingResult:
+    """As the intake files one delivery."""
+    async with database.connection() as connection:
+        sent = [Delivery(SourceName("am"), b"{}", alerts)]
+        return await intake.file(connection, sent, alerts, lambda _: opens, familiar)
+
+
+@pytest.mark.parametrize("is_ruled", [True, False])
+async def test_replicas_that_file_the_same_storm_at_once_open_everything_once(
+    database: Database, *, is_ruled: bool
+) -> None:
+    def opens(told: Alert) -> Opening | None:
+        return opening(told.fingerprint) if is_ruled else None
+
     storm = [alert(f"f{number}") for number in range(200)]
 
-    await asyncio.gather(
-        *(file(database, *order, opens=lambda a: opening(a.fingerprint)) for order in (storm, storm[::-1], storm))
-    )
+    await asyncio.gather(*(file(database, *order, opens=opens) for order in (storm, storm[::-1], storm)))
 
-    assert (await count(database, "episodes"), await count(database, "incidents")) == (200, 200)
+    assert (await count(database, "episodes"), await count(database, "incidents")) == (200, 200 * is_ruled)

@@ -41,6 +41,18 @@ async def claim(database: Database, limit: int = 100) -> list[Incident]:
         return await incidents.claim(tx, owner="another", lease=LEASE, limit=limit)
 
 
+async def test_what_a_later_release_began_is_left_to_it_and_still_shown(database: Database) -> None:
+    await file(database, alert("f1"), alert("f2"), opens=lambda told: opening(told.fingerprint))
+    async with database.transaction() as tx:
+        later = await tx.fetchval("UPDATE incidents SET phase = 'rehearsed' WHERE run_key = 'f1' RETURNING id")
+
+    taken = await claim(database)
+    async with database.connection() as connection:
+        shown = await incidents.get(connection, later)
+
+    assert ([one.id for one in taken], shown.phase) == ([later + 1], Phase.LATER)
+
+
 async def test_two_workers_never_hold_the_same_incident(database: Database) -> None:
     await file(database, *(alert(f"f{n}") for n in range(50)), opens=lambda a: opening(a.fingerprint))
 
