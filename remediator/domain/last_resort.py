@@ -23,7 +23,7 @@ class Call:
 
     recipient: str
     dedup_key: str
-    """The one that the ordinary path would use, so that a provider can tell the second from the first."""
+    """The one that the ordinary path would use."""
     contact: Contact
 
 
@@ -84,7 +84,7 @@ def strike(chain: RunningChain, at: timedelta) -> tuple[Due, RunningChain]:
 def calls(prefix: str, people: Sequence[Recipient], channels: Sequence[str], *, urgent: bool) -> tuple[Call, ...]:
     """Every channel at once: the people on it by their address, and a channel that none of them has by its own."""
     found = tuple(
-        Call(person.name, f"{prefix}:{person.name}:{contact.channel}" if urgent else f"{prefix}:{person.name}", contact)
+        Call(person.name, f"{prefix}:{person.key(contact, urgent=urgent)}", contact)
         for person in people
         for contact in person.reach
         if contact.channel in channels

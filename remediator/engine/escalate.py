@@ -161,12 +161,11 @@ def whom(
 
 
 def calls_to(person: Recipient, *, urgent: bool) -> list[Call]:
-    """One that falls through the person's contacts, or, urgent, one for each contact."""
-    if not urgent:
-        return [Call(person.name, person.name, person.reach)]
+    """Each message goes by the contacts it is for, and falls through to the person's others."""
+    keys = {contact: person.key(contact, urgent=urgent) for contact in person.reach}
     return [
-        Call(person.name, f"{person.name}:{contact.channel}", (contact, *(c for c in person.reach if c != contact)))
-        for contact in person.reach
+        Call(person.name, key, tuple(sorted(person.reach, key=lambda contact: keys[contact] != key)))
+        for key in dict.fromkeys(keys.values())
     ]
 
 
