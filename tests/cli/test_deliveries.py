@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from remediator.cli import main
 from remediator.domain.alert import Delivery, Rejected
 from remediator.domain.ids import SourceName
+from remediator.store import bodies
 from remediator.store.bodies import WORTH_IT, packed, unpacked
 from remediator.store.database import Database
-from remediator.store.intake import keep_bodies
 from tests.bench import alerts
 
 AM = SourceName("am")
@@ -24,10 +24,10 @@ BOMB = Rejected(-1, "no JSON at byte 0", packed(bytes(10_000_000)))
 @pytest.fixture
 async def kept(database: Database, database_address: str) -> str:
     async with database.transaction() as tx:
-        await keep_bodies(tx, [Delivery(AM, SMALL, ())])
-        await keep_bodies(tx, [Delivery(AM, LARGE, (), (PART,))])
-        await keep_bodies(tx, [Delivery(AM, b"", (), (WHOLE,))])
-        await keep_bodies(tx, [Delivery(AM, b"", (), (BOMB,))])
+        await bodies.keep(tx, [Delivery(AM, SMALL, ())])
+        await bodies.keep(tx, [Delivery(AM, LARGE, (), (PART,))])
+        await bodies.keep(tx, [Delivery(AM, b"", (), (WHOLE,))])
+        await bodies.keep(tx, [Delivery(AM, b"", (), (BOMB,))])
     return database_address
 
 
