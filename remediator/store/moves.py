@@ -37,7 +37,6 @@ async def commit(tx: Connection, decided: Sequence[Decided], *, lease: timedelta
     refused |= await _begin_intents(tx, decided, refused)
     written = [one for position, one in enumerate(decided) if position not in refused]
     await intents.finish(tx, [one.move.result for one in written if one.move.result is not None])
-    await timeline.append(tx, [(one.incident.id, entry) for one in written for entry in one.move.entries])
     await _order_pages(tx, written)
     after = await _update(tx, written, lease)
     return [refused.get(position) or after[one.incident.id] for position, one in enumerate(decided)]
@@ -92,6 +91,7 @@ async def _order_pages(tx: Connection, written: Sequence[Decided]) -> None:
 
 # What goes on at once stays due since when it was: a row whose indexed columns stay costs no entry in any index.
 _UPDATE = f"""
+WITH told AS ({timeline.APPEND.format(rows="$9")})
 UPDATE incidents i SET
     phase = m.phase,
     progress = m.progress::jsonb,
@@ -109,6 +109,7 @@ RETURNING i.id, i.status, i.resolution, i.resolved_at, i.acknowledged_by, i.leas
 
 
 async def _update(tx: Connection, written: Sequence[Decided], lease: timedelta) -> dict[int, Incident]:
+    """The incidents, and what their timelines say of it."""
     if not written:
         return {}
     moves = [one.move for one in written]
@@ -123,6 +124,7 @@ async def _update(tx: Connection, written: Sequence[Decided], lease: timedelta) 
         [move.wake_in for move in moves],
         [one.incident.nudges for one in written],
         [lease if goes_on(move) else None for move in moves],
+        timeline.rows([(one.incident.id, entry) for one in written for entry in one.move.entries]),
     )
     now = {row["id"]: row for row in rows}
     return {
