@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import assert_never
 
@@ -28,7 +28,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
 from remediator.store import incidents, intents, ledger, moves, rule_versions
-from remediator.store.database import Database
+from remediator.store.database import Connection, Database
 from remediator.store.moves import Decided, Refusal, goes_on
 
 log = structlog.get_logger()
@@ -110,13 +110,19 @@ class Worker:
         if room <= 0:
             return []
         try:
-            asked_at = time.monotonic()
             async with self._database.connection() as connection:
-                self._clock.follow(await ledger.now(connection), asked_at=asked_at)
-                return await incidents.claim(connection, owner=self._pace.owner, lease=self._pace.lease, limit=room)
+                asked_at = time.monotonic()
+                claimed = await incidents.claim(connection, owner=self._pace.owner, lease=self._pace.lease, limit=room)
+                self._clock.follow(await self._now(connection, claimed), asked_at=asked_at)
+                return claimed
         except Temporary as error:
             await self._database.health.sit_out("claim incidents", error)
             return []
+
+    async def _now(self, connection: Connection, claimed: Sequence[Incident]) -> datetime:
+        """By the database's clock; a claim has told it."""
+        ends = claimed[0].lease_until if claimed else None
+        return ends - self._pace.lease if ends is not None else await ledger.now(connection)
 
     async def _work_on(self, incident: Incident) -> None:
         with structlog.contextvars.bound_contextvars(incident=incident.id, rule=incident.rule):
