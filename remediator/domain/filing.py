@@ -60,7 +60,7 @@ class Familiar:
     relied on it: an episode may be closed meanwhile, by whichever replica."""
 
     def __init__(self, most: int = 20_000) -> None:
-        """`most`: how many are remembered at least, and half of how many at most."""
+        """`most`: so many of the latest are remembered, and never much more than twice as many."""
         self._most = most
         self._lately: set[int] = set()
         self._before: set[int] = set()

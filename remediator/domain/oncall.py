@@ -66,7 +66,7 @@ class Recipient:
     reach: tuple[Contact, ...]
 
     def key(self, contact: Contact, *, urgent: bool) -> str:
-        """Names the message by this contact: there is one for the person, or, urgent, one for each contact. Part of its
+        """Names the message by this contact: there is one for the person, or, urgent, one for each channel. Part of its
         dedup key, and the same with and without a database, so that a provider can tell the second from the first."""
         return f"{self.name}:{contact.channel}" if urgent else self.name
 

@@ -1,6 +1,6 @@
 """From a parsed delivery to committed rows, many deliveries a transaction (group commit).
 
-The handlers wait for the writers; one takes what waits, files it in one transaction, and tells each handler.
+The handlers wait for the writers; one takes what waits, files it together, and tells each handler.
 2xx therefore means committed. Nothing here waits for a fix, and nobody waits for a dead database for more than 2 s.
 """
 
@@ -155,22 +155,27 @@ class Intake:
 
     async def _file(self, parts: Sequence[Part]) -> int:
         """How many incidents there is something to do for."""
+        received_at = system_clock()
         rulebook = self._rulebook()
         alerts = [alert for part in parts for alert in part.alerts]
         deliveries = [part.waiting.delivery for part in parts if part.is_first]
-        async with self._database.connection() as connection:
-            result = await filing.file(
-                connection,
-                deliveries,
-                alerts,
-                lambda alert: rulebook.opening(alert, ceiling=self._ceiling),
-                self._familiar,
-            )
+        try:
+            async with self._database.connection() as connection:
+                result = await filing.file(
+                    connection,
+                    deliveries,
+                    alerts,
+                    lambda alert: rulebook.opening(alert, ceiling=self._ceiling),
+                    self._familiar,
+                )
+        finally:
+            if not deliveries:  # their bodies are kept, and not once more where the rest is tried again
+                for part in parts:
+                    part.is_first = False
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
-        now = system_clock()
         for alert in result.new:
-            self._lag(alert.source).observe(lag_of(alert, received_at=now))
+            self._lag(alert.source).observe(lag_of(alert, received_at=received_at))
         return result.incidents
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
@@ -195,6 +200,7 @@ class Intake:
         except RemediatorError as failed:
             self._refuse([part], str(failed))
             return
+        self._refusing = ""
         self._metrics.alerts.labels(filing="put_aside").inc()
         _answer([part])
 

@@ -76,6 +76,7 @@ class Worker:
         self._moves_to = cache(metrics.moves.labels)
         self._moves: GroupCommit[Decided, Incident | Refusal] = GroupCommit(self._write)
         self._in_hand: set[asyncio.Task[None]] = set()
+        self._sitting_out: set[asyncio.Future[None]] = set()
         self._stopping = False
 
     async def run(self) -> None:
@@ -98,6 +99,8 @@ class Worker:
         return len(self._in_hand) > self._pace.slots * 3 // 4
 
     async def _put_down(self) -> None:
+        for waiting in self._sitting_out:
+            waiting.cancel()
         if not self._in_hand:
             return
         _, late = await asyncio.wait(self._in_hand, timeout=STOP_WITHIN.total_seconds())
@@ -162,12 +165,26 @@ class Worker:
             await self._give_back_once_well(incident, error)
 
     async def _give_back_once_well(self, incident: Incident, error: Temporary) -> None:
-        """What was done and could not be written is looked for by whoever comes next, as after a crash."""
-        await self._database.health.sit_out("go on with an incident", error)
+        """What was done and could not be written is looked for by whoever comes next, as after a crash. Only where the
+        database itself may be to blame: a move that fails for another reason is not to be tried again at once."""
+        health = self._database.health
+        until = time.monotonic() + self._pace.lease.total_seconds()
+        while (health.doubt or not health.is_well) and time.monotonic() < until and not self._stopping:
+            await self._sit_out(error)
+            try:
+                await self._give_back(incident)
+            except Temporary as again:
+                error = again
+            else:
+                return
+
+    async def _sit_out(self, error: Temporary) -> None:
+        waiting = asyncio.ensure_future(self._database.health.sit_out("go on with an incident", error))
+        self._sitting_out.add(waiting)
         try:
-            await self._give_back(incident)
-        except Temporary as again:
-            log.warning("incident not given back, its lease will run out", error=str(again))
+            await waiting
+        finally:
+            self._sitting_out.discard(waiting)
 
     async def _give_back(self, incident: Incident) -> None:
         """Whoever comes by goes on at once, not when the lease has run out."""

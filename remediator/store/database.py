@@ -1,10 +1,12 @@
 """Our own PostgreSQL: one pool, short transactions, and one translation of its failures into ours.
 
-Connections go back to the pool as they are, without the usual reset (a round trip a transaction): whoever uses one
+Connections go to the next user as they are, without the usual reset (a round trip a transaction): whoever uses one
 sets nothing on the session. `SET LOCAL` and `pg_advisory_xact_lock` are fine.
 """
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +25,9 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any] | asyncpg.Connect
 ACQUIRE_SECONDS = 3.0
 """A pool that has no connection free for so long is as good as a database that is down."""
 MOST_QUERIES = 5_000_000
-"""Before a connection is replaced; the library's 50,000 would be over in seconds."""
+"""Before the pool replaces a connection that comes back to it; the library's 50,000 would be over in seconds."""
+SPARE_SECONDS = 60.0
+"""A connection unused for so long goes back to the pool, which closes it later: what nobody uses may die unnoticed."""
 
 _FAILURES = (
     asyncpg.PostgresConnectionError,
@@ -53,7 +57,8 @@ class Database:
     pool: "asyncpg.Pool[Any]"
     health: Health = field(default_factory=Health)
     _opened: "WeakSet[asyncpg.Connection[Any]]" = field(default_factory=WeakSet)
-    _spare: "list[asyncpg.pool.PoolConnectionProxy[Any]]" = field(default_factory=list)
+    _spare: "deque[tuple[asyncpg.pool.PoolConnectionProxy[Any], float]]" = field(default_factory=deque)
+    """Taken from the pool and not in use, and since when; the last one used is used first."""
     _waiting: int = 0
     """For a connection of the pool."""
 
@@ -115,11 +120,17 @@ class Database:
         if self._waiting:
             await self.pool.release(connection)
         else:
-            self._spare.append(connection)
+            self._spare.append((connection, time.monotonic()))
+            await self._retire_one()
+
+    async def _retire_one(self) -> None:
+        if time.monotonic() - self._spare[0][1] > SPARE_SECONDS:
+            connection, _ = self._spare.popleft()
+            await self.pool.release(connection)
 
     async def _take(self, within: float) -> "asyncpg.pool.PoolConnectionProxy[Any]":
         while self._spare:
-            spare = self._spare.pop()
+            spare, _ = self._spare.pop()
             if _is_open(spare):
                 return spare
         self._waiting += 1

@@ -21,7 +21,7 @@ SEEN_EVERY = timedelta(seconds=10)
 """Alertmanager repeats whole groups: an episode told again sooner than this is not written again."""
 
 Known = tuple[dict[AlertKey, Book], datetime]
-"""Of the alerts that were ever told before, and at what moment by the database's clock."""
+"""The books of those alerts that were ever told before, and the moment by the database's clock."""
 
 # One row for each alert that is known in any way. There is one open episode at most; LIMIT keeps the look-ups apart,
 # else they may become a join that reads every open episode of the source.
@@ -67,12 +67,11 @@ INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
 {rows} ORDER BY source, fingerprint
 ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
 """
-# What another refreshes at this moment is skipped, for it would write the same. By their places: whatever the planner
-# believes of the table's size, it looks at nothing else.
+# What another refreshes at this moment is skipped, for it would write the same.
 _REFRESH = """
-UPDATE episodes SET last_seen_at = now() WHERE ctid = ANY(ARRAY(
-    SELECT e.ctid FROM {numbers},
-        LATERAL (SELECT ctid FROM episodes WHERE id = n.id LIMIT 1 FOR UPDATE SKIP LOCKED) e))
+UPDATE episodes SET last_seen_at = now() WHERE id = ANY(ARRAY(
+    SELECT e.id FROM {numbers},
+        LATERAL (SELECT id FROM episodes WHERE id = n.id LIMIT 1 FOR UPDATE SKIP LOCKED) e))
 """
 _KEEP = f"""
 WITH told AS (

@@ -1,4 +1,4 @@
-"""Files deliveries: bodies, episodes, incidents and their first escalation deadline, in one commit.
+"""Files deliveries: bodies, episodes, incidents and their first escalation deadline.
 
 Set-based: a batch costs a handful of statements however many alerts it holds.
 """
@@ -25,6 +25,7 @@ OpeningFor = Callable[[Alert], Opening | None]
 class FilingResult:
     filings: Mapping[Filing, int]
     new: Sequence[Alert]
+    """Those that began an episode."""
     incidents: int
     """Opened, joined or told of an end: whether there is anything to do."""
 
@@ -34,22 +35,22 @@ async def file_deliveries(
 ) -> FilingResult:
     """Bodies and alerts of whole deliveries."""
     alerts = [alert for delivery in deliveries for alert in delivery.alerts]
-    return await file(connection, deliveries, alerts, opening_for, Familiar())
+    return await file(connection, list(deliveries), alerts, opening_for, Familiar())
 
 
 async def file(
     connection: Connection,
-    deliveries: Sequence[Delivery],
+    deliveries: list[Delivery],
     alerts: Sequence[Alert],
     opening_for: OpeningFor,
     familiar: Familiar,
 ) -> FilingResult:
     """All of it, with nothing open on `connection` before or after. `deliveries` are those whose bodies are to be kept,
-    `alerts` what is to be filed of them or of others.
+    and is emptied once they are, even where what follows fails; `alerts` is what is to be filed of them or of others.
 
-    What nobody needs to hear of, as most deliveries, is one statement, and so one commit. What was read before another
-    may have changed: each statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it must beside other
-    replicas.
+    What nobody needs to hear of, as most deliveries, is one statement, and so one commit; the rest is another. What was
+    read before another may have changed: each statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it
+    must beside other replicas.
     """
     told = _latest(alerts)
     match = _remembering(opening_for)
@@ -58,16 +59,17 @@ async def file(
     if _looks_quiet(deliveries, alerts) and all(match(alert) is None for alert in new.values()):
         books, now = await episodes.keep(connection, deliveries, told, new=new)
         opened = new.keys() - books.keys()
-        deliveries = ()
+        deliveries.clear()
     else:
         books, now = await episodes.look_up(connection, told)
     changes = decide(alerts, books, now)
-    familiar.learn(books)
     begun = [birth.alert for birth in changes.births]
     changes.births = [birth for birth in changes.births if birth.alert.key not in opened]
     for birth in changes.births:
         birth.opening = match(birth.alert)
-    return FilingResult(changes.filings, begun, await _write(connection, deliveries, changes))
+    to_do_for = await _write(connection, deliveries, changes)
+    familiar.learn(books)
+    return FilingResult(changes.filings, begun, to_do_for)
 
 
 def _latest(alerts: Iterable[Alert]) -> dict[AlertKey, Alert]:

@@ -23,7 +23,7 @@ def make_app(*parts: Routes, body_limit: int, elsewhere: Handler = nothing_here)
     """`body_limit` in bytes, for every body there is; `elsewhere` answers what no route takes."""
     app = web.Application(client_max_size=body_limit)
     routes = [route for part in parts for route in part.routes()]
-    for route in (*routes, web.route("*", "/{path:.*}", elsewhere)):
+    for route in (*routes, web.route("*", "/{path:(?s:.*)}", elsewhere)):
         app.add_routes([web.RouteDef(route.method, route.path, telling_errors(route.handler), route.kwargs)])
     return app
 

@@ -1,22 +1,24 @@
 """The writer: what is answered is stored, one bad alert costs nobody theirs, and a sick database is told at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from remediator.domain.alert import Accepted, Alert, Delivery
-from remediator.domain.errors import Overloaded
+from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.engine import intake as engine
 from remediator.engine.intake import Intake
 from remediator.metrics import Metrics
-from remediator.store.database import Database
+from remediator.store import episodes
+from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
 from tests.store.facts import alert, count, opening
 
@@ -104,6 +106,40 @@ async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_
         await eventually(lambda: _is_taken(intake, alert("f2")))
 
     assert await count(database, "episodes") == 2
+
+
+async def test_a_body_is_kept_once_however_often_the_rest_of_it_is_tried(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alert told with a later start is taken for one that is told again: its body is kept before that is seen."""
+    restart, failures = episodes.restart, iter([Temporary("a deadlock", system="database", operation="file")] * 3)
+
+    async def stumbling(tx: Connection, restarts: Mapping[int, datetime]) -> None:
+        if restarts and (failure := next(failures, None)) is not None:
+            raise failure
+        await restart(tx, restarts)
+
+    monkeypatch.setattr(episodes, "restart", stumbling)
+    async with running(database) as intake:
+        await intake.accept(of(alert()))
+        await intake.accept(of(alert(starts_at=datetime.now(UTC) + timedelta(seconds=1))))
+
+    assert next(failures, None) is None
+    assert (await count(database, "episodes"), await count(database, "deliveries")) == (1, 2)
+
+
+async def test_an_alert_put_aside_by_a_slow_database_leaves_the_door_open(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
+    pool = FreezingPool(database.pool)
+    async with running(Database(pool), Rules(stumbles_over="f1")) as intake:  # type: ignore[arg-type]
+        with pytest.raises(Overloaded, match="does not answer"):
+            await intake.accept(of(alert("f1")))
+        pool.thawed.set()
+        await eventually(lambda: _is_taken(intake, alert("f2")))
+
+    assert await count(database, "quarantine") == 1
 
 
 async def _is_taken(intake: Intake, told: Alert) -> bool:

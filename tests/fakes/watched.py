@@ -16,7 +16,7 @@ Watch = Callable[["asyncpg.Connection[Any]", str, str, Sequence[Any], Callable[[
 
 
 @asynccontextmanager
-async def watched_database(dsn: str, watch: Watch) -> AsyncIterator[Database]:
+async def watched_database(dsn: str, watch: Watch, **server_settings: str) -> AsyncIterator[Database]:
     """One connection: statements come one after another."""
     pool = await asyncpg.create_pool(
         dsn,
@@ -24,7 +24,7 @@ async def watched_database(dsn: str, watch: Watch) -> AsyncIterator[Database]:
         max_size=1,
         init=_prepare,
         connection_class=_watched(watch),
-        server_settings={"timezone": "UTC"},
+        server_settings={"timezone": "UTC", **server_settings},
     )
     try:
         yield Database(pool)

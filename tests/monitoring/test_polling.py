@@ -73,7 +73,8 @@ async def test_what_the_webhook_told_and_the_poll_found_is_one_episode(tmp_path:
         async with running(settings.model_copy(update={"sources": {"alertmanager": source}})) as (started, client):
             await send(session, DOWN, SILENCED)
             await eventually(lambda: both_told(started.database), within=20)
-            episodes = await started.database.pool.fetch("SELECT fingerprint FROM episodes")
+            async with started.database.connection() as connection:
+                episodes = await connection.fetch("SELECT fingerprint FROM episodes")
             found = await client.incidents()
 
     assert len({row["fingerprint"] for row in episodes}) == len(episodes) == len(found) == 2

@@ -1,0 +1,58 @@
+"""Who is given which connection: one is kept from one use to the next, and only while it is of use."""
+
+import asyncio
+
+import pytest
+
+from remediator.domain.errors import Temporary
+from remediator.store import database as door
+from remediator.store.database import Database
+
+
+async def server_process(database: Database) -> int:
+    async with database.connection() as connection:
+        number: int = await connection.fetchval("SELECT pg_backend_pid()")
+    return number
+
+
+async def _fail(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.execute("SET statement_timeout = 1")
+        await connection.execute("SELECT pg_sleep(1)")
+
+
+async def test_the_same_connection_is_used_again(database: Database) -> None:
+    assert len({await server_process(database) for _ in range(3)}) == 1
+    assert database.pool.get_idle_size() == 0
+
+
+async def test_a_connection_that_failed_goes_back_to_the_pool(database: Database) -> None:
+    with pytest.raises(Temporary):
+        await _fail(database)
+
+    assert database.pool.get_idle_size() == 1
+
+
+async def test_a_connection_that_was_cut_while_nobody_used_it_is_passed_over(database: Database) -> None:
+    first = await server_process(database)
+    database.drop_connections()
+
+    assert await server_process(database) != first
+
+
+async def test_who_waits_is_given_what_another_is_done_with(database_address: str) -> None:
+    async with Database.open(database_address, pool=1) as database:
+        async with asyncio.timeout(door.ACQUIRE_SECONDS):
+            assert len(set(await asyncio.gather(*(server_process(database) for _ in range(5))))) == 1
+
+
+async def test_a_connection_that_nobody_used_for_long_goes_back_to_the_pool(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database.connection(), database.connection():
+        pass
+    spare = database.pool.get_size() - database.pool.get_idle_size()
+    monkeypatch.setattr(door, "SPARE_SECONDS", 0.0)
+    await server_process(database)
+
+    assert (spare, database.pool.get_idle_size()) == (2, 1)
