@@ -39,6 +39,10 @@ match:
   - '{alertname="Down"}'
 severity: sev1
 """
+LOOK = """
+diagnose:
+  front: {{ use: http_get, url: "{sink}/look" }}
+"""
 SEVERITIES = """
 severities:
   sev1:
@@ -69,6 +73,14 @@ class Sink:
     """Where pages arrive."""
 
     pages: list[dict[str, Any]] = field(default_factory=list)
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """To those who look."""
+
+    async def look(self, _request: web.Request) -> web.Response:
+        self.looked.set()
+        await self.answers.wait()
+        return web.Response()
 
     async def receive(self, request: web.Request) -> web.Response:
         self.pages.append({"id": request.headers["webhook-id"], **json.loads(await request.read())})
@@ -82,7 +94,7 @@ class Sink:
 async def sink() -> AsyncIterator[tuple[Sink, str]]:
     made = Sink()
     app = web.Application()
-    app.add_routes([web.post("/", made.receive)])
+    app.add_routes([web.post("/", made.receive), web.get("/look", made.look)])
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -169,6 +181,24 @@ async def test_a_lost_database_costs_no_page_and_no_restart(
 
     async with scene(tmp_path, dsn, sink) as made:
         await lost_and_found(made, getattr(postgres, way)(dsn))
+
+
+async def test_an_incident_whose_move_was_lost_goes_on_long_before_its_lease_has_run_out(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    """The lease is a minute: it was for whoever takes over from the dead, and nobody died."""
+    people, url = sink
+    dsn = await postgres.database()
+
+    async with serving(_environment(tmp_path, dsn, url, RULE + LOOK.format(sink=url))) as (process, client):
+        made = Scene(client, process, people)
+        assert await client.alert(alertname="Down") == 202
+        await people.looked.wait()
+        async with postgres.crashed(dsn):
+            people.answers.set()
+            await eventually(made.unready, within=10)
+        await eventually(made.ready, within=20)
+        await client.until(1, lambda incident: incident["phase"] == "handed_over")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is small enough to fill")
@@ -317,12 +347,12 @@ async def _accepted(made: Scene, instance: str) -> bool:
     return await made.client.alert(alertname="Down", instance=instance) == 202
 
 
-def _environment(folder: Path, dsn: str, sink: str) -> dict[str, str]:
+def _environment(folder: Path, dsn: str, sink: str, rule: str = RULE) -> dict[str, str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     channels = f"channels:\n  sink: {{ use: webhook, url: '{sink}', secret: hook }}\n"
     rules = {
-        "service-down": RULE,
+        "service-down": rule,
         "severities": SEVERITIES,
         "escalation__on-call": ESCALATION,
         "oncall__people": PEOPLE,
