@@ -18,7 +18,7 @@ from remediator.domain.ids import SourceName
 from remediator.metrics import Metrics
 from remediator.sources import Source
 from remediator.web.auth import Gate
-from remediator.web.problems import problem
+from remediator.web.problems import Receipt, problem
 
 log = structlog.get_logger()
 
@@ -125,4 +125,4 @@ class Webhooks:
             await self._intake.quarantine(sender, body, str(error))
             raise
         accepted = await self._intake.accept(delivery)
-        return web.Response(body=_ENCODER.encode(accepted), status=202, content_type="application/json")
+        return Receipt(body=_ENCODER.encode(accepted), status=202, content_type="application/json")

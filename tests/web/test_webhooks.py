@@ -204,11 +204,13 @@ async def test_what_can_never_work_is_4xx(door: Door, to: str, body: bytes, stat
 
 
 async def test_what_has_no_route_is_a_problem_document_like_any_other_error(door: Door) -> None:
-    nowhere, not_so = await door.client.get("/nowhere"), await door.client.delete("/webhooks/alertmanager")
+    nowhere, not_so = await door.client.get("/nowhere%0Aat-all"), await door.client.delete("/webhooks/alertmanager")
 
     assert (nowhere.status, nowhere.content_type) == (404, "application/problem+json")
     assert (not_so.status, not_so.headers["Allow"]) == (405, "POST, PUT")
-    assert nowhere.headers["X-Content-Type-Options"] == "nosniff"
+    for answer in (nowhere, not_so):
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert (answer.headers["Referrer-Policy"], answer.headers["Cache-Control"]) == ("no-referrer", "no-store")
 
 
 async def test_a_compressed_body_is_refused_and_never_unpacked(door: Door) -> None:
