@@ -52,19 +52,23 @@ class Toolbox:
 
 @dataclass(frozen=True, slots=True)
 class WriteToolbox:
-    """For acting. Built by `app` only where the mode ceiling is above observe."""
+    """For acting. Built by `app` only where the mode ceiling is above observe. Ask it for the writer at each write."""
 
     look: Toolbox
     kubernetes_writer: KubernetesWriter | None = None
     redis_writers: Mapping[str, RedisWriter] = field(default_factory=dict)
+    fence: Callable[[], None] = lambda: None
+    """Raises `NotAllowed` once the write is no longer ours to make."""
 
     @property
     def kubernetes(self) -> KubernetesWriter:
+        self.fence()
         if self.kubernetes_writer is None:
             raise NotAllowed("no Kubernetes connection is configured: set REMEDIATOR_KUBERNETES__ENABLED")
         return self.kubernetes_writer
 
     def redis(self, name: str) -> RedisWriter:
+        self.fence()
         return _named(self.redis_writers, name, "Redis")
 
 

@@ -20,6 +20,7 @@ from remediator.domain.plan import Observed, Outcome, Plan
 from remediator.engine.desk import Desk
 from remediator.marks import Mark, reached
 from remediator.store.intents import StoredIntent
+from remediator.toolbox import WriteToolbox
 
 log = structlog.get_logger()
 
@@ -75,6 +76,22 @@ def _in_time(incident: Incident, action: Action, desk: Desk) -> bool:
     return incident.lease_until is not None and incident.lease_until - desk.clock() > action.timeout
 
 
+def _fenced(writers: WriteToolbox, incident: Incident, desk: Desk) -> WriteToolbox:
+    """An action may look once more before it writes, or write several times: a replica that was frozen in between finds
+    out at the next write."""
+    is_begun = False
+
+    def fence() -> None:
+        nonlocal is_begun
+        if incident.lease_until is None or incident.lease_until <= desk.clock():
+            if is_begun:
+                raise Ambiguous("the lease ran out in the middle", system="engine", operation="write")
+            raise NotAllowed("not done: the lease ran out before the write")
+        is_begun = True
+
+    return replace(writers, fence=fence)
+
+
 async def _run(action: Action, intent: Intent, incident: Incident, desk: Desk) -> IntentResult:
     if desk.writers is None:
         return IntentResult(
@@ -87,7 +104,7 @@ async def _run(action: Action, intent: Intent, incident: Incident, desk: Desk) -
                 return IntentResult(
                     intent.id, IntentState.FAILED, "not done: too little of the lease was left to begin it"
                 )
-            outcome = await action.run(intent.plan, intent.id, desk.writers)
+            outcome = await action.run(intent.plan, intent.id, _fenced(desk.writers, incident, desk))
             reached(Mark.WRITE_DONE)
     except (Ambiguous, TimeoutError) as error:
         return await _look(action, intent, desk, because=f"no answer came ({error or 'timed out'})")
