@@ -10,7 +10,8 @@ demo: $(VENV)/.runs ## one incident told line by line, then one that pages; no c
 	@$(BIN)/python -m demo
 
 test: $(VENV)/.tests ## everything this machine can run; what is missing is named
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-report=
+	$(BIN)/python -m pytest -m slow --cov --cov-append --cov-report=term:skip-covered
 
 check-code: lint types contracts ## what CI checks before the tests
 

@@ -133,14 +133,14 @@ class BreakablePostgres:
 
     @asynccontextmanager
     async def full(self, disk: Path) -> AsyncIterator[None]:
-        """For a database in the tablespace on `disk`."""
+        """For a database in the tablespace on `disk`. It stays full: what the server gives back meanwhile is taken."""
         filler = disk / "filler"
-        with filler.open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(bytes(4096))
+        filling = asyncio.create_task(_keep_full(filler))
+        await asyncio.sleep(0)  # it is full after its first step
         try:
             yield
         finally:
+            filling.cancel()
             filler.unlink()
 
     async def _set_read_only(self, state: str) -> None:
@@ -183,6 +183,14 @@ async def _cut(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str) -> in
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", _name(dsn)
     )
     return len(found)
+
+
+async def _keep_full(filler: Path) -> None:
+    while True:
+        with filler.open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

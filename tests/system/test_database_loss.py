@@ -209,11 +209,12 @@ async def test_a_full_disk_costs_no_page_and_no_restart(
         await postgres.run(f"CREATE TABLESPACE small LOCATION '{disk}'")
         dsn = await postgres.database("small")
 
-        async with scene(tmp_path, dsn, sink) as made:
-            await lost_and_found(made, postgres.full(disk), padding=secrets.token_hex(50_000))
-
-        await postgres.drop(dsn)
-        await postgres.run("DROP TABLESPACE small")
+        try:
+            async with scene(tmp_path, dsn, sink) as made:
+                await lost_and_found(made, postgres.full(disk), padding=secrets.token_hex(50_000))
+        finally:  # else the server does not start again once the disk is gone
+            await postgres.drop(dsn)
+            await postgres.run("DROP TABLESPACE small")
 
 
 async def test_a_database_that_is_too_slow_costs_no_page_and_no_restart(
