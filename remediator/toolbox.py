@@ -1,7 +1,7 @@
 """What plug-ins may touch. Looking and writing are two types: in observe mode the second one is never built."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from remediator.clients.redis_target import RedisReader, RedisWriter
 from remediator.clients.smtp import Mailer
 from remediator.clients.sql_target import SqlTarget
 from remediator.domain.errors import NotAllowed
+from remediator.domain.plan import Fence
 
 Clock = Callable[[], datetime]
 """Gives the aware present. Deadlines that must hold across replicas use the database's clock instead."""
@@ -52,23 +53,25 @@ class Toolbox:
 
 @dataclass(frozen=True, slots=True)
 class WriteToolbox:
-    """For acting. Built by `app` only where the mode ceiling is above observe. Ask it for the writer at each write."""
+    """For acting. Built by `app` only where the mode ceiling is above observe."""
 
     look: Toolbox
     kubernetes_writer: KubernetesWriter | None = None
     redis_writers: Mapping[str, RedisWriter] = field(default_factory=dict)
-    fence: Callable[[], None] = lambda: None
-    """Raises `NotAllowed` once the write is no longer ours to make."""
+
+    def fenced(self, fence: Fence) -> "WriteToolbox":
+        """Every writer asks `fence` before each write."""
+        kubernetes = self.kubernetes_writer and replace(self.kubernetes_writer, fence=fence)
+        redis = {name: replace(writer, fence=fence) for name, writer in self.redis_writers.items()}
+        return replace(self, kubernetes_writer=kubernetes, redis_writers=redis)
 
     @property
     def kubernetes(self) -> KubernetesWriter:
-        self.fence()
         if self.kubernetes_writer is None:
             raise NotAllowed("no Kubernetes connection is configured: set REMEDIATOR_KUBERNETES__ENABLED")
         return self.kubernetes_writer
 
     def redis(self, name: str) -> RedisWriter:
-        self.fence()
         return _named(self.redis_writers, name, "Redis")
 
 

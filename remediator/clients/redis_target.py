@@ -12,6 +12,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
+from remediator.domain.plan import Fence, unfenced
 
 if TYPE_CHECKING:
     import redis.asyncio as redis
@@ -92,13 +93,20 @@ class RedisReader:
 @dataclass(frozen=True, slots=True)
 class RedisWriter:
     lines: Lines
+    fence: Fence = unfenced
 
     async def unlink(self, keys: Sequence[bytes]) -> int:
-        """Frees in the background of the server. Raises `Ambiguous` where the answer never came."""
+        """Frees in the background of the server. Raises `Ambiguous` where the answer never came, and what `fence`
+        raises once there is a connection to write on."""
         if not keys:
             return 0
+
+        def send(client: "redis.Redis") -> Awaitable[int]:
+            self.fence()
+            return client.unlink(*keys)
+
         try:
-            removed: int = await self.lines.ask("UNLINK", lambda client: client.unlink(*keys))
+            removed = await self.lines.ask("UNLINK", send)
         except Temporary as error:
             raise Ambiguous(str(error), system=f"redis {self.lines.name}", operation="UNLINK") from error
         return removed

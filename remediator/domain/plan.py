@@ -1,7 +1,7 @@
 """What a fix would do, as data: it can be shown, hashed, rehearsed, approved, journalled and recognised later."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -9,6 +9,14 @@ from enum import StrEnum
 import msgspec
 
 from remediator.domain.target import Target
+
+Fence = Callable[[], None]
+"""Asked by a writer at the last moment before each write. Raises `NotAllowed` once it is no longer ours to make, or
+`Ambiguous` where some of it is made already."""
+
+
+def unfenced() -> None:
+    """Where nobody else could have taken over."""
 
 
 @dataclass(frozen=True, slots=True)

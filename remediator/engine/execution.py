@@ -16,11 +16,10 @@ from remediator.domain.budget import Budget
 from remediator.domain.errors import Ambiguous, NotAllowed, RemediatorError, SystemFailure
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent, IntentResult, IntentState
-from remediator.domain.plan import Observed, Outcome, Plan
+from remediator.domain.plan import Fence, Observed, Outcome, Plan
 from remediator.engine.desk import Desk
 from remediator.marks import Mark, reached
 from remediator.store.intents import StoredIntent
-from remediator.toolbox import WriteToolbox
 
 log = structlog.get_logger()
 
@@ -76,7 +75,7 @@ def _in_time(incident: Incident, action: Action, desk: Desk) -> bool:
     return incident.lease_until is not None and incident.lease_until - desk.clock() > action.timeout
 
 
-def _fenced(writers: WriteToolbox, incident: Incident, desk: Desk) -> WriteToolbox:
+def _fence(incident: Incident, desk: Desk) -> Fence:
     """An action may look once more before it writes, or write several times: a replica that was frozen in between finds
     out at the next write."""
     is_begun = False
@@ -89,7 +88,7 @@ def _fenced(writers: WriteToolbox, incident: Incident, desk: Desk) -> WriteToolb
             raise NotAllowed("not done: the lease ran out before the write")
         is_begun = True
 
-    return replace(writers, fence=fence)
+    return fence
 
 
 async def _run(action: Action, intent: Intent, incident: Incident, desk: Desk) -> IntentResult:
@@ -104,7 +103,7 @@ async def _run(action: Action, intent: Intent, incident: Incident, desk: Desk) -
                 return IntentResult(
                     intent.id, IntentState.FAILED, "not done: too little of the lease was left to begin it"
                 )
-            outcome = await action.run(intent.plan, intent.id, _fenced(desk.writers, incident, desk))
+            outcome = await action.run(intent.plan, intent.id, desk.writers.fenced(_fence(incident, desk)))
             reached(Mark.WRITE_DONE)
     except (Ambiguous, TimeoutError) as error:
         return await _look(action, intent, desk, because=f"no answer came ({error or 'timed out'})")

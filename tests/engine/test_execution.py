@@ -1,6 +1,6 @@
 """A write that is begun and then no longer ours: the replica was frozen between its last look and the write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -10,8 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from remediator.actions.flush_cache import FlushCache
-from remediator.domain.incident import Incident, IntentState
-from remediator.domain.plan import Plan
+from remediator.clients.kubernetes import KubernetesWriter
+from remediator.clients.redis_target import RedisReader, RedisWriter
+from remediator.domain.errors import NotAllowed
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import IntentState
+from remediator.domain.plan import Call, Plan
 from remediator.domain.target import Target
 from remediator.engine.execution import carry_out, new_intent
 from remediator.store.intents import StoredIntent
@@ -22,48 +26,64 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE = timedelta(minutes=1)
 FLUSH = FlushCache(connection="cache", pattern="feed:*", timeout="10s")
 PLAN = Plan("flush_cache", Target("redis", "cache"), "flush", (), "", parameters=FLUSH.model_dump(mode="json"))
+NOBODY: Any = SimpleNamespace()
+"""For what is not asked."""
 
 
 @dataclass
 class Cache:
-    """Of so many keys; the replica is frozen while it lists them, or after the first batch was unlinked."""
+    """The wire to a Redis with seven hundred keys. The replica is frozen past its lease before it is first used for
+    `frozen_before`, or after the first batch."""
 
-    keys_held: int
-    frozen: str
+    frozen_before: str
+    name: str = "cache"
     at: datetime = NOW
     unlinked: int = 0
 
-    async def keys(self, _pattern: str, *, at_most: int) -> Sequence[bytes]:
-        if self.frozen == "while looking":
+    async def ask(self, operation: str, command: Callable[["Cache"], Any]) -> Any:
+        if operation == self.frozen_before:
             self.at += LEASE
-        return [b"feed"] * min(self.keys_held - self.unlinked, at_most)
+        return await command(self)
 
-    async def unlink(self, keys: Sequence[bytes]) -> int:
+    async def scan(self, *_: object, **__: object) -> tuple[int, list[bytes]]:
+        return 0, [b"feed:%d" % number for number in range(self.unlinked, 700)]
+
+    async def unlink(self, *keys: bytes) -> int:
         self.unlinked += len(keys)
-        if self.frozen == "after a batch":
+        if self.frozen_before == "the second batch":
             self.at += LEASE
         return len(keys)
 
 
 @pytest.mark.parametrize(
-    ("frozen", "unlinked", "state"),
+    ("frozen_before", "unlinked", "state"),
     [
         pytest.param("never", 700, IntentState.DONE, id="in time"),
-        pytest.param("while looking", 0, IntentState.FAILED, id="nothing is written"),
-        pytest.param("after a batch", 500, IntentState.UNKNOWN, id="what is left is left to a person"),
+        pytest.param("SCAN", 0, IntentState.FAILED, id="while it looked"),
+        pytest.param("UNLINK", 0, IntentState.FAILED, id="while it waited for a connection"),
+        pytest.param("the second batch", 500, IntentState.UNKNOWN, id="between two writes: a person sees to the rest"),
     ],
 )
 async def test_a_replica_that_was_frozen_past_its_lease_writes_no_more(
-    frozen: str, unlinked: int, state: IntentState
+    frozen_before: str, unlinked: int, state: IntentState
 ) -> None:
-    cache: Any = Cache(700, frozen)
-    look = Toolbox(http=SimpleNamespace(), redis_readers={"cache": cache})  # type: ignore[arg-type]  # not asked
-    desk: Any = SimpleNamespace(
-        tools=look, writers=WriteToolbox(look, redis_writers={"cache": cache}), clock=lambda: cache.at
-    )
-    incident: Incident = replace(incident_of(PLAN.target), epoch=1, lease_until=NOW + LEASE)
+    wire: Any = Cache(frozen_before)
+    look = Toolbox(http=NOBODY, redis_readers={"cache": RedisReader(wire)})
+    writers = WriteToolbox(look, redis_writers={"cache": RedisWriter(wire)})
+    desk: Any = SimpleNamespace(tools=look, writers=writers, clock=lambda: wire.at)
+    incident = replace(incident_of(PLAN.target), epoch=1, lease_until=NOW + LEASE)
     intent = new_intent(incident, "fix[0]", PLAN, action=FLUSH)
 
     result = await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, desk)
 
-    assert (cache.unlinked, result.result) == (unlinked, state)
+    assert (wire.unlinked, result.result) == (unlinked, state)
+
+
+async def test_what_the_fence_refuses_is_never_sent_to_the_cluster() -> None:
+    def refuse() -> None:
+        raise NotAllowed("the lease ran out")
+
+    fenced = WriteToolbox(Toolbox(http=NOBODY), KubernetesWriter(transport=NOBODY)).fenced(refuse)
+
+    with pytest.raises(NotAllowed, match="lease"):
+        await fenced.kubernetes.send(Call("kubernetes", "DELETE", "/api/v1/pods/one"), IntentId("1"))

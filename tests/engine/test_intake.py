@@ -92,20 +92,38 @@ async def test_an_alert_that_cannot_be_stored_is_put_aside_and_its_neighbours_ar
     assert (await count(database, "episodes"), await count(database, "quarantine")) == (10, 1)
 
 
-async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_are_refused_at_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@asynccontextmanager
+async def given_up_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rules: Rules | None = None
+) -> AsyncIterator[Intake]:
+    """The alert f1 was refused, for the database did not answer; when left, it answers again and alerts are taken."""
     monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
-    pool = FreezingPool(database.pool)
-    async with running(Database(pool)) as intake:  # type: ignore[arg-type]  # all that is asked of a pool
+    pool: Any = FreezingPool(database.pool)
+    async with running(Database(pool), rules) as intake:
         with pytest.raises(Overloaded, match="does not answer"):
             await intake.accept(of(alert("f1")))
-        with pytest.raises(Overloaded):
-            intake.admit(SourceName("am"), 10)
+        yield intake
         pool.thawed.set()
         await eventually(lambda: _is_taken(intake, alert("f2")))
 
+
+async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_are_refused_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with given_up_on(database, monkeypatch) as intake:
+        with pytest.raises(Overloaded):
+            intake.admit(SourceName("am"), 10)
+
     assert await count(database, "episodes") == 2
+
+
+async def test_an_alert_put_aside_by_a_slow_database_leaves_the_door_open(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with given_up_on(database, monkeypatch, Rules(stumbles_over="f1")):
+        pass
+
+    assert (await count(database, "quarantine"), await count(database, "episodes")) == (1, 1)
 
 
 async def test_a_body_is_kept_once_however_often_the_rest_of_it_is_tried(
@@ -126,20 +144,6 @@ async def test_a_body_is_kept_once_however_often_the_rest_of_it_is_tried(
 
     assert next(failures, None) is None
     assert (await count(database, "episodes"), await count(database, "deliveries")) == (1, 2)
-
-
-async def test_an_alert_put_aside_by_a_slow_database_leaves_the_door_open(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
-    pool = FreezingPool(database.pool)
-    async with running(Database(pool), Rules(stumbles_over="f1")) as intake:  # type: ignore[arg-type]
-        with pytest.raises(Overloaded, match="does not answer"):
-            await intake.accept(of(alert("f1")))
-        pool.thawed.set()
-        await eventually(lambda: _is_taken(intake, alert("f2")))
-
-    assert await count(database, "quarantine") == 1
 
 
 async def _is_taken(intake: Intake, told: Alert) -> bool:

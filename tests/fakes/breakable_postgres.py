@@ -190,7 +190,7 @@ async def _keep_full(filler: Path) -> None:
         with filler.open("ab", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # what the server gives back, nothing announces
 
 
 @asynccontextmanager

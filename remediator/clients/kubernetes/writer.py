@@ -9,7 +9,7 @@ import msgspec
 from remediator.clients.kubernetes.reader import FIELD_MANAGER
 from remediator.clients.kubernetes.transport import Transport
 from remediator.domain.ids import IntentId
-from remediator.domain.plan import Call
+from remediator.domain.plan import Call, Fence, unfenced
 
 INTENT_ANNOTATION = "remediator.dev/intent"
 """Where a plan's body holds this key, the intent's id is put in as its value: the mark to recognise the write by."""
@@ -18,9 +18,11 @@ INTENT_ANNOTATION = "remediator.dev/intent"
 @dataclass(frozen=True, slots=True)
 class KubernetesWriter:
     transport: Transport
+    fence: Fence = unfenced
 
     async def send(self, call: Call, intent: IntentId) -> Mapping[str, Any]:
-        """Once, never repeated. Raises `Ambiguous` where the answer never came."""
+        """Once, never repeated. Raises `Ambiguous` where the answer never came, and what `fence` raises."""
+        self.fence()
         body = await self.transport.send(
             call.method,
             call.resource,
