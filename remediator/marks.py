@@ -20,6 +20,7 @@ class Mark(StrEnum):
     MOVE_COMMITTED = "move committed"
     INTENT_WRITTEN = "intent written, not committed"
     WRITE_BEGINS = "write to the world about to begin"
+    WRITE_CONNECTED = "write to the world connected, its fence not asked"
     WRITE_DONE = "write to the world done, result not committed"
     PAGE_ORDERED = "page ordered, not committed"
     PAGE_CLAIMED = "page claimed"

@@ -82,6 +82,7 @@ def _fence(incident: Incident, desk: Desk) -> Fence:
 
     def fence() -> None:
         nonlocal is_begun
+        reached(Mark.WRITE_CONNECTED)
         if incident.lease_until is None or incident.lease_until <= desk.clock():
             if is_begun:
                 raise Ambiguous("the lease ran out in the middle", system="engine", operation="write")

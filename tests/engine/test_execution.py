@@ -12,10 +12,8 @@ from msgspec.structs import replace
 from remediator.actions.flush_cache import FlushCache
 from remediator.clients.kubernetes import KubernetesWriter
 from remediator.clients.redis_target import RedisReader, RedisWriter
-from remediator.domain.errors import NotAllowed
-from remediator.domain.ids import IntentId
 from remediator.domain.incident import IntentState
-from remediator.domain.plan import Call, Plan
+from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 from remediator.engine.execution import carry_out, new_intent
 from remediator.store.intents import StoredIntent
@@ -79,11 +77,9 @@ async def test_a_replica_that_was_frozen_past_its_lease_writes_no_more(
     assert (wire.unlinked, result.result) == (unlinked, state)
 
 
-async def test_what_the_fence_refuses_is_never_sent_to_the_cluster() -> None:
-    def refuse() -> None:
-        raise NotAllowed("the lease ran out")
+def test_the_writer_of_the_cluster_is_fenced_too() -> None:
+    """When it asks: `tests/clients/test_kubernetes_writes.py`."""
 
-    fenced = WriteToolbox(Toolbox(http=NOBODY), KubernetesWriter(transport=NOBODY)).fenced(refuse)
+    def fence() -> None: ...
 
-    with pytest.raises(NotAllowed, match="lease"):
-        await fenced.kubernetes.send(Call("kubernetes", "DELETE", "/api/v1/pods/one"), IntentId("1"))
+    assert WriteToolbox(Toolbox(http=NOBODY), KubernetesWriter(NOBODY)).fenced(fence).kubernetes.fence is fence

@@ -16,7 +16,7 @@ import aiohttp
 from tests.cluster.eventually import eventually
 from tests.faults.daemon import How
 from tests.faults.nursery import Child, Nursery
-from tests.faults.scenario import Fault, Scenario
+from tests.faults.scenario import FROZEN_SECONDS, Fault, Scenario
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Fleet:
         self._freezing += 1
         self.counts["frozen past their lease"] += 1
         self._add(Replica(next(_ports), ()))
-        await asyncio.sleep(self.scenario.frozen_for)
+        await asyncio.sleep(FROZEN_SECONDS)
         await self.before_thaw()
         child.stopped.clear()
         child.signal(signal.SIGCONT)

@@ -10,9 +10,20 @@ from tests.faults.daemon import How
 
 MARKS = tuple(Mark)
 _RARE = frozenset(
-    {Mark.INTENT_WRITTEN, Mark.WRITE_BEGINS, Mark.WRITE_DONE, Mark.RESPONSE_WRITTEN, Mark.RESPONSE_COMMITTED}
+    {
+        Mark.INTENT_WRITTEN,
+        Mark.WRITE_BEGINS,
+        Mark.WRITE_CONNECTED,
+        Mark.WRITE_DONE,
+        Mark.RESPONSE_WRITTEN,
+        Mark.RESPONSE_COMMITTED,
+    }
 )
 """Reached once or twice in a seed; the others many times."""
+LEASE_SECONDS = 5
+"""Where leases run out in their own time."""
+FROZEN_SECONDS = 6.5
+"""How long a SIGSTOP lasts."""
 
 
 class Trouble(StrEnum):
@@ -86,10 +97,9 @@ class Scenario:
     """One for each life of a replica; lives after the last have none."""
     strikes_all: bool
     """Every replica has the faults, else the first one alone."""
-    frozen_for: float
-    """How long a SIGSTOP lasts."""
     waits_for_leases: bool
-    """Leases of the dead run out in their own time, else the database is told that they have."""
+    """Leases run out in their own time, else the database is told that those of the dead have. Where one is frozen they
+    always do: it goes by its own lease when it comes back."""
     alarms: tuple[Alarm, ...]
     people: tuple[Person, ...]
     wire: Wire
@@ -101,7 +111,9 @@ class Scenario:
     database_at: float
     pager: PagerFault | None
     api_errors: int
-    """So many writes to the cluster are answered with a 500."""
+    """So many writes of each kind to the cluster are answered with a 500, and are not done."""
+    api_hang_ups: int
+    """So many are done, and the connection is cut instead of an answer."""
     clock_hours: tuple[float, ...]
     """How wrong the clock of each replica's machine is."""
 
@@ -112,21 +124,19 @@ class Scenario:
 
 
 def draw(seed: int) -> Scenario:
-    """Marks go round with the seeds, so that any sixteen in a row have each of them once."""
+    """Marks go round with the seeds, so that as many in a row as there are marks have each of them once."""
     random = Random(seed)  # noqa: S311  # repeatable, guards nothing
     mark, turn = MARKS[seed % len(MARKS)], seed // len(MARKS)
     how = How.STOP if turn % 4 == 3 else How.KILL
     first = Fault(mark, 1 if turn % 2 == 0 or mark in _RARE else random.randint(1, 3), how)
     second = Fault(random.choice(MARKS), random.randint(1, 4), How.KILL)
     replicas = random.choice((1, 1, 2, 2, 3))
-    real = how is How.STOP and (mark in {Mark.WRITE_BEGINS, Mark.MOVE_COMMITTED} or random.random() < 0.2)
     return Scenario(
         seed=seed,
         replicas=replicas,
         faults=(first, second) if random.random() < 0.4 else (first,),
         strikes_all=mark in _RARE or random.random() < 0.6,
-        frozen_for=6.5 if real else random.uniform(1, 2),
-        waits_for_leases=real or (mark not in _RARE and random.random() < 0.05),
+        waits_for_leases=how is How.STOP or (mark not in _RARE and random.random() < 0.05),
         alarms=_alarms(random),
         people=_people(random, mark),
         wire=Wire(random.choice((0, 0.1, 0.3)), random.choice((0, 0.1, 0.3)), random.choice((0.02, 0.3, 0.9))),
@@ -138,6 +148,7 @@ def draw(seed: int) -> Scenario:
         database_at=random.uniform(0.2, 2.5),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
+        api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
     )
 

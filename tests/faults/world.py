@@ -31,7 +31,7 @@ from tests.faults.inbox import Inbox, Post
 from tests.faults.invariants import Kind, Violation, at_rest, at_the_end
 from tests.faults.nursery import Nursery
 from tests.faults.rules import write_fault_rules
-from tests.faults.scenario import Alarm, DatabaseFault, Person, Scenario, Trouble
+from tests.faults.scenario import LEASE_SECONDS, Alarm, DatabaseFault, Person, Scenario, Trouble
 from tests.faults.waits import sessions, tasks
 from tests.system.daemon import API_TOKEN, TOKEN
 
@@ -141,7 +141,7 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             "REMEDIATOR_LINK_SECRET": "links",
             "REMEDIATOR_KUBERNETES__ENABLED": "true",
             "REMEDIATOR_KUBERNETES__KUBECONFIG": str(cluster.write_kubeconfig(folder / "kubeconfig")),
-            "REMEDIATOR_ENGINE__LEASE_SECONDS": "5" if scenario.waits_for_leases else "30",
+            "REMEDIATOR_ENGINE__LEASE_SECONDS": str(LEASE_SECONDS) if scenario.waits_for_leases else "30",
             "REMEDIATOR_ENGINE__POLL_SECONDS": "0.2",
             "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
             "REMEDIATOR_LOG_LEVEL": "warning",
@@ -216,9 +216,9 @@ class World:
         return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
 
     def deploy(self) -> None:
-        if self.scenario.api_errors:
-            for method in ("POST", "PATCH"):
-                self.cluster.fail_next(500, method=method, path=_ROUGHLY[method], times=self.scenario.api_errors)
+        for method, path in _WRITES.items():
+            self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors)
+            self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hang_ups)
         for number, _ in enumerate(self.scenario.alarms):
             self.cluster.deploy(NAMESPACE, self._workload(number), replicas=_REPLICAS)
 
@@ -464,7 +464,7 @@ class World:
 _AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
 _PATIENCE = aiohttp.ClientTimeout(2)
 _STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
-_ROUGHLY = {"POST": "eviction", "PATCH": "deployments"}
+_WRITES = {"DELETE": "/pods/", "PATCH": "/deployments/"}
 
 _LEASES_OF_THE_DEAD = """
 UPDATE incidents SET lease_until = now() - interval '1 second' WHERE id IN (

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,13 @@ import aiohttp
 import msgspec
 
 from remediator.domain.errors import Ambiguous, NotAllowed, NotFound, Permanent, RemediatorError, Temporary
+from remediator.domain.plan import Fence, unfenced
 
 LOOK_SECONDS = 10.0
 WRITE_SECONDS = 15.0
 MOST_BYTES = 32 * 1024 * 1024
 _SYSTEM = "kubernetes"
+_last_question: ContextVar[Fence] = ContextVar("what a request asks before its first byte", default=unfenced)
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -49,9 +52,20 @@ class Transport:
             raise refusal(answer, f"GET {path}")
         return answer.body
 
-    async def send(self, method: str, path: str, query: Mapping[str, str], *, body: object, content_type: str) -> bytes:
-        """Anything that may change something. Once it was sent, no answer and 5xx are `Ambiguous`."""
+    async def send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: object,
+        content_type: str,
+        fence: Fence = unfenced,
+    ) -> bytes:
+        """Anything that may change something. Once it was sent, no answer and 5xx are `Ambiguous`. Raises what `fence`
+        raises when there is a connection to write on."""
         operation = f"{method} {path}"
+        asked = _last_question.set(_once(fence, operation))
         try:
             answer = await self.request(
                 method, path, query, body=body, content_type=content_type, seconds=WRITE_SECONDS
@@ -60,6 +74,8 @@ class Transport:
             raise Temporary(str(error), system=_SYSTEM, operation=operation) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Ambiguous(str(error) or "timed out", system=_SYSTEM, operation=operation) from error
+        finally:
+            _last_question.reset(asked)
         if answer.status >= 400:
             raise refusal(answer, operation, written=True)
         return answer.body
@@ -89,6 +105,38 @@ class Transport:
                 return Answer(response.status, await _read(response))
             finally:
                 response.release()
+
+
+def ask_before_first_byte(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """The same session, but each request asks its fence when it has a connection: to open one takes many turns, and a
+    replica may be frozen in any of them. The old session is used up.
+
+    aiohttp calls this hook before it writes the first header, and a request that raises here is never sent.
+    """
+
+    async def ask(*_: object) -> None:
+        _last_question.get()()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(ask)
+    connector = session.connector
+    session.detach()
+    return aiohttp.ClientSession(connector=connector, trust_env=True, trace_configs=[trace])
+
+
+def _once(fence: Fence, operation: str) -> Fence:
+    """aiohttp sends a DELETE or PUT again by itself where a kept connection is lost. The answer to the second, a 404,
+    would be taken for "not done"."""
+    is_sent = False
+
+    def ask() -> None:
+        nonlocal is_sent
+        if is_sent:
+            raise Ambiguous("the connection was lost", system=_SYSTEM, operation=operation)
+        fence()
+        is_sent = True
+
+    return ask
 
 
 async def _read(response: Any) -> bytes:

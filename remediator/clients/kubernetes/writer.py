@@ -22,13 +22,13 @@ class KubernetesWriter:
 
     async def send(self, call: Call, intent: IntentId) -> Mapping[str, Any]:
         """Once, never repeated. Raises `Ambiguous` where the answer never came, and what `fence` raises."""
-        self.fence()
         body = await self.transport.send(
             call.method,
             call.resource,
             {**call.query, "fieldManager": FIELD_MANAGER},
             body=marked(call.body, intent),
             content_type=call.content_type,
+            fence=self.fence,
         )
         answer: Mapping[str, Any] = msgspec.json.decode(body) if body.startswith(b"{") else {}
         return answer

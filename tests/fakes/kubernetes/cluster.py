@@ -14,7 +14,8 @@ from .access import Denial
 from .admission import prepare_create
 from .faults import Fault, Faults
 from .kubelet import event_about
-from .requests import Address, Options, Recording, Scripted
+from .refusals import Refused
+from .requests import Address, Fitting, Options, Recording
 from .resources import (
     DEPLOYMENTS,
     EVENTS,
@@ -200,8 +201,12 @@ class FakeCluster:
     ) -> None:
         """`path` is any part of the path; only requests that fit count against `times`."""
         why = reason if reason is not None else _REASONS.get(status, "")
-        answer = Scripted(status, why, message, method=method, path=path, retry_after=retry_after, times=times)
-        self._server.script.answers.append(answer)
+        refused = Refused(status, message, reason=why, retry_after=retry_after)
+        self._server.script.answers.append((Fitting(method, path, times), refused))
+
+    def hang_up_next(self, *, method: str | None = None, path: str = "", times: int = 1) -> None:
+        """Does what is asked, and cuts the connection instead of answering."""
+        self._server.script.hang_ups.append(Fitting(method, path, times))
 
     def compact(self) -> None:
         """Forgets the past: watches and pages from before it are answered with 410."""

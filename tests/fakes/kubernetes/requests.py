@@ -141,33 +141,35 @@ class Recording(list[Recorded]):
 
 
 @dataclass(slots=True)
-class Scripted:
-    """An answer given instead of the true one, to the next requests that fit."""
+class Fitting:
+    """The next requests that something scripted befalls."""
 
-    status: int
-    reason: str
-    message: str
     method: str | None = None
     path: str = ""
     """Any part of the path."""
-    retry_after: int | None = None
     times: int = 1
 
-    def fits(self, method: str, path: str) -> bool:
-        return self.times > 0 and self.method in {None, method} and self.path in path
+    def takes(self, method: str, path: str) -> bool:
+        """Whether this is one of them; then it counts."""
+        fits = self.times > 0 and self.method in {None, method} and self.path in path
+        self.times -= fits
+        return fits
 
 
 @dataclass(slots=True)
 class Script:
-    answers: list[Scripted] = field(default_factory=list)
+    answers: list[tuple[Fitting, refusals.Refused]] = field(default_factory=list)
+    """Given instead of the true answer, and nothing is done."""
+    hang_ups: list[Fitting] = field(default_factory=list)
+    """It is done, and the connection is cut instead of an answer."""
 
     def check(self, method: str, path: str) -> None:
-        for answer in self.answers:
-            if answer.fits(method, path):
-                answer.times -= 1
-                raise refusals.Refused(
-                    answer.status, answer.message, reason=answer.reason, retry_after=answer.retry_after
-                )
+        for fitting, refused in self.answers:
+            if fitting.takes(method, path):
+                raise refused
+
+    def hangs_up(self, method: str, path: str) -> bool:
+        return any(fitting.takes(method, path) for fitting in self.hang_ups)
 
 
 def verb_of(method: str, address: Address, options: Options) -> str:

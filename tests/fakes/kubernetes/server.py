@@ -78,6 +78,8 @@ class Server:
             recorded.answered = refused.code
             raise
         recorded.answered = answer.status
+        if request.transport is not None and self.script.hangs_up(asked.method, asked.path):
+            request.transport.abort()
         return answer
 
     async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from . import FakeCluster, Fault
 from .kubelet import is_ready
@@ -217,6 +217,18 @@ async def test_a_scripted_failure_is_given_once_and_only_where_it_fits(
         second = response.status
 
     assert (beside, first, second) == (200, (429, "7", "TooManyRequests"), 200)
+
+
+async def test_a_hang_up_does_what_was_asked_and_answers_nothing(served: tuple[FakeCluster, ClientSession]) -> None:
+    cluster, session = served
+    cluster.hang_up_next(method="POST", path="/eviction")
+    name = cluster.pods("prod", "backend")[0]["metadata"]["name"]
+
+    with pytest.raises(ClientError):
+        await session.post(f"{PODS}/{name}/eviction", json={"metadata": {"name": name}})
+
+    assert [write.answered for write in cluster.requests.effects] == [201]
+    assert name not in [pod["metadata"]["name"] for pod in cluster.pods("prod", "backend")]
 
 
 async def test_what_is_denied_is_forbidden_in_the_words_of_rbac(served: tuple[FakeCluster, ClientSession]) -> None:
