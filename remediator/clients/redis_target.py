@@ -108,7 +108,7 @@ class RedisWriter:
         try:
             removed = await self.lines.ask("UNLINK", send)
         except Temporary as error:
-            raise Ambiguous(str(error), system=f"redis {self.lines.name}", operation="UNLINK") from error
+            raise Ambiguous(error.message, system=f"redis {self.lines.name}", operation="UNLINK") from error
         return removed
 
 

@@ -66,6 +66,7 @@ class SystemFailure(RemediatorError):
 
     def __init__(self, message: str, *, system: str, operation: str) -> None:
         super().__init__(f"{system}: {operation}: {message}")
+        self.message = message
         self.system = system
         self.operation = operation
 

@@ -15,7 +15,7 @@ from remediator.actions.scale import Scale
 from remediator.clients.http import open_http
 from remediator.clients.kubernetes import connect_kubernetes
 from remediator.domain.alert import Alert, AlertStatus
-from remediator.domain.errors import RemediatorError
+from remediator.domain.errors import RemediatorError, Temporary
 from remediator.domain.ids import Fingerprint, IncidentId, IntentId, RuleName, RuleVersion, SourceName
 from remediator.domain.incident import Incident, Intent, Phase, Status
 from remediator.domain.mode import Mode
@@ -189,3 +189,13 @@ async def test_a_pod_nobody_named_and_a_pod_of_somebody_else_are_not_deleted(ben
     assert isinstance(nothing, NoPlan)
     assert isinstance(foreign, NoPlan)
     assert "no pod of deployment" in foreign.reason
+
+
+async def test_a_rehearsal_without_an_answer_is_no_refusal(fake_bench: Bench, fake_cluster: FakeCluster) -> None:
+    """Taken for one, a failing pod would be deleted past the disruption budget that was to be asked."""
+    fake_cluster.break_pods("prod", "backend")
+    action = await action_named("delete_pod", fake_bench)
+    fake_cluster.fail_next(500, path="/eviction", message="etcdserver: request timed out")
+
+    with pytest.raises(Temporary, match="etcdserver: request timed out"):
+        await action.plan(fake_bench.incident, fake_bench.tools)

@@ -114,6 +114,8 @@ class Scenario:
     """So many writes of each kind to the cluster are answered with a 500, and are not done."""
     api_hang_ups: int
     """So many are done, and the connection is cut instead of an answer."""
+    guards_pods: bool
+    """A disruption budget refuses evictions: a failing pod is deleted instead."""
     clock_hours: tuple[float, ...]
     """How wrong the clock of each replica's machine is."""
 
@@ -149,6 +151,7 @@ def draw(seed: int) -> Scenario:
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
+        guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
     )
 

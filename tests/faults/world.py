@@ -220,7 +220,9 @@ class World:
             self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors)
             self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hang_ups)
         for number, _ in enumerate(self.scenario.alarms):
-            self.cluster.deploy(NAMESPACE, self._workload(number), replicas=_REPLICAS)
+            self.cluster.deploy(NAMESPACE, workload := self._workload(number), replicas=_REPLICAS)
+            if self.scenario.guards_pods:
+                self.cluster.add_budget(NAMESPACE, workload, app=workload, min_available=_REPLICAS)
 
     async def _tell_the_story(self) -> None:
         scenario = self.scenario
@@ -464,7 +466,7 @@ class World:
 _AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
 _PATIENCE = aiohttp.ClientTimeout(2)
 _STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
-_WRITES = {"DELETE": "/pods/", "PATCH": "/deployments/"}
+_WRITES = {"POST": "/eviction", "DELETE": "/pods/", "PATCH": "/deployments/"}
 
 _LEASES_OF_THE_DEAD = """
 UPDATE incidents SET lease_until = now() - interval '1 second' WHERE id IN (

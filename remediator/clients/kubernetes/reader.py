@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from remediator.clients.kubernetes.objects import Event, Hpa, Pod, PodMetrics, Selector, Workload
 from remediator.clients.kubernetes.transport import Transport
-from remediator.domain.errors import NotFound, RemediatorError, Temporary
+from remediator.domain.errors import Ambiguous, NotFound, RemediatorError, Temporary
 from remediator.domain.plan import Call, Permission, Rehearsal
 from remediator.domain.target import Target
 
@@ -137,6 +137,8 @@ class KubernetesReader:
             if "disruption budget" in str(error):
                 return Rehearsal(accepted=False, detail=str(error))
             raise
+        except Ambiguous as error:
+            raise Temporary(error.message, system=error.system, operation=error.operation) from error
         except RemediatorError as error:
             return Rehearsal(accepted=False, detail=str(error))
         return Rehearsal(accepted=True, detail=f"the API server would accept {call}")

@@ -205,7 +205,7 @@ class FakeCluster:
         self._server.script.answers.append((Fitting(method, path, times), refused))
 
     def hang_up_next(self, *, method: str | None = None, path: str = "", times: int = 1) -> None:
-        """Does what is asked, and cuts the connection instead of answering."""
+        """Carries the write out, and cuts the connection instead of answering. Rehearsals are answered."""
         self._server.script.hang_ups.append(Fitting(method, path, times))
 
     def compact(self) -> None:

@@ -78,7 +78,7 @@ class Server:
             recorded.answered = refused.code
             raise
         recorded.answered = answer.status
-        if request.transport is not None and self.script.hangs_up(asked.method, asked.path):
+        if recorded.is_write and request.transport is not None and self.script.hangs_up(asked.method, asked.path):
             request.transport.abort()
         return answer
 
