@@ -12,6 +12,7 @@ import structlog
 
 from remediator.domain.errors import Temporary
 from remediator.domain.escalation import Due, due_now
+from remediator.domain.ids import IncidentId
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
 from remediator.domain.oncall import Contact, Recipient, Roster
@@ -48,8 +49,10 @@ class Escalator:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
+            # Asked first: what strikes between the question and the look is found by the look.
+            until_next = await self._until_next()
             if not await self.strike():
-                await self.bell.wait(await self._until_next())
+                await self.bell.wait(until_next)
 
     async def strike(self) -> int:
         """Pages whatever is due now; returns how many incidents that were. The courier is sent for when all of them
@@ -91,11 +94,17 @@ class Escalator:
 
     async def _page(self, tx: Connection, due: Sequence[DueAlike]) -> None:
         roster, at = self.rulebook().roster, await ledger.now(tx)
-        orders = [order(alike, roster, at, review_channel=self.review_channel) for alike in due]
-        each = [(one, ordered) for alike, ordered in zip(due, orders, strict=True) for one in alike.escalations]
-        await outbox.enqueue(tx, [message for one in each for message in self._messages(*one)])
-        await timeline.append(tx, [(one.incident, entry) for one, ordered in each for entry in ordered.entries])
-        await escalations.advance(tx, [Struck(one.incident, ordered.step, ordered.next_in) for one, ordered in each])
+        messages: list[Outgoing] = []
+        told: list[tuple[list[IncidentId], Entry]] = []
+        struck: list[Struck] = []
+        for alike in due:
+            ordered = order(alike, roster, at, review_channel=self.review_channel)
+            messages += [message for one in alike.escalations for message in self._messages(one, ordered)]
+            told += [(alike.incidents, entry) for entry in ordered.entries]
+            struck.append(Struck(alike.incidents, ordered.step, ordered.next_in))
+        await outbox.enqueue(tx, messages)
+        await timeline.append_alike(tx, told)
+        await escalations.advance(tx, struck)
 
     def _messages(self, escalation: DueEscalation, ordered: "Order") -> list[Outgoing]:
         about = escalation.briefing

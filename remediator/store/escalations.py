@@ -41,11 +41,15 @@ class DueAlike:
     """Since the first page of this run of the chain; None: this is it."""
     escalations: Sequence[DueEscalation]
 
+    @property
+    def incidents(self) -> list[IncidentId]:
+        return [one.incident for one in self.escalations]
+
 
 class Struck(msgspec.Struct, frozen=True):
-    """A deadline that was dealt with: this step was paged, the next is due in so long."""
+    """Deadlines that were dealt with: this step was paged, the next is due in so long."""
 
-    incident: IncidentId
+    incidents: Sequence[IncidentId]
     step: int
     next_in: timedelta
 
@@ -90,8 +94,8 @@ async def next_due_in(connection: Connection, *, at_most: timedelta) -> timedelt
 
 _ADVANCE = """
 UPDATE escalations e SET started_at = COALESCE(e.started_at, now()), last_step = s.step, due_at = now() + s.next_in
-FROM jsonb_to_recordset($1) s(incident bigint, step int, next_in interval)
-WHERE e.incident_id = s.incident
+FROM jsonb_to_recordset($1) s(incidents bigint[], step int, next_in interval), unnest(s.incidents) incident
+WHERE e.incident_id = incident
 """
 
 

@@ -61,30 +61,17 @@ class OutboxItem(msgspec.Struct, frozen=True):
 
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification, rule)
-SELECT * FROM jsonb_to_recordset($1) m(incident_id bigint, dedup_key text, kind text, recipient text, reach jsonb,
-    notification jsonb, rule text)
+SELECT (n ->> 'incident')::bigint, n ->> 'dedup_key', n ->> 'kind', n ->> 'recipient', m -> 'reach', n, m ->> 'rule'
+FROM (SELECT m, m -> 'notification' AS n FROM jsonb_array_elements($1) m) m
 ON CONFLICT (dedup_key) DO NOTHING
 """
 
 
 async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
     """A message whose dedup key is known already is the same message."""
-    rows = [_row(message) for message in messages if message.reach]
-    if rows:
-        await tx.execute(_ENQUEUE, rows)
-
-
-def _row(message: Outgoing) -> dict[str, object]:
-    note = message.notification
-    return {
-        "incident_id": note.incident,
-        "dedup_key": note.dedup_key,
-        "kind": note.kind,
-        "recipient": note.recipient,
-        "reach": message.reach,
-        "notification": note,
-        "rule": message.rule,
-    }
+    reaching = [message for message in messages if message.reach]
+    if reaching:
+        await tx.execute(_ENQUEUE, reaching)
 
 
 _ENQUEUE_LAST_RESORT = """

@@ -20,18 +20,27 @@ async def append(tx: Connection, told: Sequence[tuple[int, Entry]]) -> None:
         await tx.execute(_APPEND, rows(told))
 
 
+_APPEND_ALIKE = """
+INSERT INTO timeline (incident_id, kind, path, message, data)
+SELECT incident, e.kind, e.path, e.message, e.data
+FROM jsonb_to_recordset($1) e(incidents bigint[], kind text, path text, message text, data jsonb),
+    unnest(e.incidents) incident
+"""
+
+
+async def append_alike(tx: Connection, told: Sequence[tuple[Sequence[IncidentId], Entry]]) -> None:
+    """The same entry for each of many incidents: a tenth of the bytes."""
+    if told:
+        await tx.execute(_APPEND_ALIKE, [{"incidents": incidents, **_fields(entry)} for incidents, entry in told])
+
+
 def rows(told: Sequence[tuple[int, Entry]]) -> list[dict[str, object]]:
     """For `APPEND`."""
-    return [
-        {
-            "incident_id": incident,
-            "kind": entry.kind,
-            "path": entry.path,
-            "message": entry.message,
-            "data": entry.data,
-        }
-        for incident, entry in told
-    ]
+    return [{"incident_id": incident, **_fields(entry)} for incident, entry in told]
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    return {"kind": entry.kind, "path": entry.path, "message": entry.message, "data": entry.data}
 
 
 async def of_incident(connection: Connection, incident: IncidentId) -> list[Entry]:

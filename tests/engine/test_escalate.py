@@ -1,5 +1,6 @@
 """The escalation clock at work: one strike is one transaction, for however many are due."""
 
+import asyncio
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,8 +20,8 @@ from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
-from remediator.store import incidents, outbox, timeline
-from remediator.store.database import Database
+from remediator.store import escalations, incidents, outbox, timeline
+from remediator.store.database import Connection, Database
 from remediator.store.escalations import DueAlike, DueEscalation
 from tests.store.facts import LEASE, POLICY, SEVERITY, alert, claimed, file, opening
 from tests.system.rules import write_rules
@@ -70,6 +71,30 @@ def test_observe_mode_tells_the_review_channel_alone() -> None:
 
     assert (ordered.kind, ordered.calls) == (NotificationKind.REVIEW, (Call("chat", "review", (Contact("chat", ""),)),))
     assert [entry.message for entry in ordered.entries] == ["would page alice (observe mode)"]
+
+
+async def test_a_deadline_that_strikes_between_look_and_wait_is_not_slept_through(
+    database: Database, escalator: Escalator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now() + interval '300 milliseconds'")
+    claim_due = escalations.claim_due
+
+    async def a_moment_too_early(tx: Connection, *, limit: int) -> list[DueAlike]:
+        due = await claim_due(tx, limit=limit)
+        if not due:
+            await tx.execute("SELECT pg_sleep_until((SELECT due_at FROM escalations))")
+        return due
+
+    monkeypatch.setattr(escalations, "claim_due", a_moment_too_early)
+    running = asyncio.create_task(dataclasses.replace(escalator, poll=timedelta(minutes=5)).run())
+
+    await asyncio.wait_for(escalator.courier_bell.wait(timedelta(minutes=5)), timeout=10)
+
+    running.cancel()
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM outbox") == 1
 
 
 async def test_a_strike_orders_the_page_tells_of_it_and_sets_the_next_deadline(

@@ -30,7 +30,7 @@ async def due(tx: Connection) -> list[IncidentId]:
 async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database: Database) -> None:
     incident = await claimed(database)
     async with database.transaction() as tx:
-        await escalations.advance(tx, [Struck(incident.id, step=0, next_in=timedelta(minutes=15))])
+        await escalations.advance(tx, [Struck([incident.id], step=0, next_in=timedelta(minutes=15))])
         await incidents.acknowledge(tx, incident.id, by="alice")
         await incidents.acknowledge(tx, incident.id, by="bob")
         held = await incidents.get(tx, incident.id)

@@ -151,7 +151,7 @@ async def strike(database: Database) -> None:
     async with database.transaction() as tx:
         [alike] = await escalations.claim_due(tx, limit=200)
         assert len(alike.escalations) == 50
-        await escalations.advance(tx, [Struck(due.incident, 0, timedelta(hours=1)) for due in alike.escalations])
+        await escalations.advance(tx, [Struck(alike.incidents, 0, timedelta(hours=1))])
 
 
 async def page(database: Database) -> None:
