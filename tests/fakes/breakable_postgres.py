@@ -28,13 +28,15 @@ class BreakablePostgres:
     folder: Path
     dsn: str
     binaries: Path
+    listens: str
+    """Where, as options of the server."""
 
     @classmethod
     async def start(cls, folder: Path) -> "BreakablePostgres":
         first = await EmbeddedPostgres.start(folder)
-        made = cls(folder, first.dsn, Path(first._server.bin_path))
+        [sockets] = parse_qs(urlsplit(first.dsn).query)["host"]
+        made = cls(folder, first.dsn, Path(first._server.bin_path), f'-h "" -k {sockets}')
         await made.run(f"ALTER SYSTEM SET max_connections = {MOST_CONNECTIONS}")
-        await made.crash()
         await made.start_again()
         return made
 
@@ -66,8 +68,29 @@ class BreakablePostgres:
         await self._control("stop", "-m", "immediate")
 
     async def start_again(self) -> None:
-        options = f'-h "" -k {parse_qs(urlsplit(self.dsn).query)["host"][0]}'
-        await self._control("start", "-w", "-t", "60", "-o", options, "-l", str(self.folder / "log"))
+        """Also where it runs: then it crashes first."""
+        waits = ("-w", "-t", "60", "-l", str(self.folder / "log"))
+        await self._control("restart", "-m", "immediate", "-o", self.listens, *waits)
+
+    async def listen_at(self, port: int) -> None:
+        """From now on, instead of at its socket."""
+        self.dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        self.listens = f'-h 127.0.0.1 -p {port} -k ""'
+        await self.start_again()
+
+    async def standby(self, folder: Path, port: int) -> "BreakablePostgres":
+        """Another server that follows this one; what this one answers from now on, that one has too."""
+        await self._run(
+            "pg_basebackup", "-d", self.dsn, "-D", str(folder), "--write-recovery-conf", "--checkpoint=fast"
+        )
+        made = BreakablePostgres(folder, self.dsn, self.binaries, self.listens)
+        await made.listen_at(port)
+        await self.run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await self.run("SELECT pg_reload_conf()")
+        return made
+
+    async def promote(self) -> None:
+        await self._control("promote", "-w")
 
     async def cut_connections(self, dsn: str) -> None:
         connection = await asyncpg.connect(self.dsn)
@@ -93,6 +116,13 @@ class BreakablePostgres:
             yield
         finally:
             await self.start_again()
+
+    @asynccontextmanager
+    async def succeeded_by(self, standby: "BreakablePostgres") -> AsyncIterator[None]:
+        """It crashes for good, and somebody promotes its standby."""
+        await self.crash()
+        yield
+        await standby.promote()
 
     @asynccontextmanager
     async def frozen(self, dsn: str) -> AsyncIterator[None]:
@@ -162,10 +192,13 @@ class BreakablePostgres:
             await connection.close()
 
     async def _control(self, *arguments: str) -> None:
+        await self._run("pg_ctl", "-D", str(self.folder), *arguments)
+
+    async def _run(self, command: str, *arguments: str) -> None:
         user = {"user": "pgserver", "group": pwd.getpwnam("pgserver").pw_gid} if os.geteuid() == 0 else {}
         await asyncio.to_thread(
             subprocess.run,
-            [self.binaries / "pg_ctl", "-D", str(self.folder), *arguments],
+            [self.binaries / command, *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from remediator.domain.errors import Temporary
 from remediator.engine.last_resort import MARK
 from tests.cluster.eventually import eventually
 from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
+from tests.faults.receipts import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
 from tests.system.rules import write_rules
 from tests.system.test_crashes import serving
@@ -181,6 +182,25 @@ async def test_a_lost_database_costs_no_page_and_no_restart(
 
     async with scene(tmp_path, dsn, sink) as made:
         await lost_and_found(made, getattr(postgres, way)(dsn))
+
+
+async def test_a_failover_to_a_standby_costs_no_page_no_restart_and_nothing_that_was_answered(
+    tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="remediator-failover-") as name:
+        Path(name).chmod(0o777)  # as root the servers are another user
+        primary = await BreakablePostgres.start(Path(name) / "primary")
+        ports = free_port(), free_port()
+        await primary.listen_at(ports[0])
+        standby = await primary.standby(Path(name) / "standby", ports[1])
+        dsn = (await primary.database()).replace(f":{ports[0]}", f":{ports[0]},127.0.0.1:{ports[1]}")
+
+        async with scene(tmp_path, dsn, sink) as made:
+            assert await made.client.alert(alertname="Down", instance="told just before") == 202
+            await lost_and_found(made, primary.succeeded_by(standby))
+
+            await made.client.until(2, lambda incident: incident["phase"] == "handed_over")
+        await standby.stop()
 
 
 async def test_an_incident_whose_move_was_lost_goes_on_long_before_its_lease_has_run_out(
