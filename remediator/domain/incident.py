@@ -78,6 +78,8 @@ class PendingUndo:
 
     intent: IntentId
     at: datetime
+    tries: int = 0
+    """That failed."""
 
 
 class Progress(msgspec.Struct, frozen=True):

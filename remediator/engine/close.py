@@ -11,12 +11,12 @@ from remediator.rules.rule import Rule
 
 async def await_the_end(incident: Incident, rule: Rule, desk: Desk) -> Move:
     """Nothing is left to do but to notice the end of the alert, and to take back a leased fix in time."""
+    if incident.recovered and not incident.firing:
+        return resolved(incident, desk, "the alert resolved", f"the alert {incident.alert.name} stopped firing")
     if undo.is_due(incident, desk):
         return await undo.begin(incident, desk)
     if incident.firing:
         return stay(incident, desk)
-    if incident.recovered:
-        return resolved(incident, desk, "the alert resolved", f"the alert {incident.alert.name} stopped firing")
     if incident.phase is Phase.HANDED_OVER:
         return stay(incident, desk)
     return handed_over(

@@ -34,7 +34,8 @@ async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
 def _after(result: IntentResult, intent: Intent, incident: Incident, *, desk: Desk) -> Move:
     match result.result:
         case IntentState.DONE:
-            fixed = replace(incident.progress, fixed_at=desk.clock(), undo=undo.pending(intent, desk))
+            leased = incident.progress.undo or undo.pending(intent, desk)
+            fixed = replace(incident.progress, fixed_at=desk.clock(), undo=leased)
             return Move(Phase.FIXED, fixed)
         case IntentState.FAILED:
             return Move(Phase.OPENED, incident.progress.attempted(AttemptResult.FAILED), pages=PageOrder.NOW)

@@ -61,6 +61,8 @@ async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -
     plan = await action.plan(incident, desk.tools)
     if isinstance(plan, NoPlan):
         return (Entry(EntryKind.PLAN, f"passed over: {plan.reason}", step.path),)
+    if plan.undo_after is not None and incident.progress.undo is not None:
+        return (Entry(EntryKind.PLAN, "passed over: another leased fix is still to be taken back", step.path),)
     plan = planned_by(action, plan)
     told = Entry(EntryKind.PLAN, plan.summary, step.path, {"digest": plan.digest, "precondition": plan.precondition})
     answer = await action.rehearse(plan, desk.tools)

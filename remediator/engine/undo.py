@@ -3,16 +3,34 @@ fenced, under the kill switch; and it happens only if the world still shows what
 
 from datetime import timedelta
 
+import structlog
 from msgspec.structs import replace
 
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, Intent, IntentState, Move, PendingUndo, Phase, Progress
-from remediator.domain.mode import Mode
+from remediator.domain.incident import (
+    Incident,
+    Intent,
+    IntentResult,
+    IntentState,
+    Move,
+    PageOrder,
+    PendingUndo,
+    Phase,
+    Progress,
+)
 from remediator.domain.plan import NoPlan
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.desk import Desk
 from remediator.engine.execution import carry_out, new_intent, planned_by, revive
 from remediator.rules.rule import Rule
+
+log = structlog.get_logger()
+
+FIRST_RETRY = timedelta(seconds=30)
+MOST_TRIES = 8
+"""Each wait is twice the last: about two hours, in which an API server or a person's freeze comes to an end."""
+UNTIL_SOMEBODY_CAN = timedelta(minutes=5)
+"""Where this replica may only look; another may write."""
 
 
 def due_in(progress: Progress, desk: Desk) -> timedelta | None:
@@ -46,7 +64,7 @@ async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
     result = await carry_out(before, incident, desk)
     left = replace(incident.progress, plan=None, intent=None)
     if before.intent.undoes is not None:
-        left = replace(left, undo=None)
+        left = replace(left, undo=_left_of(incident, result, desk))
     elif result.result is IntentState.DONE and left.undo is None:
         left = replace(left, undo=pending(before.intent, desk))
     move = _rest(incident, left, desk)
@@ -61,8 +79,8 @@ async def begin(incident: Incident, desk: Desk) -> Move:
     due = incident.progress.undo
     if due is None:
         return _rest(incident, incident.progress, desk)
-    if incident.mode is not Mode.ACT or desk.writers is None:
-        return _given_up(incident, desk, "only a daemon in act mode may take it back")
+    if desk.writers is None:
+        return postponed(incident, "this daemon runs in observe mode and cannot write", wait=UNTIL_SOMEBODY_CAN)
     fixed = (await desk.read_intent(due.intent)).intent
     action = revive(fixed.plan)
     inverse = action.undo(fixed)
@@ -82,9 +100,26 @@ async def take_back(incident: Incident, rule: Rule, desk: Desk) -> Move:
     if incident.progress.intent is None:
         return _rest(incident, replace(incident.progress, undo=None), desk)
     result = await carry_out(await desk.read_intent(incident.progress.intent), incident, desk)
-    left = replace(incident.progress, undo=None, plan=None, intent=None)
+    left = replace(incident.progress, undo=_left_of(incident, result, desk), plan=None, intent=None)
     entry = Entry(EntryKind.UNDO, f"{result.result}: {result.detail}", data={"intent": result.id})
-    return replace(_rest(incident, left, desk), entries=(entry,), result=result)
+    pages = PageOrder.KEEP if result.result is IntentState.DONE else PageOrder.NOW
+    return replace(_rest(incident, left, desk), entries=(entry,), result=result, pages=pages)
+
+
+def _left_of(incident: Incident, result: IntentResult, desk: Desk) -> PendingUndo | None:
+    """What failed is tried again, later each time: its plan still demands the world that the fix left."""
+    due = incident.progress.undo
+    if due is None or result.result is IntentState.DONE:
+        return None
+    if result.result is not IntentState.FAILED or due.tries >= MOST_TRIES:
+        log.error("leased fix not taken back", incident=incident.id, state=result.result.value, detail=result.detail)
+        return None
+    return PendingUndo(due.intent, desk.clock() + FIRST_RETRY * 2**due.tries, due.tries + 1)
+
+
+def forgotten(incident: Incident, desk: Desk) -> Incident:
+    """Without its undo where that is due: what raises now would raise again at once, and for ever."""
+    return replace(incident, progress=replace(incident.progress, undo=None)) if is_due(incident, desk) else incident
 
 
 def postponed(incident: Incident, reason: str, *, wait: timedelta) -> Move:
@@ -98,5 +133,7 @@ def _given_up(incident: Incident, desk: Desk, reason: str) -> Move:
 
 
 def _rest(incident: Incident, progress: Progress, desk: Desk) -> Move:
-    phase = Phase.HANDED_OVER if incident.is_open else Phase.CLOSED
-    return Move(phase, progress, wake_in=due_in(progress, desk))
+    """An open one is looked at once more: its alert may have ended meanwhile, and nothing else would tell."""
+    if incident.is_open:
+        return Move(Phase.HANDED_OVER, progress, wake_in=timedelta())
+    return Move(Phase.CLOSED, progress, wake_in=due_in(progress, desk))

@@ -28,7 +28,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
 from remediator.store import incidents, intents, ledger, moves, rule_versions
-from remediator.store.database import Connection, Database
+from remediator.store.database import Connection, Database, passes
 from remediator.store.moves import Decided, Refusal, goes_on
 
 log = structlog.get_logger()
@@ -38,6 +38,8 @@ REFUSED_FOR = timedelta(seconds=30)
 
 CLAIMS_APART = timedelta(milliseconds=25)
 """While most slots are taken: long enough for several to come free, and nothing beside the wait for a slot."""
+TRIES = 3
+"""To write moves that nothing but other transactions stand in the way of."""
 STOP_WITHIN = timedelta(seconds=20)
 """For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
 _WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
@@ -145,7 +147,7 @@ class Worker:
             while True:
                 move = await self._decide(incident)
                 reached(Mark.MOVE_DECIDED)
-                incident = await self._commit(incident, move)
+                incident, move = await self._commit(incident, move)
                 reached(Mark.MOVE_COMMITTED)
                 self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
@@ -199,7 +201,8 @@ class Worker:
             raise
         except Exception as error:  # a bug must end in a page, not in silence
             log.exception("stage failed", phase=incident.phase.value)
-            return close.handed_over(incident, self._desk, f"{incident.phase.value}: {type(error).__name__}: {error}")
+            reason = f"{incident.phase.value}: {type(error).__name__}: {error}"
+            return close.handed_over(undo.forgotten(incident, self._desk), self._desk, reason)
 
     async def _rule_of(self, incident: Incident) -> Rule:
         """The version the incident started with, whatever the files say now."""
@@ -211,11 +214,12 @@ class Worker:
             document = await rule_versions.load(connection, incident.rule_version)
         return rulebook.compile_document(document)
 
-    async def _commit(self, incident: Incident, move: Move) -> Incident:
+    async def _commit(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
+        """The incident afterwards, and the move that was made: another one where the journal refused this one."""
         after = await self._moves.submit(Decided(incident, move))
         match after:
             case Incident():
-                return after
+                return after, move
             case BudgetSpent():
                 wait = timedelta(seconds=max(after.free_in_seconds, 1))
                 return await self._commit(incident, self._refused(incident, move, after, wait=wait))
@@ -234,6 +238,16 @@ class Worker:
         return guard.hold(incident, self._desk, str(error), wait=wait, entries=())
 
     async def _write(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
+        """A deadlock's victim is surely rolled back: it is written again, not left to the leases of a whole batch."""
+        for _ in range(TRIES - 1):
+            try:
+                return await self._write_once(decided)
+            except Temporary as error:
+                if not passes(error):
+                    raise
+        return await self._write_once(decided)
+
+    async def _write_once(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
         async with self._database.transaction() as tx:
             after = await moves.commit(tx, decided, lease=self._pace.lease)
             ended = [

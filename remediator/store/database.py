@@ -150,6 +150,11 @@ class Database:
             self.health.cast_doubt(in_words(error))
 
 
+def passes(error: Temporary) -> bool:
+    """Whether it was another transaction that stood in the way, and nothing of this one is written."""
+    return isinstance(error.__cause__, _PASSING)
+
+
 def _is_open(connection: Connection) -> bool:
     try:
         return not connection.is_closed()

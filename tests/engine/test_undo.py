@@ -1,0 +1,334 @@
+"""A leased fix is taken back, whatever else happens to its incident; and nobody goes round in circles over it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace as changed
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from remediator.actions.scale import Scale
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import (
+    Attempt,
+    AttemptResult,
+    Incident,
+    Intent,
+    IntentResult,
+    IntentState,
+    Move,
+    PageOrder,
+    PendingUndo,
+    Phase,
+    Progress,
+)
+from remediator.domain.mode import Mode
+from remediator.domain.plan import Plan, Rehearsal
+from remediator.domain.target import Target
+from remediator.engine import guard, undo, worker
+from remediator.engine.bell import Bell
+from remediator.engine.clock import DatabaseClock
+from remediator.engine.desk import Desk
+from remediator.engine.journal import Journal
+from remediator.engine.links import Links
+from remediator.engine.pages import PageWriter
+from remediator.engine.pipeline import next_move
+from remediator.engine.worker import Pace, Worker
+from remediator.metrics import Metrics
+from remediator.store import incidents
+from remediator.store.database import Database
+from remediator.store.intents import StoredIntent
+from tests.cluster.eventually import eventually
+from tests.store.facts import LEASE, alert, claimed, count, file, resolved
+
+BACKEND = Target("deployment", "backend", "prod")
+SCALED = Plan(
+    "scale",
+    BACKEND,
+    "scale deployment backend from 3 to 5 replicas",
+    (),
+    "",
+    pre_image={"replicas": 3, "uid": "u"},
+    post_image={"replicas": 5},
+    undo_after=timedelta(minutes=45),
+    parameters=Scale(by=2, undo_after="45m").model_dump(mode="json", exclude_unset=True),
+)
+NO_RULE: Any = None
+"""Not asked for what is tried here."""
+NOBODY: Any = None
+
+
+def new_id() -> IntentId:
+    return IntentId(str(uuid4()))
+
+
+def desk_for(journalled: Intent, state: IntentState, *, writers: Any = NOBODY) -> Desk:
+    async def read(_: IntentId) -> StoredIntent:
+        return StoredIntent(journalled, 1, state, "kubernetes: PATCH: 503")
+
+    return Desk(
+        tools=NOBODY,
+        clock=lambda: datetime.now(UTC),
+        read_ledger=NOBODY,
+        read_intent=read,
+        global_guards=lambda: (),
+        recheck=timedelta(seconds=15),
+        writers=writers,
+    )
+
+
+def overdue(incident: Incident, fix: IntentId, *, phase: Phase = Phase.HANDED_OVER, tries: int = 0) -> Incident:
+    undo = PendingUndo(fix, datetime.now(UTC) - timedelta(minutes=1), tries)
+    return replace(incident, phase=phase, progress=Progress(undo=undo))
+
+
+@pytest.mark.parametrize(
+    ("state", "tries", "again", "pages"),
+    [
+        pytest.param(IntentState.DONE, 0, None, PageOrder.KEEP, id="done"),
+        pytest.param(IntentState.FAILED, 0, timedelta(seconds=30), PageOrder.NOW, id="failed: in half a minute"),
+        pytest.param(IntentState.FAILED, 3, timedelta(minutes=4), PageOrder.NOW, id="failed again: later"),
+        pytest.param(IntentState.FAILED, undo.MOST_TRIES, None, PageOrder.NOW, id="failed too often: a person"),
+        pytest.param(IntentState.UNKNOWN, 0, None, PageOrder.NOW, id="not repeated where nobody knows"),
+    ],
+)
+async def test_an_undo_that_failed_is_tried_again_later_and_people_are_told(
+    database: Database, state: IntentState, tries: int, again: timedelta | None, pages: PageOrder
+) -> None:
+    incident = overdue(await claimed(database), new_id(), phase=Phase.UNDOING, tries=tries)
+    inverse = Intent(new_id(), incident.id, "fix[0].undo", SCALED, undoes=new_id())
+    incident = replace(incident, progress=replace(incident.progress, intent=inverse.id))
+
+    move = await next_move(incident, NO_RULE, desk_for(inverse, state))
+
+    left = move.progress.undo
+    assert move.pages is pages
+    assert (left is None) is (again is None)
+    if left is not None and again is not None:
+        assert left.tries == tries + 1
+        assert abs(left.at - datetime.now(UTC) - again) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("mode", [Mode.ACT, Mode.SUGGEST], ids=["by itself", "approved by a person"])
+async def test_what_was_scaled_for_a_while_is_scaled_back(database: Database, mode: Mode) -> None:
+    incident = await claimed(database)
+    fix = Intent(new_id(), incident.id, "fix[0]", SCALED)
+
+    move = await next_move(
+        replace(overdue(incident, fix.id), mode=mode), NO_RULE, desk_for(fix, IntentState.DONE, writers=object())
+    )
+
+    assert move.phase is Phase.UNDOING
+
+
+async def test_a_daemon_that_may_only_look_leaves_the_undo_to_another(database: Database) -> None:
+    incident = await claimed(database)
+    fix = Intent(new_id(), incident.id, "fix[0]", SCALED)
+
+    move = await next_move(overdue(incident, fix.id), NO_RULE, desk_for(fix, IntentState.DONE))
+
+    assert (move.progress.undo is not None, move.wake_in) == (True, undo.UNTIL_SOMEBODY_CAN)
+
+
+async def test_a_second_fix_does_not_forget_what_the_first_left_to_be_taken_back(database: Database) -> None:
+    incident = await claimed(database)
+    flush = Intent(new_id(), incident.id, "fix[1]", changed(SCALED, action="flush_cache", undo_after=None))
+    first = PendingUndo(new_id(), datetime.now(UTC) + timedelta(minutes=30))
+    progress = Progress(step=1, intent=flush.id, undo=first, attempts=(Attempt(0, AttemptResult.INEFFECTIVE),))
+
+    move = await next_move(
+        replace(incident, phase=Phase.CLEARED, progress=progress), NO_RULE, desk_for(flush, IntentState.DONE)
+    )
+
+    assert (move.phase, move.progress.undo) == (Phase.FIXED, first)
+
+
+async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def planned(*_: object) -> Plan:
+        return SCALED
+
+    async def accepted(*_: object) -> Rehearsal:
+        return Rehearsal(accepted=True, detail="")
+
+    monkeypatch.setattr(Scale, "plan", planned)
+    monkeypatch.setattr(Scale, "rehearse", accepted)
+    incident = overdue(await claimed(database), new_id())
+    step: Any = type("Step", (), {"path": "fix[1]"})
+
+    plan = await guard._plan(
+        step, Scale(by=1), incident, desk_for(Intent(new_id(), incident.id, "", SCALED), IntentState.DONE)
+    )
+
+    assert isinstance(plan, tuple)
+    assert "another leased fix is still to be taken back" in plan[-1].message
+
+
+class AnyRule:
+    guards = ()
+
+    def version(self, _: str) -> object:
+        return object()
+
+
+@asynccontextmanager
+async def at_work(database: Database) -> AsyncIterator[None]:
+    """A worker on that database; its writes succeed."""
+    clock, journal, bell = DatabaseClock(), Journal(database, Mode.ACT), Bell()
+    desk = Desk(
+        tools=NOBODY,
+        clock=clock,
+        read_ledger=journal.ledger,
+        read_intent=journal.intent,
+        global_guards=lambda: (),
+        recheck=timedelta(seconds=15),
+        writers=object(),  # type: ignore[arg-type]  # what it would write with is not reached
+    )
+    rules: Any = AnyRule
+    made = Worker(
+        database,
+        rules,
+        desk,
+        PageWriter("https://remediator.example.invalid", Links(b"secret", clock)),
+        pace=Pace("tests", 4, LEASE, timedelta(milliseconds=50)),
+        clock=clock,
+        bells=(bell, Bell()),
+        metrics=Metrics(),
+    )
+    running = asyncio.create_task(made.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[IntentId]:
+    """What was carried out."""
+    made: list[IntentId] = []
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        made.append(journalled.intent.id)
+        return IntentResult(journalled.intent.id, IntentState.DONE, "scaled back")
+
+    monkeypatch.setattr(undo, "carry_out", carry_out)
+    return made
+
+
+async def wakes_for_its_undo(database: Database, plan: Plan = SCALED) -> Incident:
+    """An incident in people's hands whose leased fix is to be taken back now."""
+    incident = await claimed(database)
+    fix = new_id()
+    async with database.transaction() as tx:
+        await tx.execute(
+            """INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, state)
+               VALUES ($1::text::uuid, $2, 'fix[0]', $3, '15s', 1, 'done')""",
+            fix,
+            incident.id,
+            plan,
+        )
+        await tx.execute(
+            "UPDATE incidents SET phase = 'handed_over', progress = $1, wake_at = now(), lease_until = NULL",
+            overdue(incident, fix).progress,
+        )
+    return incident
+
+
+async def test_an_undo_that_the_journal_refuses_waits_and_is_made_when_it_may(
+    database: Database, written: list[IntentId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "REFUSED_FOR", timedelta(milliseconds=300))
+    incident = await wakes_for_its_undo(database)
+    async with database.transaction() as tx:
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+        await tx.execute("UPDATE incidents SET wake_at = now(), lease_until = NULL")
+        await tx.execute("UPDATE kill_switch SET is_on = true")
+
+    async with at_work(database):
+        await eventually(lambda: refused(database), within=10)
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE kill_switch SET is_on = false")
+        await eventually(lambda: so(bool(written)), within=10)
+
+    assert await count(database, "timeline") < 100, "refused now and then, not round and round"
+
+
+async def refused(database: Database) -> bool:
+    async with database.connection() as connection:
+        said: int = await connection.fetchval("SELECT count(*) FROM timeline WHERE message LIKE 'not taken back yet%'")
+    return said > 1
+
+
+async def so(is_so: bool) -> bool:
+    return is_so
+
+
+async def test_an_alert_that_ends_while_its_fix_is_taken_back_still_closes_the_incident(
+    database: Database, written: list[IntentId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wakes_for_its_undo(database)
+    begin = undo.begin
+
+    async def just_then(incident: Incident, desk: Desk) -> Move:
+        move = await begin(incident, desk)
+        await file(database, resolved())
+        return move
+
+    monkeypatch.setattr(undo, "begin", just_then)
+
+    async with at_work(database):
+        await eventually(lambda: is_resolved(database), within=10)
+
+    assert len(written) == 1
+
+
+async def is_resolved(database: Database) -> bool:
+    async with database.connection() as connection:
+        return bool(await connection.fetchval("SELECT bool_and(status = 'resolved') FROM incidents"))
+
+
+async def test_an_undo_that_cannot_be_read_is_told_once(database: Database) -> None:
+    """As after going back to a release that does not know the action."""
+    await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "of_a_later_release"), within=10)
+
+    assert await count(database, "timeline") < 10
+
+
+async def tells(database: Database, what: str) -> bool:
+    async with database.connection() as connection:
+        return bool(
+            await connection.fetchval("SELECT EXISTS (SELECT FROM timeline WHERE message LIKE $1)", f"%{what}%")
+        )
+
+
+async def test_a_fix_that_the_journal_refuses_waits_before_it_is_looked_at_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alert was silenced at its source after the guards had allowed the fix."""
+    await file(database, alert())
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE episodes SET suppressed_by = 'silence 1'")
+
+    async def straight_to_the_write(incident: Incident, *_: object) -> Move:
+        if incident.phase is Phase.OPENED:
+            return Move(Phase.DIAGNOSED, incident.progress)
+        intent = Intent(new_id(), incident.id, "fix[0]", SCALED)
+        return Move(Phase.CLEARED, replace(incident.progress, step=0, intent=intent.id), intent=intent)
+
+    monkeypatch.setattr(worker, "next_move", straight_to_the_write)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "held for 30s"), within=10)
+        await asyncio.sleep(0.3)  # nothing happens, and nothing tells that
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT progress -> 'holds' FROM incidents") == 1
