@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import structlog
 
-from remediator.domain.errors import RemediatorError, Temporary
-from remediator.domain.notification import Receipt
+from remediator.domain.errors import Ambiguous, RemediatorError, Temporary
+from remediator.domain.notification import NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
@@ -54,6 +54,9 @@ MOST_A_CHANNEL = 40
 CLAIMED_AT_ONCE = MOST_A_CHANNEL // 2
 """By then there must be room for as many: claiming anew for each message that lands would cost more than sending it."""
 TRIES_PER_CHANNEL = 3
+TRIES_OF_THE_LAST = 40
+"""Where no channel is left, and also where nobody knows whether it arrived: for some twenty minutes, longer than most
+outages of our own way out, and than the wait for the next step, which pages anew."""
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
 """A channel that wants a longer pause is passed over: the next channel is quicker."""
@@ -165,7 +168,7 @@ class Courier:
         await _tell(tx, [(one.item, one.told) for one in taken])
 
     async def _not_taken(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
-        wait = _retry_in(item.attempts, error)
+        wait = _retry_in(item, error)
         if wait is None:
             await self._fall_through(tx, item, error)
             return
@@ -174,7 +177,8 @@ class Courier:
 
     async def _fall_through(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
         self._count(item, "failed")
-        await outbox.next_contact(tx, item, error=str(error))
+        if not await outbox.next_contact(tx, item, error=str(error)):
+            return
         following = item.reach[1].channel if len(item.reach) > 1 else "no channel left"
         told = f"{item.contact.channel} did not reach {item.recipient}: {error}; next: {following}"
         await _tell(tx, [(item, told)])
@@ -182,8 +186,9 @@ class Courier:
             await self._last_resort(tx, item)
 
     async def _last_resort(self, tx: Connection, item: OutboxItem) -> None:
-        """Every other channel, once. Its own failure is told, and ends here."""
-        if item.is_last_resort:
+        """Every other channel, for a page alone: what a dry run would have sent, or that something is over, wakes
+        nobody. Its own failure is told, and ends here."""
+        if item.is_last_resort or item.kind is not NotificationKind.PAGE:
             return
         reach = tuple(Contact(name, "") for name in sorted(self._rulebook().roster.channels))
         await outbox.enqueue_last_resort(tx, item, reach)
@@ -196,17 +201,19 @@ async def _tell(tx: Connection, told: Sequence[tuple[OutboxItem, str]]) -> None:
     await timeline.append(tx, [(item.incident, Entry(EntryKind.PAGE, message, "escalate")) for item, message in told])
 
 
-def _retry_in(attempts: int, error: Exception) -> timedelta | None:
+def _retry_in(item: OutboxItem, error: Exception) -> timedelta | None:
     """None: no further try on this channel."""
-    if not isinstance(error, Temporary) or attempts + 1 >= TRIES_PER_CHANNEL:
-        return None
-    wait = _pause(attempts, error)
-    return wait if wait <= LONGEST_WAIT else None
+    wait = _pause(item.attempts, error)
+    if item.is_last_resort:
+        may_work = isinstance(error, (Temporary, Ambiguous, TimeoutError)) and item.attempts + 1 < TRIES_OF_THE_LAST
+        return min(wait, LONGEST_WAIT) if may_work else None
+    may_work = isinstance(error, Temporary) and item.attempts + 1 < TRIES_PER_CHANNEL
+    return wait if may_work and wait <= LONGEST_WAIT else None
 
 
-def _pause(attempts: int, error: Temporary) -> timedelta:
+def _pause(attempts: int, error: Exception) -> timedelta:
     """What the channel asked for, else full jitter: many pages must not knock in step."""
-    if error.retry_after_seconds is not None:
+    if isinstance(error, Temporary) and error.retry_after_seconds is not None:
         return timedelta(seconds=error.retry_after_seconds)
     jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
     return timedelta(seconds=FIRST_RETRY.total_seconds() * 2**attempts * jitter)

@@ -168,21 +168,23 @@ async def retry(tx: Connection, item: OutboxItem, *, delay: timedelta, error: st
     )
 
 
-async def next_contact(tx: Connection, item: OutboxItem, *, error: str) -> None:
-    """On to the following contact at once; failed where there is none."""
+async def next_contact(tx: Connection, item: OutboxItem, *, error: str) -> bool:
+    """On to the following contact at once; failed where there is none. False where another replica has it now, or has
+    sent it: then nothing is changed."""
     left = item.reach[1:]
-    await tx.execute(
+    was_ours = await tx.fetchval(
         """UPDATE outbox SET attempts = 0, error = $5, lease_until = NULL,
                reach = CASE WHEN $3 THEN $4::text::jsonb ELSE reach END,
                due_at = CASE WHEN $3 THEN now() END,
                state = CASE WHEN $3 THEN 'queued' ELSE 'failed' END
-           WHERE id = $1 AND epoch = $2""",
+           WHERE id = $1 AND epoch = $2 RETURNING true""",
         item.id,
         item.epoch,
         bool(left),
         to_json(left),
         clean(error),
     )
+    return was_ours is not None
 
 
 async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:

@@ -9,9 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from remediator.clients.http import open_http
+from remediator.domain.errors import Ambiguous
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
-from remediator.domain.notification import Notification, NotificationKind
+from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.engine.bell import Bell
 from remediator.engine.courier import CLAIMED_AT_ONCE, Courier
@@ -53,8 +54,8 @@ channels:
         yield Courier(database, lambda: rulebook, messengers, bell=Bell(), poll=timedelta(seconds=1), metrics=Metrics())
 
 
-def page(incident: Incident, key: str, *reach: Contact) -> Outgoing:
-    note = Notification(incident.id, NotificationKind.PAGE, key, "alice", "", "", "down", "sev1", "")
+def page(incident: Incident, key: str, *reach: Contact, kind: NotificationKind = NotificationKind.PAGE) -> Outgoing:
+    note = Notification(incident.id, kind, key, "alice", "", "", "down", "sev1", "")
     return Outgoing(note, reach, incident.rule)
 
 
@@ -111,3 +112,69 @@ async def test_no_more_are_claimed_at_once_than_there_is_room_for(database: Data
     await order(database, *(page(incident, f"key-{n}", CONSOLE) for n in range(CLAIMED_AT_ONCE + 1)))
 
     assert (await courier.deliver(), await courier.deliver()) == (CLAIMED_AT_ONCE, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pages_everybody"),
+    [(NotificationKind.PAGE, True), (NotificationKind.REVIEW, False), (NotificationKind.RESOLVED, False)],
+)
+async def test_only_a_page_that_reaches_nobody_goes_to_every_channel(
+    database: Database, courier: Courier, kind: NotificationKind, *, pages_everybody: bool
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "lost", Contact("no-such-channel", ""), kind=kind))
+
+    await courier.deliver()
+
+    everybody = {"lost:busy:last-resort": "queued", "lost:console:last-resort": "queued"} if pages_everybody else {}
+    assert await states(database) == {"lost": "failed"} | everybody
+
+
+async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_another_has_sent(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "once", CONSOLE))
+    frozen = await courier._claim()
+    async with database.connection() as connection:
+        await connection.execute("UPDATE outbox SET lease_until = now() - interval '1 second'")
+        [item] = await outbox.claim(connection, lease=timedelta(seconds=30), limit=1)
+        await outbox.sent(connection, [(item, Receipt())])
+
+    async def too_late(_: object) -> Receipt:
+        raise TimeoutError
+
+    monkeypatch.setattr(courier, "_send", too_late)
+    for thawed in frozen:
+        await courier._carry(thawed)
+
+    assert await states(database) == {"once": "sent"}
+    assert not [message for message in await told(database, incident.id) if "did not reach" in message]
+
+
+async def test_where_no_channel_is_left_each_is_tried_for_longer_than_an_outage_of_our_own_lasts(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "lost", Contact("no-such-channel", "")))
+    await courier.deliver()
+
+    async def no_answer(_: object) -> Receipt:
+        raise Ambiguous("timed out", system="pager", operation="POST")
+
+    monkeypatch.setattr(courier, "_send", no_answer)
+    waited = timedelta()
+    while wait := await next_try(database):
+        waited += wait
+        await courier.deliver()
+
+    assert timedelta(minutes=10) < waited < timedelta(minutes=25)
+    assert set((await states(database)).values()) == {"failed"}
+
+
+async def next_try(database: Database) -> timedelta | None:
+    """In how long; makes it now."""
+    async with database.connection() as connection:
+        wait: timedelta | None = await connection.fetchval("SELECT max(due_at) - now() FROM outbox")
+        await connection.execute("UPDATE outbox SET due_at = now() - interval '1 second' WHERE due_at IS NOT NULL")
+    return wait
