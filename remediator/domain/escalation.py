@@ -6,6 +6,9 @@ Late timers collapse: after an outage the step that is current *now* is paged on
 from dataclasses import dataclass
 from datetime import timedelta
 
+SHORTEST_REPEAT = timedelta(seconds=1)
+LONGEST_WAIT = timedelta(days=366)
+
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
@@ -48,13 +51,15 @@ class Due:
 
 
 def due_now(policy: EscalationPolicy, since_start: timedelta) -> Due:
-    """What to page when the clock strikes `since_start` after the first page (0: the first page itself)."""
+    """What to page when the clock strikes `since_start` after the first page (0: the first page itself). A policy is
+    stored with its incident: one from before rules were held to these bounds is still read within them."""
     begins = timedelta()
     for index, step in enumerate(policy.steps):
-        ends = begins + step.wait
+        ends = begins + min(step.wait, LONGEST_WAIT)
         if since_start < ends:
             return Due(step.page, index, ends - since_start)
         begins = ends
-    repeats, into_this_one = divmod(since_start - begins, policy.repeat_every)
+    repeat_every = min(max(policy.repeat_every, SHORTEST_REPEAT), LONGEST_WAIT)
+    repeats, into_this_one = divmod(since_start - begins, repeat_every)
     everybody = tuple(dict.fromkeys(name for step in policy.steps for name in step.page))
-    return Due(everybody, len(policy.steps) + repeats, policy.repeat_every - into_this_one)
+    return Due(everybody, len(policy.steps) + repeats, repeat_every - into_this_one)

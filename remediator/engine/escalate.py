@@ -30,6 +30,8 @@ from remediator.store.outbox import Outgoing
 log = structlog.get_logger()
 
 BATCH = 500
+PUT_OFF = timedelta(minutes=1)
+"""Before another try at what could not be read or decided."""
 AT_ONCE = 2
 """Batches, in a crowd: one is decided while PostgreSQL works for the other."""
 
@@ -74,15 +76,42 @@ class Escalator:
 
     async def _strike_batch(self) -> int:
         try:
-            async with self.database.transaction() as tx:
-                due = await escalations.claim_due(tx, limit=BATCH)
-                if due:
-                    await self._page(tx, due)
-                    reached(Mark.PAGE_ORDERED)
+            return await self._strike_at_most(BATCH)
         except Temporary as error:
             await self.database.health.sit_out("escalate", error)
             return 0
+        except Exception as error:  # a bug, or an incident stored by another release: the others' pages must go out
+            log.exception("pages not ordered at once, they are one by one", error=str(error))
+            return await self._strike_one_by_one()
+
+    async def _strike_at_most(self, limit: int) -> int:
+        async with self.database.transaction() as tx:
+            due = await escalations.claim_due(tx, limit=limit)
+            if due:
+                await self._page(tx, due)
+                reached(Mark.PAGE_ORDERED)
         return sum(len(alike.escalations) for alike in due)
+
+    async def _strike_one_by_one(self) -> int:
+        """Puts off the one that cannot be paged for, until somebody has seen to it."""
+        struck = 0
+        for _ in range(BATCH):
+            try:
+                one = await self._strike_at_most(1)
+            except Temporary:
+                break
+            except Exception as error:
+                one = 1
+                await self._put_off(error)
+            if not one:
+                break
+            struck += one
+        return struck
+
+    async def _put_off(self, error: Exception) -> None:
+        async with self.database.connection() as connection:
+            incident = await escalations.put_off_first(connection, PUT_OFF)
+        log.error("page cannot be ordered", incident=incident, error=str(error), again_in=str(PUT_OFF))
 
     async def _until_next(self) -> timedelta:
         """Another replica may order an earlier deadline meanwhile: the poll finds it."""

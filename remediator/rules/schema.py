@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from remediator.domain.errors import BadDocument
+from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT
 from remediator.language.documented import Documented
 from remediator.language.duration import Duration
 from remediator.rules.approval import ApprovalNeed
@@ -104,6 +105,10 @@ class EscalatePart(Part):
     """`at_once` pages when the alert is stored; `verify` when the fix did not work, or took too long."""
 
 
+Wait = Annotated[Duration, Field(le=LONGEST_WAIT)]
+"""Until people are paged: no longer than a database's time can be added to."""
+
+
 class RuleDocument(Part):
     """One alert of the runbook: what to look at, what to try, how to prove it, whom to call."""
 
@@ -115,7 +120,7 @@ class RuleDocument(Part):
     """The higher one wins where rules overlap."""
     severity: str
     """A name in severities.yaml, or an expression that gives one: ${{ alert.labels.severity }}."""
-    respond_within: Duration | None = None
+    respond_within: Wait | None = None
     """The deadline by which a fix must be proven, or a person is paged."""
     mode: Literal["observe", "suggest", "act"] = "act"
     """Lowers the daemon's ceiling for this rule; it cannot raise it."""
@@ -135,13 +140,13 @@ class RuleDocument(Part):
 class SeverityPart(Part):
     title: str
     definition: str
-    respond_within: Duration
+    respond_within: Wait
     """How soon a person, or a proven fix, must be there."""
     policy: str
     page: Literal["at_once", "after_verify"] = "at_once"
     urgent: bool = False
     """Uses every contact of a person at once."""
-    acknowledged_for: Duration | None = None
+    acknowledged_for: Wait | None = None
     """How long an acknowledgement holds an open incident before the chain starts again."""
 
 
@@ -214,7 +219,7 @@ class SchedulesDocument(Part):
 class PolicyStepPart(Part):
     page: Names
     """Schedules, people or channels."""
-    wait: Duration | None = None
+    wait: Wait | None = None
     """How long an acknowledgement may take before the next step."""
 
 
@@ -223,7 +228,7 @@ class PolicyDocument(Part):
 
     policy: Name
     steps: list[PolicyStepPart] = Field(min_length=1)
-    repeat_every: Duration | None = None
+    repeat_every: Annotated[Wait, Field(ge=SHORTEST_REPEAT)] | None = None
     """After the last step everybody is paged again at this pace, until somebody acknowledges."""
 
 

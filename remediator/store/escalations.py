@@ -81,6 +81,20 @@ async def claim_due(tx: Connection, *, limit: int) -> list[DueAlike]:
     return _alike(rows)
 
 
+_PUT_OFF_FIRST = """
+UPDATE escalations SET due_at = now() + $1::interval WHERE incident_id = (
+    SELECT incident_id FROM escalations WHERE due_at <= now()
+    ORDER BY started_at IS NOT NULL, due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+) RETURNING incident_id
+"""
+
+
+async def put_off_first(connection: Connection, wait: timedelta) -> IncidentId | None:
+    """The one that `claim_due` would give first, unread: nothing can be done for it as it is."""
+    number: int | None = await connection.fetchval(_PUT_OFF_FIRST, wait)
+    return None if number is None else IncidentId(number)
+
+
 _NEXT = """
 SELECT due_at - now() FROM escalations WHERE due_at > now() AND due_at < now() + $1::interval ORDER BY due_at LIMIT 1
 """

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from remediator.domain.briefing import Briefing
-from remediator.domain.escalation import Severity
+from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT, Severity, due_now
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
@@ -158,3 +158,29 @@ async def test_pages_of_an_incident_that_is_deleted_go_with_it(database: Databas
         await tx.execute("DELETE FROM incidents")
 
         assert await tx.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_one_that_cannot_be_paged_for_keeps_nobody_elses_page_back(
+    database: Database, escalator: Escalator
+) -> None:
+    """Its severity was stored by a release that knew more."""
+    at_once = replace(opening(), first_page_in=timedelta())
+    for name in ("unreadable", "sound"):
+        await file(database, alert(name), opens=lambda a: replace(at_once, run_key=a.fingerprint))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET severity = '{}' WHERE incident_id = (SELECT min(id) FROM incidents)")
+
+    await escalator.strike()
+    assert await escalator.strike() == 0, "put off, not tried round and round"
+
+    async with database.connection() as connection:
+        paged = await connection.fetch("SELECT incident_id FROM outbox")
+        assert [row["incident_id"] for row in paged] == [await connection.fetchval("SELECT max(id) FROM incidents")]
+        assert await connection.fetchval("SELECT min(due_at) > now() FROM escalations")
+
+
+@pytest.mark.parametrize("repeat_every", [timedelta(), timedelta(days=999_999)])
+def test_a_policy_that_was_stored_without_bounds_is_read_within_them(repeat_every: timedelta) -> None:
+    due = due_now(dataclasses.replace(POLICY, repeat_every=repeat_every), timedelta(hours=1))
+
+    assert SHORTEST_REPEAT <= due.next_in <= LONGEST_WAIT
