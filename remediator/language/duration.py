@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from remediator.domain.errors import BadDocument
 
@@ -96,3 +96,15 @@ Duration = Annotated[
     ),
 ]
 """A field of a rule or setting: `for: 15m` comes in, a `timedelta` is what the code sees, `15m` goes out."""
+
+
+def between(shortest: timedelta, longest: timedelta) -> AfterValidator:
+    """For a `Duration` with bounds, told as people write them."""
+
+    def check(value: timedelta) -> timedelta:
+        if not shortest <= value <= longest:
+            bounds = f"{format_duration(shortest)} and {format_duration(longest)}"
+            raise ValueError(f"{format_duration(value)} is not between {bounds}")
+        return value
+
+    return AfterValidator(check)

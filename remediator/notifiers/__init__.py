@@ -4,22 +4,20 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field
-
 from remediator.catalogue import Plugin
 from remediator.domain.notification import Notification, Receipt
-from remediator.language.duration import Duration
+from remediator.language.duration import Duration, between
 from remediator.toolbox import Messengers
 
-LONGEST_SEND = timedelta(seconds=15)
-"""Well below the courier's lease on a message, else it would be sent anew before it has failed, and never go on to the
-next contact."""
+SHORTEST_SEND, LONGEST_SEND = timedelta(milliseconds=100), timedelta(seconds=15)
+"""The longest is well below the courier's lease on a message, else it would be sent anew before it has failed, and
+never go on to the next contact."""
 
 
 class Notifier(Plugin, ABC):
     """Sends one notification. Its fields are the channel's settings; secrets are named, never written."""
 
-    timeout: Annotated[Duration, Field(gt=timedelta(), le=LONGEST_SEND)] = timedelta(seconds=10)
+    timeout: Annotated[Duration, between(SHORTEST_SEND, LONGEST_SEND)] = timedelta(seconds=10)
 
     def secrets(self) -> tuple[str, ...]:
         """Names it will ask `Messengers.secret` for, so that `check` can miss them before the night."""

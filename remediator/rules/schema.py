@@ -3,7 +3,7 @@
 A document is known by its first word (`rule:`, `severities:`, `policy:` ...), not by its file's name or folder.
 """
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from remediator.domain.errors import BadDocument
 from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT
 from remediator.language.documented import Documented
-from remediator.language.duration import Duration
+from remediator.language.duration import Duration, between
 from remediator.rules.approval import ApprovalNeed
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9_.]{0,62}[a-z0-9])?$", examples=["service-down"])]
@@ -105,7 +105,7 @@ class EscalatePart(Part):
     """`at_once` pages when the alert is stored; `verify` when the fix did not work, or took too long."""
 
 
-Wait = Annotated[Duration, Field(le=LONGEST_WAIT)]
+Wait = Annotated[Duration, between(timedelta(), LONGEST_WAIT)]
 """Until people are paged: no longer than a database's time can be added to."""
 
 
@@ -228,7 +228,7 @@ class PolicyDocument(Part):
 
     policy: Name
     steps: list[PolicyStepPart] = Field(min_length=1)
-    repeat_every: Annotated[Wait, Field(ge=SHORTEST_REPEAT)] | None = None
+    repeat_every: Annotated[Duration, between(SHORTEST_REPEAT, LONGEST_WAIT)] | None = None
     """After the last step everybody is paged again at this pace, until somebody acknowledges."""
 
 

@@ -211,6 +211,16 @@ def schedule(**parts: str) -> str:
         ),
         ("odd", "gaurds: []\n", "what kind of document is this?: did you mean 'guards'?"),
         ("guards", "guards: [{ use: attempts, at_most: 0, within: 1h }]\n", "0 should be greater than or equal to 1"),
+        (
+            "policy",
+            "policy: p\nsteps: [{ page: [ops] }]\nrepeat_every: 0\n",
+            "3:15 0s is not between 1s and 366d",
+        ),
+        (
+            "oncall__channels",
+            "channels:\n  ops: { use: console, timeout: 45s }\n",
+            "45s is not between 100ms and 15s",
+        ),
         ("guards", "guards: [{ use: cooldown, for: '${{ alert.name }}' }]\n", "alert"),
     ],
 )
