@@ -57,6 +57,8 @@ TRIES_PER_CHANNEL = 3
 TRIES_OF_THE_LAST = 40
 """Where no channel is left, and also where nobody knows whether it arrived: for some twenty minutes, longer than most
 outages of our own way out, and than the wait for the next step, which pages anew."""
+STOP_WITHIN = timedelta(seconds=15)
+"""For what is on its way when the daemon stops; below Kubernetes' 30 s of grace."""
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
 """A channel that wants a longer pause is passed over: the next channel is quicker."""
@@ -84,14 +86,22 @@ class Courier:
         self._records: GroupCommit[Outcome, None] = GroupCommit(self._write)
 
     async def run(self) -> None:
-        """Until cancelled. A slow channel holds up its own messages only."""
+        """Until cancelled; then what is on its way may arrive and be written down, else it would be sent twice. A slow
+        channel holds up its own messages only."""
+        on_their_way: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
-            while True:
-                items = await self._claim()
-                for item in items:
-                    group.create_task(self._carry(item))
-                if not items:
-                    await self._bell.wait(self._poll)
+            try:
+                while True:
+                    items = await self._claim()
+                    for item in items:
+                        task = group.create_task(self._carry(item))
+                        on_their_way.add(task)
+                        task.add_done_callback(on_their_way.discard)
+                    if not items:
+                        await self._bell.wait(self._poll)
+            finally:
+                if on_their_way:
+                    await asyncio.wait(on_their_way, timeout=STOP_WITHIN.total_seconds())
 
     async def deliver(self) -> int:
         """Sends whatever is due now and waits for it; returns how many."""

@@ -1,5 +1,6 @@
 """The courier at work: what a channel does to the messages that wait for it, and to those of its neighbours."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -178,3 +179,27 @@ async def next_try(database: Database) -> timedelta | None:
         wait: timedelta | None = await connection.fetchval("SELECT max(due_at) - now() FROM outbox")
         await connection.execute("UPDATE outbox SET due_at = now() - interval '1 second' WHERE due_at IS NOT NULL")
     return wait
+
+
+async def test_a_stop_lets_arrive_what_is_on_its_way(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "under way", CONSOLE))
+    sending, arrived = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: object) -> Receipt:
+        sending.set()
+        await arrived.wait()
+        return Receipt()
+
+    monkeypatch.setattr(courier, "_send", slowly)
+    running = asyncio.create_task(courier.run())
+    await sending.wait()
+
+    running.cancel()
+    await asyncio.sleep(0)
+    arrived.set()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert await states(database) == {"under way": "sent"}
