@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -29,6 +30,12 @@ class Response:
     @property
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
+
+
+@dataclass(slots=True)
+class _Request:
+    is_sent: bool = False
+    """From just before its first byte: what failed earlier surely did nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class HttpClient:
         body: bytes | None = None,
         at_most: int = MOST_BYTES,
     ) -> Response:
+        request = _Request()
         try:
             async with self.session.request(
                 method,
@@ -77,15 +85,14 @@ class HttpClient:
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 5)),
+                trace_request_ctx=request,
             ) as response:
                 read = await _first_bytes(response, at_most)
                 return Response(response.status, dict(response.headers), read)
         except aiohttp.InvalidURL as error:
             raise Permanent(f"not a URL: {url!r}", system="http", operation=method) from error
-        except aiohttp.ClientConnectorError as error:
-            raise Temporary(str(error), system=_host(url), operation=method) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            kind = Temporary if method in _LOOKS else Ambiguous
+            kind = Ambiguous if request.is_sent and method not in _LOOKS else Temporary
             raise kind(str(error) or "timed out", system=_host(url), operation=method) from error
 
 
@@ -113,9 +120,25 @@ async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
     connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=50, ttl_dns_cache=10)
     # No cookies: what one target sets is nothing that the next look should bring along.
     async with aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=[_noting_what_is_sent()],
     ) as session:
         yield HttpClient(session)
+
+
+def _noting_what_is_sent() -> aiohttp.TraceConfig:
+    """aiohttp calls this hook when it has a connection, before it writes the first header."""
+
+    async def note(
+        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        context.trace_request_ctx.is_sent = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(note)
+    return trace
 
 
 class GuardedResolver(AbstractResolver):
