@@ -41,6 +41,7 @@ class _Request:
 @dataclass(frozen=True, slots=True)
 class HttpClient:
     session: aiohttp.ClientSession
+    private_networks: bool
 
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10, at_most: int = MOST_BYTES
@@ -80,7 +81,7 @@ class HttpClient:
         try:
             async with self.session.request(
                 method,
-                _allowed(url),
+                _allowed(url, private_networks=self.private_networks),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
@@ -125,7 +126,7 @@ async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
         trust_env=False,
         trace_configs=[_noting_what_is_sent()],
     ) as session:
-        yield HttpClient(session)
+        yield HttpClient(session, private_networks)
 
 
 def _noting_what_is_sent() -> aiohttp.TraceConfig:
@@ -151,10 +152,11 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        """Raises `NotAllowed`, which aiohttp lets through: it makes its own errors of `OSError` only."""
         found = await self._resolver.resolve(host, port, family)
         allowed = [r for r in found if is_allowed(r["host"], private_networks=self._private_networks)]
         if not allowed:
-            raise OSError(f"{host} resolves to addresses that must not be called")
+            raise NotAllowed(f"{host} resolves to {_forbidden(self._private_networks)}")
         return allowed
 
     async def close(self) -> None:
@@ -173,7 +175,7 @@ def is_allowed(address: str, *, private_networks: bool) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _allowed(url: str) -> URL:
+def _allowed(url: str, *, private_networks: bool) -> URL:
     """Addresses written as numbers never reach a resolver, so they are judged here. What passed is remembered: pages go
     to a few, often."""
     try:
@@ -184,12 +186,17 @@ def _allowed(url: str) -> URL:
     if scheme not in {"http", "https"} or not host:
         raise NotAllowed("only http:// and https:// URLs with a host can be called")
     try:
-        allowed = is_allowed(host, private_networks=True)
+        allowed = is_allowed(host, private_networks=private_networks)
     except ValueError:
         return parsed
     if not allowed:
-        raise NotAllowed(f"{host} is a link-local or metadata address and is never called")
+        raise NotAllowed(f"{host} is {_forbidden(private_networks)}")
     return parsed
+
+
+def _forbidden(private_networks: bool) -> str:
+    kinds = "a link-local or metadata address" if private_networks else "a private, link-local or metadata address"
+    return f"{kinds}, which must not be called"
 
 
 def json_of(response: Response, *, system: str, operation: str) -> Any:

@@ -45,6 +45,16 @@ async def test_what_is_no_web_address_of_ours_is_refused(http: HttpClient, url: 
         await http.get(url)
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "localhost", "2130706433", "127.1"]
+)
+async def test_where_private_networks_are_closed_no_spelling_of_an_address_opens_them(host: str, server: str) -> None:
+    """aiohttp asks no resolver about numbers, so the resolver's guard never saw them."""
+    async with open_http(private_networks=False) as public_only:
+        with pytest.raises((NotAllowed, Permanent)):
+            await public_only.get(server.replace("127.0.0.1", host))
+
+
 @pytest.fixture
 async def http() -> AsyncIterator[HttpClient]:
     async with open_http(private_networks=True) as opened:
