@@ -116,9 +116,17 @@ def _host(url: str) -> str:
 
 
 @asynccontextmanager
-async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
-    """`private_networks` False: public addresses only. Link-local ones are refused either way."""
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=50, ttl_dns_cache=10)
+async def open_http(*, private_networks: bool, most_connections: int | None = 100) -> AsyncIterator[HttpClient]:
+    """`private_networks` False: public addresses only. Link-local ones are refused either way.
+
+    Whoever is past `most_connections` waits for one; None: only for one to the same host.
+    """
+    connector = aiohttp.TCPConnector(
+        resolver=GuardedResolver(private_networks),
+        limit=most_connections or 0,
+        limit_per_host=50,
+        ttl_dns_cache=10,
+    )
     # No cookies: what one target sets is nothing that the next look should bring along.
     async with aiohttp.ClientSession(
         connector=connector,
