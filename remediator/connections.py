@@ -34,6 +34,10 @@ async def connect(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     """Nothing is sent yet: a system that is down must not keep the daemon from starting."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(open_http(private_networks=settings.private_networks))
+        # Looks at what hangs hold their connections until they time out, and no page may wait for one of those.
+        paging = await stack.enter_async_context(
+            open_http(private_networks=settings.private_networks, most_connections=None)
+        )
         kubernetes = await _kubernetes(settings, stack)
         redis = {
             name: await stack.enter_async_context(connect_redis(name, url.get_secret_value()))
@@ -49,7 +53,7 @@ async def connect(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         )
         yield Connections(
             tools,
-            Messengers(http, _mailer(settings.smtp), _secrets(settings), clock),
+            Messengers(paging, _mailer(settings.smtp), _secrets(settings), clock),
             None if Mode(settings.mode) is Mode.OBSERVE else _writers(tools, kubernetes, redis),
             {name: peers_of(source, http) for name, source in settings.sources.items()},
         )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -31,9 +32,16 @@ class Response:
         return self.body.decode("utf-8", "replace")
 
 
+@dataclass(slots=True)
+class _Request:
+    is_sent: bool = False
+    """From just before its first byte: what failed earlier surely did nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpClient:
     session: aiohttp.ClientSession
+    private_networks: bool
 
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10, at_most: int = MOST_BYTES
@@ -69,23 +77,23 @@ class HttpClient:
         body: bytes | None = None,
         at_most: int = MOST_BYTES,
     ) -> Response:
+        request = _Request()
         try:
             async with self.session.request(
                 method,
-                _allowed(url),
+                _allowed(url, private_networks=self.private_networks),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 5)),
+                trace_request_ctx=request,
             ) as response:
                 read = await _first_bytes(response, at_most)
                 return Response(response.status, dict(response.headers), read)
         except aiohttp.InvalidURL as error:
             raise Permanent(f"not a URL: {url!r}", system="http", operation=method) from error
-        except aiohttp.ClientConnectorError as error:
-            raise Temporary(str(error), system=_host(url), operation=method) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            kind = Temporary if method in _LOOKS else Ambiguous
+            kind = Ambiguous if request.is_sent and method not in _LOOKS else Temporary
             raise kind(str(error) or "timed out", system=_host(url), operation=method) from error
 
 
@@ -108,14 +116,38 @@ def _host(url: str) -> str:
 
 
 @asynccontextmanager
-async def open_http(*, private_networks: bool) -> AsyncIterator[HttpClient]:
-    """`private_networks` False: public addresses only. Link-local ones are refused either way."""
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(private_networks), limit_per_host=50, ttl_dns_cache=10)
+async def open_http(*, private_networks: bool, most_connections: int | None = 100) -> AsyncIterator[HttpClient]:
+    """`private_networks` False: public addresses only. Link-local ones are refused either way.
+
+    Whoever is past `most_connections` waits for one; None: only for one to the same host.
+    """
+    connector = aiohttp.TCPConnector(
+        resolver=GuardedResolver(private_networks),
+        limit=most_connections or 0,
+        limit_per_host=50,
+        ttl_dns_cache=10,
+    )
     # No cookies: what one target sets is nothing that the next look should bring along.
     async with aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=[_noting_what_is_sent()],
     ) as session:
-        yield HttpClient(session)
+        yield HttpClient(session, private_networks)
+
+
+def _noting_what_is_sent() -> aiohttp.TraceConfig:
+    """aiohttp calls this hook when it has a connection, before it writes the first header."""
+
+    async def note(
+        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        context.trace_request_ctx.is_sent = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(note)
+    return trace
 
 
 class GuardedResolver(AbstractResolver):
@@ -128,10 +160,11 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        """Raises `NotAllowed`, which aiohttp lets through: it makes its own errors of `OSError` only."""
         found = await self._resolver.resolve(host, port, family)
         allowed = [r for r in found if is_allowed(r["host"], private_networks=self._private_networks)]
         if not allowed:
-            raise OSError(f"{host} resolves to addresses that must not be called")
+            raise NotAllowed(f"{host} resolves to {_forbidden(self._private_networks)}")
         return allowed
 
     async def close(self) -> None:
@@ -150,7 +183,7 @@ def is_allowed(address: str, *, private_networks: bool) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _allowed(url: str) -> URL:
+def _allowed(url: str, *, private_networks: bool) -> URL:
     """Addresses written as numbers never reach a resolver, so they are judged here. What passed is remembered: pages go
     to a few, often."""
     try:
@@ -161,12 +194,17 @@ def _allowed(url: str) -> URL:
     if scheme not in {"http", "https"} or not host:
         raise NotAllowed("only http:// and https:// URLs with a host can be called")
     try:
-        allowed = is_allowed(host, private_networks=True)
+        allowed = is_allowed(host, private_networks=private_networks)
     except ValueError:
         return parsed
     if not allowed:
-        raise NotAllowed(f"{host} is a link-local or metadata address and is never called")
+        raise NotAllowed(f"{host} is {_forbidden(private_networks)}")
     return parsed
+
+
+def _forbidden(private_networks: bool) -> str:
+    kinds = "a link-local or metadata address" if private_networks else "a private, link-local or metadata address"
+    return f"{kinds}, which must not be called"
 
 
 def json_of(response: Response, *, system: str, operation: str) -> Any:

@@ -54,8 +54,7 @@ class Lines:
             async with asyncio.timeout(SECONDS):
                 client = await self._idle.get()
                 try:
-                    if client.connection is not None:  # used before; the server may have closed it since
-                        await client.connection_pool.ensure_connection(client.connection)
+                    await _connected(client)
                     return await command(client)
                 finally:
                     self._idle.put_nowait(client)
@@ -64,6 +63,14 @@ class Lines:
         except TimeoutError as error:
             late = f"no answer within {SECONDS:g} s"
             raise Temporary(late, system=f"redis {self.name}", operation=operation) from error
+
+
+async def _connected(client: "redis.Redis") -> None:
+    """Before the command: a writer's fence must not be asked first, and a connection made then."""
+    if client.connection is None:
+        await client.initialize()
+    else:  # used before; the server may have closed it since
+        await client.connection_pool.ensure_connection(client.connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +151,22 @@ async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader,
         # With these on, the library goes on using a connection that the server has closed.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    clients = [connect() for _ in range(MOST_CONNECTIONS)]
+    clients = [_sending_once(connect()) for _ in range(MOST_CONNECTIONS)]
     lines = Lines(name, clients)
     try:
         yield RedisReader(lines), RedisWriter(lines)
     finally:
         for client in clients:
             await client.aclose()
+
+
+def _sending_once(client: "redis.Redis") -> "redis.Redis":
+    """The query of the URL can ask for repetitions, and for a PING that goes ahead of the command; it wins over what is
+    given to `from_url`."""
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    client.connection_pool.connection_kwargs.update(
+        retry=Retry(NoBackoff(), 0), retry_on_timeout=False, retry_on_error=[], health_check_interval=0
+    )
+    return client

@@ -22,13 +22,16 @@ class Mailer:
     start_tls: bool = True
 
     async def send(self, message: EmailMessage) -> str:
-        """The server's last word. Raises `Temporary` (4xx, not reached), `Permanent` (5xx) or `Ambiguous`."""
+        """The server's last word. Raises `Temporary` (4xx, not reached), `Permanent` (5xx) or `Ambiguous`.
+
+        One refused recipient of several is a refusal: the mail may be tried again, and the others have it twice.
+        """
         import aiosmtplib
 
         message["From"] = self.sender
         implicit = self.port == _IMPLICIT_TLS_PORT
         try:
-            _, answer = await aiosmtplib.send(
+            refused, answer = await aiosmtplib.send(
                 message,
                 hostname=self.host,
                 port=self.port,
@@ -46,6 +49,9 @@ class Mailer:
             raise _by_code(error.code, error.message) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise Ambiguous(str(error) or type(error).__name__, system="smtp", operation="send") from error
+        if refused:
+            recipient, refusal = next(iter(refused.items()))
+            raise _by_code(refusal.code, f"{recipient}: {refusal.message}")
         return answer
 
 

@@ -1,7 +1,9 @@
 """What each door to another system refuses to let through."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
@@ -11,7 +13,7 @@ from remediator.clients.http import HttpClient, is_allowed, open_http
 from remediator.clients.prometheus import Prometheus
 from remediator.clients.redis_target import MOST_CONNECTIONS, connect_redis
 from remediator.clients.sql_target import MOST_ROWS, connect_sql_target
-from remediator.domain.errors import NotAllowed, Permanent, Temporary
+from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,16 @@ def test_metadata_is_never_called_and_private_addresses_only_where_allowed(
 async def test_what_is_no_web_address_of_ours_is_refused(http: HttpClient, url: str) -> None:
     with pytest.raises((NotAllowed, Permanent)):
         await http.get(url)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "localhost", "2130706433", "127.1"]
+)
+async def test_where_private_networks_are_closed_no_spelling_of_an_address_opens_them(host: str, server: str) -> None:
+    """aiohttp asks no resolver about numbers, so the resolver's guard never saw them."""
+    async with open_http(private_networks=False) as public_only:
+        with pytest.raises((NotAllowed, Permanent)):
+            await public_only.get(server.replace("127.0.0.1", host))
 
 
 @pytest.fixture
@@ -85,6 +97,38 @@ async def test_redirects_are_not_followed_and_bodies_are_cut(http: HttpClient, s
 async def test_nobody_there_is_temporary(http: HttpClient) -> None:
     with pytest.raises(Temporary):
         await http.get("http://127.0.0.1:1/")
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """Its queue is full: whoever connects gets no answer."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+async def test_a_message_that_found_no_connection_is_temporary(http: HttpClient, deaf: str) -> None:
+    """It surely was not sent, and a page that is taken for sent is not tried again."""
+    with pytest.raises(Temporary):
+        await http.post(deaf, body=b"page", timeout=0.2)
+
+
+async def test_a_message_without_an_answer_is_ambiguous_and_a_look_temporary(http: HttpClient) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1") as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+
+        with pytest.raises(Ambiguous):
+            await http.post(url, body=b"page")
+        with pytest.raises(Temporary):
+            await http.get(url)
 
 
 async def test_prometheus_nan_is_no_value_and_a_wrong_query_is_permanent(http: HttpClient, server: str) -> None:

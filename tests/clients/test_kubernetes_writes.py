@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from remediator.clients.kubernetes import KubernetesConnection, connect_kubernetes
 from remediator.domain.errors import Ambiguous, NotAllowed
 from remediator.domain.ids import IntentId
 from remediator.domain.plan import Call
+from tests.clients.kubeconfigs import kubeconfig
 
 POD = Call("kubernetes", "DELETE", "/api/v1/namespaces/shop/pods/one", body={"preconditions": {"uid": "1f3c"}})
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -50,23 +50,9 @@ def server() -> ApiServer:
 async def cluster(server: ApiServer, tmp_path: Path) -> AsyncIterator[KubernetesConnection]:
     async with await asyncio.start_server(server.serve, "127.0.0.1") as listening:
         port = listening.sockets[0].getsockname()[1]
-        connection = await connect_kubernetes(_kubeconfig(tmp_path, f"http://127.0.0.1:{port}"), None)
+        connection = await connect_kubernetes(kubeconfig(tmp_path, f"http://127.0.0.1:{port}"), None)
         yield connection
         await connection.close()
-
-
-def _kubeconfig(folder: Path, url: str) -> Path:
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "it", "cluster": {"server": url}}],
-        "users": [{"name": "me", "user": {}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "me"}}],
-        "current-context": "it",
-    }
-    path = folder / "kubeconfig"
-    path.write_bytes(msgspec.json.encode(document))
-    return path
 
 
 async def test_a_write_whose_connection_is_lost_is_not_sent_again(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 class SmtpSink:
     port: int = 0
     rcpt_answer: str = "250 ok"
+    refused: dict[str, str] = field(default_factory=dict)
+    """Recipient -> the answer to this one alone."""
     messages: list[str] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -17,7 +19,7 @@ class SmtpSink:
         while line := (await reader.readline()).decode():
             match line.split(":")[0].split()[0].upper():
                 case "RCPT":
-                    answer = self.rcpt_answer
+                    answer = self.refused.get(line.partition("<")[2].partition(">")[0], self.rcpt_answer)
                 case "DATA":
                     writer.write(b"354 go on\r\n")
                     self.messages.append((await reader.readuntil(b"\r\n.\r\n")).decode())

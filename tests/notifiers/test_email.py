@@ -11,13 +11,11 @@ from remediator.toolbox import Messengers
 from tests.fakes.smtp_sink import SmtpSink, smtp_sink
 from tests.notifiers.test_notifiers import PAGE
 
-MAIL = replace(PAGE, address="alice@example.invalid")
 
-
-async def send(sink: SmtpSink, port: int | None = None) -> None:
+async def send(sink: SmtpSink, *, to: str = "alice@example.invalid", port: int | None = None) -> None:
     mailer = Mailer("127.0.0.1", port or sink.port, "remediator@example.invalid", start_tls=False)
     async with open_http(private_networks=True) as http:
-        await Email().send(MAIL, Messengers(http, mailer))
+        await Email().send(replace(PAGE, address=to), Messengers(http, mailer))
 
 
 async def test_a_page_arrives_with_its_links() -> None:
@@ -36,6 +34,16 @@ async def test_the_servers_refusal_says_whether_to_try_again(answer: str, error:
         sink.rcpt_answer = answer
         with pytest.raises(error):
             await send(sink)
+
+
+@pytest.mark.parametrize(("answer", "error"), [("451 later", Temporary), ("550 no such user", Permanent)])
+async def test_one_recipient_of_two_that_is_refused_is_a_page_that_did_not_arrive(
+    answer: str, error: type[SystemFailure]
+) -> None:
+    async with smtp_sink() as sink:
+        sink.refused["bob@example.invalid"] = answer
+        with pytest.raises(error, match=f"bob@example.invalid: {answer[4:]}"):
+            await send(sink, to="alice@example.invalid, bob@example.invalid")
 
 
 async def test_nobody_there_is_temporary() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from remediator.clients.kubernetes import library
 from remediator.clients.kubernetes.reader import KubernetesReader
-from remediator.clients.kubernetes.transport import Transport, ask_before_first_byte
+from remediator.clients.kubernetes.transport import Transport, guarded_session
 from remediator.clients.kubernetes.writer import KubernetesWriter
 from remediator.domain.errors import BadDocument
 
@@ -40,5 +40,5 @@ async def connect_kubernetes(kubeconfig: Path | None, context: str | None) -> Ku
     except (config.ConfigException, OSError) as error:
         raise BadDocument(f"Kubernetes: {kubeconfig or 'in-cluster configuration'}: {error}") from error
     api = client.ApiClient(configuration)
-    api.rest_client.pool_manager = ask_before_first_byte(api.rest_client.pool_manager)
+    api.rest_client.pool_manager = guarded_session(api.rest_client.pool_manager)
     return KubernetesConnection(Transport(api))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -48,7 +49,7 @@ class Transport:
             answer = await self.request("GET", path, query or {}, seconds=seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Temporary(str(error) or "timed out", system=_SYSTEM, operation=f"GET {path}") from error
-        if answer.status >= 400:
+        if answer.status >= 300:
             raise refusal(answer, f"GET {path}")
         return answer.body
 
@@ -76,7 +77,7 @@ class Transport:
             raise Ambiguous(str(error) or "timed out", system=_SYSTEM, operation=operation) from error
         finally:
             _last_question.reset(asked)
-        if answer.status >= 400:
+        if answer.status >= 300:
             raise refusal(answer, operation, written=True)
         return answer.body
 
@@ -107,21 +108,40 @@ class Transport:
                 response.release()
 
 
-def ask_before_first_byte(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-    """The same session, but each request asks its fence when it has a connection: to open one takes many turns, and a
-    replica may be frozen in any of them. The old session is used up.
+def guarded_session(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """The same session, but each request asks its fence when it has a connection, and follows no redirect. The old
+    session is used up.
+
+    Nothing is taken from the environment: a netrc entry collides with our token, and HTTP_PROXY was meant for the web.
+    A proxy that the kubeconfig names comes with each request.
+    """
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_ask_before_first_byte)
+    trace.on_request_redirect.append(_refuse_redirect)
+    connector = session.connector
+    session.detach()
+    return aiohttp.ClientSession(connector=connector, trust_env=False, trace_configs=[trace])
+
+
+async def _ask_before_first_byte(*_: object) -> None:
+    """To open a connection takes many turns, and a replica may be frozen in any of them.
 
     aiohttp calls this hook before it writes the first header, and a request that raises here is never sent.
     """
+    _last_question.get()()
 
-    async def ask(*_: object) -> None:
-        _last_question.get()()
 
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(ask)
-    connector = session.connector
-    session.detach()
-    return aiohttp.ClientSession(connector=connector, trust_env=True, trace_configs=[trace])
+async def _refuse_redirect(
+    _: aiohttp.ClientSession, __: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """Whoever answers elsewhere is not the API server. aiohttp calls this hook before it follows, and
+    kubernetes-asyncio does not let us forbid it."""
+    raise Permanent(
+        f"answered {redirect.response.status}: redirects are not followed",
+        system=_SYSTEM,
+        operation=f"{redirect.method} {redirect.url.path}",
+        status=redirect.response.status,
+    )
 
 
 def _once(fence: Fence, operation: str) -> Fence:
@@ -149,7 +169,7 @@ async def _read(response: Any) -> bytes:
 
 
 def refusal(answer: Answer, operation: str, *, written: bool = False) -> RemediatorError:
-    """What a status of 400 or more means for whoever asked (facts: kubernetes, "exact answers")."""
+    """What a status of 300 or more means for whoever asked (facts: kubernetes, "exact answers")."""
     status = _status_of(answer)
     detail = status.message or f"answered {answer.status}"
     match answer.status:
