@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ def command(config: Path | None, insecure_no_auth: bool, **given: Any) -> None:
 def _run(settings: Any) -> None:
     gc.disable()  # until the daemon is up: what a start makes is there to stay
 
+    # Names are looked up in libuv's threads, of which slow look-ups get half: with its usual four, two dead names would
+    # hold up every page and the way back to the database. Read when the first is looked up.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     import uvloop
 
     from remediator.app import serve_until_stopped

@@ -27,7 +27,8 @@ ACQUIRE_SECONDS = 3.0
 MOST_QUERIES = 5_000_000
 """Before the pool replaces a connection that comes back to it; the library's 50,000 would be over in seconds."""
 SPARE_SECONDS = 60.0
-"""A connection unused for so long goes back to the pool, which closes it later: what nobody uses may die unnoticed."""
+"""A connection unused for so long goes back to the pool, which closes it when as much time again has passed: what
+nobody uses may die unnoticed, as gateways forget it after some four minutes."""
 
 _FAILURES = (
     asyncpg.PostgresConnectionError,
@@ -80,6 +81,7 @@ class Database:
                 init_size=1,
                 max_size=pool,
                 max_queries=MOST_QUERIES,
+                max_inactive_connection_lifetime=SPARE_SECONDS,
                 connect=_for_pool,
                 init=prepare,
                 reset=_as_it_is,

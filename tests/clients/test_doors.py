@@ -1,6 +1,7 @@
 """What each door to another system refuses to let through."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from remediator.clients.prometheus import Prometheus
 from remediator.clients.redis_target import MOST_CONNECTIONS, connect_redis
 from remediator.clients.sql_target import MOST_ROWS, connect_sql_target
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
+from remediator.store.database import to_json
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,7 @@ async def server() -> AsyncIterator[str]:
         asked = request.query["query"]
         answers: dict[str, object] = {
             "vector": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "NaN"]}]},
+            "ratio": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "+Inf"]}]},
             "matrix": {"resultType": "matrix", "result": []},
         }
         if asked not in answers:
@@ -129,6 +132,12 @@ async def test_a_message_without_an_answer_is_ambiguous_and_a_look_temporary(htt
             await http.post(url, body=b"page")
         with pytest.raises(Temporary):
             await http.get(url)
+
+
+async def test_infinity_stays_above_every_bound_also_as_json(http: HttpClient, server: str) -> None:
+    [sample] = await Prometheus("default", server, http).query("ratio")
+
+    assert json.loads(to_json({"value": sample.value}))["value"] > 1e300
 
 
 async def test_prometheus_nan_is_no_value_and_a_wrong_query_is_permanent(http: HttpClient, server: str) -> None:
