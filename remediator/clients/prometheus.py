@@ -1,7 +1,6 @@
 """Prometheus' HTTP API: instant queries, read strictly."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import urlencode
 
 from remediator.clients.http import HttpClient, json_of
 from remediator.domain.errors import Permanent, Temporary
+from remediator.domain.number import finite
 
 _TIMEOUT = 10.0
 
@@ -46,9 +46,9 @@ class Prometheus:
 def _samples(data: Mapping[str, Any]) -> tuple[Sample, ...]:
     match data:
         case {"resultType": "vector", "result": result}:
-            found = [Sample(item["metric"], _number(item["value"][1])) for item in result]
+            found = [Sample(item["metric"], finite(float(item["value"][1]))) for item in result]
         case {"resultType": "scalar", "result": [_, value]}:
-            found = [Sample({}, _number(value))]
+            found = [Sample({}, finite(float(value)))]
         case _:
             raise Permanent(
                 f"the query gives a {data.get('resultType')}, not one value a series",
@@ -56,10 +56,3 @@ def _samples(data: Mapping[str, Any]) -> tuple[Sample, ...]:
                 operation="query",
             )
     return tuple(sample for sample in found if not math.isnan(sample.value))
-
-
-def _number(text: str) -> float:
-    """An error ratio over no requests is +Inf. JSON has no such number, and in an incident's facts it would be null
-    just when things are at their worst: it stands there as the largest number."""
-    value = float(text)
-    return math.copysign(sys.float_info.max, value) if math.isinf(value) else value

@@ -10,6 +10,7 @@ from remediator.clients.redis_target import check_looks
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import NotAllowed
 from remediator.domain.incident import Incident
+from remediator.domain.number import number_in
 from remediator.toolbox import Toolbox
 
 
@@ -53,7 +54,7 @@ class RedisCommand(Diagnostic):
         answer = await tools.redis(self.connection).run(self.command)
         facts = Facts(
             text=in_words(answer)[:2_000],
-            number=float(answer) if isinstance(answer, (int, float)) else 0.0,
+            number=number_in(answer),
             seconds=round(time.monotonic() - started, 4),
             used_memory=_memory_share(answer),
         )

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.incident import Incident
+from remediator.domain.number import number_in
 from remediator.toolbox import Toolbox
 
 
@@ -16,7 +17,7 @@ class Facts:
     rows: int
     """At most 200."""
     value: float
-    """The first column of the first row where that is a number, else 0."""
+    """The first column of the first row where that is a number (an interval in seconds), else 0."""
     text: str
     """The same as text; empty where there is no row."""
     seconds: float
@@ -39,7 +40,7 @@ class SqlQuery(Diagnostic):
         value = next(iter(found.rows[0].values()), None) if found.rows else None
         facts = Facts(
             rows=len(found.rows),
-            value=float(value) if isinstance(value, (int, float)) else 0.0,
+            value=number_in(value),
             text="" if value is None else str(value)[:300],
             seconds=round(time.monotonic() - started, 3),
         )

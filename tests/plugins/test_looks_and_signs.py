@@ -136,7 +136,7 @@ async def test_warnings_about_the_target_are_told(tools: Toolbox, fake_cluster: 
 
 
 async def test_other_systems_answer(tools: Toolbox, web_url: str) -> None:
-    sql = await facts(SqlQuery(connection="main", query="SELECT 42 AS n"), tools)
+    sql = await facts(SqlQuery(connection="main", query="SELECT sum(42::bigint) AS n"), tools)
     ping = await facts(RedisCommand.model_validate({"connection": "cache", "command": "PING"}), tools)
     page = await facts(HttpGet(url=f"{web_url}/health"), tools)
     rate = await facts(Promql(query="mixed"), tools)
