@@ -1,7 +1,9 @@
 """The API that the command line and other programs use: incidents, what people do to them, and the kill switch."""
 
+import asyncio
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from datetime import timedelta
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -18,6 +20,12 @@ from remediator.store.database import Database
 from remediator.web.auth import ApiGate, Caller, Role
 
 _MOST_LISTED = 1_000
+MOST_BYTES = 64 * 1024
+"""Of a body: what people send is a note or a digest, and alerts do not come by this door."""
+READ_WITHIN = timedelta(seconds=10)
+"""For the whole body: who sends half of it and waits must not keep it in memory."""
+
+RoleName: TypeAlias = Literal["read", "respond", "approve"]
 
 
 class _Body(BaseModel):
@@ -99,17 +107,22 @@ class Api:
 
     async def set_kill_switch(self, request: web.Request) -> web.Response:
         """Anybody who may respond may stop everything; starting again takes the right to approve."""
+        caller = self._gate.caller(request.headers)  # strangers' bodies are not read
         body = await _body(request, _Switch)
-        caller = self._caller(request, "respond" if body.on else "approve")
+        _demand(caller, "respond" if body.on else "approve")
         switch = KillSwitch(on=body.on, by=caller.name, reason=body.reason)
         await self._responder.set_kill_switch(switch)
         return _json(msgspec.to_builtins(switch))
 
-    def _caller(self, request: web.Request, role: Literal["read", "respond", "approve"]) -> Caller:
+    def _caller(self, request: web.Request, role: RoleName) -> Caller:
         caller = self._gate.caller(request.headers)
-        if Role(role) not in caller.roles:
-            raise NotAllowed(f"the API token {caller.name!r} lacks the role {role!r}")
+        _demand(caller, role)
         return caller
+
+
+def _demand(caller: Caller, role: RoleName) -> None:
+    if Role(role) not in caller.roles:
+        raise NotAllowed(f"the API token {caller.name!r} lacks the role {role!r}")
 
 
 def incident_view(incident: Incident) -> dict[str, object]:
@@ -144,11 +157,33 @@ B = TypeVar("B", bound=BaseModel)
 
 
 async def _body(request: web.Request, model: type[B]) -> B:
-    raw = await request.read()
+    raw = await _within_bounds(request)
     try:
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         raise BadPayload(_in_words(error)) from error
+
+
+async def _within_bounds(request: web.Request) -> bytes:
+    """Not by `request.read()`: its limit is that of webhooks, which the intake's room bounds together."""
+    if (request.content_length or 0) > MOST_BYTES:
+        raise _too_large(request.content_length or 0)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(READ_WITHIN.total_seconds()):
+            async for chunk in request.content.iter_chunked(MOST_BYTES):
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise _too_large(len(body))
+    except TimeoutError as error:
+        late = f"the body did not come within {READ_WITHIN.total_seconds():g} s"
+        raise web.HTTPRequestTimeout(reason=late) from error
+    return bytes(body)
+
+
+def _too_large(size: int) -> web.HTTPException:
+    reason = f"the body is larger than {MOST_BYTES >> 10} KiB"
+    return web.HTTPRequestEntityTooLarge(max_size=MOST_BYTES, actual_size=size, reason=reason)
 
 
 def _read(model: type[B], values: Mapping[str, object]) -> B:
