@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from remediator.checks import Check
 from remediator.checks.alert_resolved import AlertResolved
@@ -143,6 +144,41 @@ async def test_other_systems_answer(tools: Toolbox, web_url: str) -> None:
 
     assert (sql.value, ping.text, page.status, page.body, page.well) == (42.0, "True", 200, "all is well", True)
     assert (rate.series, rate.value, rate.lowest) == (2, 0.9, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "text"),
+    [
+        pytest.param("SELECT avg(n) FROM generate_series(1, 9) n", 5.0, "5.0000000000000000", id="numeric"),
+        pytest.param("SELECT extract(epoch FROM interval '90 s')", 90.0, "90.000000", id="an age"),
+        pytest.param("SELECT 4.5::float8", 4.5, "4.5", id="float"),
+        pytest.param("SELECT 'seven'", None, "seven", id="text"),
+        pytest.param("SELECT true", None, "True", id="a truth value"),
+        pytest.param("SELECT NULL::int", None, "", id="null"),
+        pytest.param("SELECT 1 WHERE false", None, "", id="no row"),
+    ],
+)
+async def test_what_sql_calls_a_number_is_one_and_nothing_else_is_0(
+    tools: Toolbox, query: str, value: float | None, text: str
+) -> None:
+    seen = await facts(SqlQuery(connection="main", query=query), tools)
+
+    assert (seen.value, seen.text) == (value, text)
+
+
+@pytest.mark.parametrize(
+    ("stored", "number"),
+    [("42", 42.0), ("-1.5e3", -1500.0), ("seven", None), ("1_000", None), ("nan", None), ("", None)],
+)
+async def test_a_stored_value_that_reads_as_a_number_is_that_number(
+    tools: Toolbox, valkey_url: str, stored: str, number: float | None
+) -> None:
+    async with Redis.from_url(valkey_url) as redis:
+        await redis.set("queue:depth", stored)
+        seen = await facts(RedisCommand(connection="cache", command=["GET", "queue:depth"]), tools)
+        await redis.delete("queue:depth")
+
+    assert (seen.number, seen.text) == (number, stored)
 
 
 async def test_signs_of_health(tools: Toolbox, fake_cluster: FakeCluster, web_url: str) -> None:
