@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from remediator.clients.http import HttpClient, json_of
 from remediator.domain.errors import Permanent, Temporary
+from remediator.domain.number import finite
 
 _TIMEOUT = 10.0
 
@@ -28,6 +29,7 @@ class Prometheus:
     async def query(self, promql: str) -> tuple[Sample, ...]:
         """An instant vector or a scalar as samples; NaN is left out: it is the absence of an answer.
 
+        Infinities are made `finite`, for facts could not be kept otherwise.
         Raises `Temporary` where it cannot be reached, `Permanent` where it refuses the query.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -45,9 +47,9 @@ class Prometheus:
 def _samples(data: Mapping[str, Any]) -> tuple[Sample, ...]:
     match data:
         case {"resultType": "vector", "result": result}:
-            found = [Sample(item["metric"], float(item["value"][1])) for item in result]
+            found = [Sample(item["metric"], finite(float(item["value"][1]))) for item in result]
         case {"resultType": "scalar", "result": [_, value]}:
-            found = [Sample({}, float(value))]
+            found = [Sample({}, finite(float(value)))]
         case _:
             raise Permanent(
                 f"the query gives a {data.get('resultType')}, not one value a series",
