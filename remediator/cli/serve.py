@@ -11,6 +11,8 @@ import click
 from remediator.cli.configuration import bad_settings, config_option, read_settings
 from remediator.domain.errors import BadDocument, RemediatorError
 
+_LOOK_UP_THREADS = "64"
+
 
 @click.command()
 @config_option
@@ -34,6 +36,9 @@ def command(config: Path | None, insecure_no_auth: bool, **given: Any) -> None:
 
 
 def _run(settings: Any) -> None:
+    # uvloop looks names up in libuv's threads: 4 unless told before their first use, of which look-ups get half. Two
+    # names whose server is silent would hold up every page and every reconnect to the database.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", _LOOK_UP_THREADS)
     gc.disable()  # until the daemon is up: what a start makes is there to stay
 
     # Names are looked up in libuv's threads, of which slow look-ups get half: with its usual four, two dead names would

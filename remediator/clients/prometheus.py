@@ -29,6 +29,7 @@ class Prometheus:
     async def query(self, promql: str) -> tuple[Sample, ...]:
         """An instant vector or a scalar as samples; NaN is left out: it is the absence of an answer.
 
+        Infinities are made `finite`, for facts could not be kept otherwise.
         Raises `Temporary` where it cannot be reached, `Permanent` where it refuses the query.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}

@@ -1,5 +1,6 @@
 """A look into a Redis or Valkey."""
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,16 +11,18 @@ from remediator.clients.redis_target import check_looks
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import NotAllowed
 from remediator.domain.incident import Incident
-from remediator.domain.number import number_in
+from remediator.domain.number import number_of
 from remediator.toolbox import Toolbox
+
+_NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     text: str
     """The answer, cut to 2,000 characters."""
-    number: float
-    """The answer where it is a number, else 0."""
+    number: float | None
+    """The answer where it is a number or reads as one; else it has no value: `has()` asks, to read it is an error."""
     seconds: float
     """How long the server took to answer."""
     used_memory: float
@@ -54,7 +57,7 @@ class RedisCommand(Diagnostic):
         answer = await tools.redis(self.connection).run(self.command)
         facts = Facts(
             text=in_words(answer)[:2_000],
-            number=number_in(answer),
+            number=_number(answer),
             seconds=round(time.monotonic() - started, 4),
             used_memory=_memory_share(answer),
         )
@@ -71,6 +74,11 @@ def in_words(answer: Any) -> str:
             return ", ".join(map(in_words, answer))
         case _:
             return str(answer)
+
+
+def _number(answer: Any) -> float | None:
+    """GET answers a counter as text. What else Python reads as a number ("nan", "1_000") is none here."""
+    return number_of(float(answer) if isinstance(answer, bytes) and _NUMBER.fullmatch(answer) else answer)
 
 
 def _memory_share(answer: Any) -> float:

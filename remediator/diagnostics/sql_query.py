@@ -8,7 +8,7 @@ from pydantic import Field
 
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.incident import Incident
-from remediator.domain.number import number_in
+from remediator.domain.number import number_of
 from remediator.toolbox import Toolbox
 
 
@@ -16,10 +16,11 @@ from remediator.toolbox import Toolbox
 class Facts:
     rows: int
     """At most 200."""
-    value: float
-    """The first column of the first row where that is a number (an interval in seconds), else 0."""
+    value: float | None
+    """The first column of the first row where that is a number; else it has no value: `has()` asks, to read it is an
+    error."""
     text: str
-    """The same as text; empty where there is no row."""
+    """The same as text, whatever it is; empty where there is no row."""
     seconds: float
 
 
@@ -40,7 +41,7 @@ class SqlQuery(Diagnostic):
         value = next(iter(found.rows[0].values()), None) if found.rows else None
         facts = Facts(
             rows=len(found.rows),
-            value=number_in(value),
+            value=number_of(value),
             text="" if value is None else str(value)[:300],
             seconds=round(time.monotonic() - started, 3),
         )

@@ -27,8 +27,10 @@ ACQUIRE_SECONDS = 3.0
 MOST_QUERIES = 5_000_000
 """Before the pool replaces a connection that comes back to it; the library's 50,000 would be over in seconds."""
 SPARE_SECONDS = 60.0
-"""A connection unused for so long goes back to the pool, which closes it when as much time again has passed: what
-nobody uses may die unnoticed, as gateways forget it after some four minutes."""
+"""A connection unused for so long goes back to the pool, which closes it later: what nobody uses may die unnoticed."""
+POOLED_SECONDS = 60.0
+"""The pool closes it after so long again. The library's 300 are more than a NAT gateway keeps a silent connection
+(240-350): it drops it without a word, and the next statement waits for an answer that cannot come."""
 
 _FAILURES = (
     asyncpg.PostgresConnectionError,
@@ -81,7 +83,7 @@ class Database:
                 init_size=1,
                 max_size=pool,
                 max_queries=MOST_QUERIES,
-                max_inactive_connection_lifetime=SPARE_SECONDS,
+                max_inactive_connection_lifetime=POOLED_SECONDS,
                 connect=_for_pool,
                 init=prepare,
                 reset=_as_it_is,

@@ -1,25 +1,42 @@
-"""`remediator serve` before the daemon is there."""
+"""What `remediator serve` sees to before its loop is made."""
 
+import asyncio
 import gc
 import os
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+import uvloop
+from click.testing import CliRunner
 
-from remediator.cli import serve
+from remediator.cli import main
 
 
-def test_there_are_threads_for_many_slow_names_before_the_first_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = []
+@pytest.fixture
+def threads_at_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
+    """What libuv would read as the size of its pool; the daemon gets no further."""
+    seen: list[str | None] = []
 
-    async def serve_until_stopped(_: Any) -> None:
-        threads.append(os.environ.get("UV_THREADPOOL_SIZE"))
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        seen.append(os.environ.get("UV_THREADPOOL_SIZE"))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("remediator.app.serve_until_stopped", serve_until_stopped)
-    monkeypatch.setattr(gc, "disable", lambda: None)
-    monkeypatch.setenv("UV_THREADPOOL_SIZE", "")
+    monkeypatch.setattr(uvloop, "new_event_loop", new_event_loop)
+    monkeypatch.setenv("UV_THREADPOOL_SIZE", "unset")  # so that it is put back
     monkeypatch.delenv("UV_THREADPOOL_SIZE")
+    yield seen
+    gc.enable()
 
-    serve._run(None)
 
-    assert threads == ["64"]
+def test_dead_names_leave_threads_to_look_others_up(threads_at_start: list[str | None]) -> None:
+    CliRunner().invoke(main, ["serve"])
+
+    assert threads_at_start == ["64"]
+
+
+def test_how_many_is_left_to_who_set_it(threads_at_start: list[str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_THREADPOOL_SIZE", "8")
+
+    CliRunner().invoke(main, ["serve"])
+
+    assert threads_at_start == ["8"]

@@ -3,6 +3,7 @@ is never taken for a good one."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from remediator.checks import Check
 from remediator.checks.alert_resolved import AlertResolved
@@ -33,7 +35,12 @@ from remediator.diagnostics.redis_command import RedisCommand
 from remediator.diagnostics.rollout_history import RolloutHistory
 from remediator.diagnostics.sql_query import SqlQuery
 from remediator.domain.errors import NotFound
+from remediator.domain.finding import Finding
+from remediator.domain.incident import Progress
 from remediator.domain.target import Target
+from remediator.language.expression import Scope
+from remediator.rules.values import finding_names, values_of
+from remediator.store.documents import progress_from, progress_json
 from remediator.toolbox import Toolbox
 from tests.actions.test_kubernetes_actions import incident_of
 from tests.fakes.kubernetes import FakeCluster
@@ -44,7 +51,8 @@ INCIDENT = incident_of(Target("deployment", "backend", "prod"))
 @pytest.fixture
 async def web_url() -> AsyncIterator[str]:
     async def query(request: web.Request) -> web.Response:
-        values = {"low": [0.01], "mixed": [0.01, 0.9], "none": []}[request.query["query"]]
+        answers = {"low": [0.01], "mixed": [0.01, 0.9], "none": [], "1 / 0": ["+Inf"], "-1 / 0": ["-Inf"]}
+        values: list[object] = [*answers[request.query["query"]]]
         result = [{"metric": {}, "value": [1, str(value)]} for value in values]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
@@ -143,6 +151,68 @@ async def test_other_systems_answer(tools: Toolbox, web_url: str) -> None:
 
     assert (sql.value, ping.text, page.status, page.body, page.well) == (42.0, "True", 200, "all is well", True)
     assert (rate.series, rate.value, rate.lowest) == (2, 0.9, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "text"),
+    [
+        pytest.param("SELECT avg(n) FROM generate_series(1, 9) n", 5.0, "5.0000000000000000", id="numeric"),
+        pytest.param("SELECT extract(epoch FROM interval '90 s')", 90.0, "90.000000", id="an age"),
+        pytest.param("SELECT 4.5::float8", 4.5, "4.5", id="float"),
+        pytest.param("SELECT 'NaN'::numeric", None, "NaN", id="NaN"),
+        pytest.param("SELECT 'seven'", None, "seven", id="text"),
+        pytest.param("SELECT true", None, "True", id="a truth value"),
+        pytest.param("SELECT NULL::int", None, "", id="null"),
+        pytest.param("SELECT 1 WHERE false", None, "", id="no row"),
+    ],
+)
+async def test_what_sql_calls_a_number_is_one_and_nothing_else_is_0(
+    tools: Toolbox, query: str, value: float | None, text: str
+) -> None:
+    seen = await facts(SqlQuery(connection="main", query=query), tools)
+
+    assert (seen.value, seen.text) == (value, text)
+
+
+@pytest.mark.parametrize(
+    ("stored", "number"),
+    [("42", 42.0), ("-1.5e3", -1500.0), ("seven", None), ("1_000", None), ("nan", None), ("", None)],
+)
+async def test_a_stored_value_that_reads_as_a_number_is_that_number(
+    tools: Toolbox, valkey_url: str, stored: str, number: float | None
+) -> None:
+    async with Redis.from_url(valkey_url) as redis:
+        await redis.set("queue:depth", stored)
+        seen = await facts(RedisCommand(connection="cache", command=["GET", "queue:depth"]), tools)
+        await redis.delete("queue:depth")
+
+    assert (seen.number, seen.text) == (number, stored)
+
+
+@pytest.mark.parametrize(
+    ("look", "condition"),
+    [
+        pytest.param(Promql(query="1 / 0"), "diagnose.look.value > 0.5", id="prometheus"),
+        pytest.param(Promql(query="-1 / 0"), "diagnose.look.lowest < -0.5", id="prometheus, minus"),
+        pytest.param(
+            SqlQuery(connection="main", query="SELECT 'infinity'::float8"), "diagnose.look.value > 0.5", id="float"
+        ),
+        pytest.param(
+            SqlQuery(connection="main", query="SELECT '-infinity'::numeric"), "diagnose.look.value < -0.5", id="numeric"
+        ),
+        pytest.param(SqlQuery(connection="main", query="SELECT 1e400"), "diagnose.look.value > 0.5", id="too large"),
+    ],
+)
+async def test_an_infinity_is_still_beyond_every_bound_when_the_next_stage_reads_it(
+    tools: Toolbox, look: Diagnostic, condition: str
+) -> None:
+    seen = Finding(ok=True, summary="", facts=asdict(await facts(look, tools)))
+    written = progress_json(Progress(findings={"look": seen}))
+    kept = await tools.database("main").query("SELECT $1::jsonb::text AS progress", [written])
+    later = replace(INCIDENT, progress=progress_from(kept.rows[0]["progress"]))
+    scope = Scope(finding_names("look", type(look)))
+
+    assert scope.condition(condition).evaluate(values_of(later, now=later.opened_at)) is True
 
 
 async def test_signs_of_health(tools: Toolbox, fake_cluster: FakeCluster, web_url: str) -> None:

@@ -56,3 +56,18 @@ async def test_a_connection_that_nobody_used_for_long_goes_back_to_the_pool(
     await server_process(database)
 
     assert (spare, database.pool.get_idle_size()) == (2, 1)
+
+
+async def test_what_the_pool_was_given_back_is_closed_before_a_gateway_forgets_it(
+    database_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert door.SPARE_SECONDS + door.POOLED_SECONDS < 240
+    monkeypatch.setattr(door, "SPARE_SECONDS", -1.0)
+    monkeypatch.setattr(door, "POOLED_SECONDS", 0.01)
+    closed = asyncio.Event()
+
+    async with Database.open(database_address) as database:
+        async with database.connection() as connection:
+            connection.add_termination_listener(lambda _: closed.set())
+        async with asyncio.timeout(5):
+            await closed.wait()
