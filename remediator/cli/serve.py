@@ -41,9 +41,6 @@ def _run(settings: Any) -> None:
     os.environ.setdefault("UV_THREADPOOL_SIZE", _LOOK_UP_THREADS)
     gc.disable()  # until the daemon is up: what a start makes is there to stay
 
-    # Names are looked up in libuv's threads, of which slow look-ups get half: with its usual four, two dead names would
-    # hold up every page and the way back to the database. Read when the first is looked up.
-    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     import uvloop
 
     from remediator.app import serve_until_stopped

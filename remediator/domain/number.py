@@ -6,11 +6,15 @@ exactly when things are worst, a rate whose denominator is 0.
 
 import math
 import sys
+from datetime import timedelta
 from decimal import Decimal
 
 
 def number_of(told: object) -> float | None:
-    """None where it is no number: text, a truth value, NaN. Never 0 instead, on which a rule would decide."""
+    """None where it is no number: text, a truth value, NaN. Never 0 instead, on which a rule would decide. An interval
+    is its seconds."""
+    if isinstance(told, timedelta):
+        return told.total_seconds()
     if isinstance(told, bool) or not isinstance(told, int | float | Decimal):
         return None
     value = finite(float(told))

@@ -158,6 +158,7 @@ async def test_other_systems_answer(tools: Toolbox, web_url: str) -> None:
     [
         pytest.param("SELECT avg(n) FROM generate_series(1, 9) n", 5.0, "5.0000000000000000", id="numeric"),
         pytest.param("SELECT extract(epoch FROM interval '90 s')", 90.0, "90.000000", id="an age"),
+        pytest.param("SELECT interval '90 s'", 90.0, "0:01:30", id="an interval"),
         pytest.param("SELECT 4.5::float8", 4.5, "4.5", id="float"),
         pytest.param("SELECT 'NaN'::numeric", None, "NaN", id="NaN"),
         pytest.param("SELECT 'seven'", None, "seven", id="text"),
