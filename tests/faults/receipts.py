@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import aiohttp
 import asyncpg
 
 from tests.fakes.alertmanager_peers import Firing, Truth, envelope, told
+from tests.fakes.ports import free_port
 from tests.system.daemon import TOKEN
 from tests.system.rules import write_rules
 
@@ -96,12 +96,6 @@ async def pour(environment: Mapping[str, str], *, alerts: int, kills: int) -> Re
                 process.send_signal(signal.SIGKILL)
         await senders
     return receipts
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 async def stored(dsn: str) -> set[str]:

@@ -13,8 +13,8 @@ import pytest
 
 from tests.cluster.eventually import eventually
 from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.ports import free_port
 from tests.faults.nursery import Child, Nursery
-from tests.faults.receipts import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
 from tests.system.rules import rule_with, write_rules
 from tests.system.test_crashes import expire_leases, is_ready

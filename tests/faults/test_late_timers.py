@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from tests.cluster.eventually import eventually
+from tests.fakes.ports import free_port
 from tests.faults.inbox import Inbox, Post
 from tests.faults.nursery import Nursery
-from tests.faults.receipts import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
 from tests.system.rules import SEVERITIES, write_rules
 from tests.system.test_crashes import is_ready

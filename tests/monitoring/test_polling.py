@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from remediator.cli import main
 from remediator.settings import PolledSource
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
+from tests.fakes.ports import free_port
 from tests.monitoring.processes import alertmanager
 from tests.system.daemon import TOKEN, Client, running, settings_for
 from tests.system.rules import write_rules
@@ -89,12 +89,6 @@ async def both_told(database: Database) -> bool:
                    AND (SELECT max(epoch) >= 3 FROM source_polls) AND (SELECT sum(firing) = 2 FROM source_peers)"""
             )
         )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 async def test_what_a_real_alertmanager_says_of_its_configuration_is_checked(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from remediator.domain.errors import Temporary
 from remediator.engine.last_resort import MARK
 from tests.cluster.eventually import eventually
 from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
-from tests.faults.receipts import free_port
+from tests.fakes.ports import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
 from tests.system.rules import write_rules
 from tests.system.test_crashes import serving
