@@ -217,7 +217,7 @@ class World:
 
     def deploy(self) -> None:
         for method, path in _WRITES.items():
-            self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors)
+            self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors, writes_only=True)
             self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hang_ups)
         for number, _ in enumerate(self.scenario.alarms):
             self.cluster.deploy(NAMESPACE, workload := self._workload(number), replicas=_REPLICAS)

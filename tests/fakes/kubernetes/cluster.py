@@ -198,15 +198,17 @@ class FakeCluster:
         path: str = "",
         times: int = 1,
         retry_after: int | None = None,
+        writes_only: bool = False,
     ) -> None:
-        """`path` is any part of the path; only requests that fit count against `times`."""
+        """`path` is any part of the path; only requests that fit count against `times`. `writes_only`: rehearsals are
+        answered."""
         why = reason if reason is not None else _REASONS.get(status, "")
         refused = Refused(status, message, reason=why, retry_after=retry_after)
-        self._server.script.answers.append((Fitting(method, path, times), refused))
+        self._server.script.answers.append((Fitting(method, path, times, writes_only), refused))
 
     def hang_up_next(self, *, method: str | None = None, path: str = "", times: int = 1) -> None:
         """Carries the write out, and cuts the connection instead of answering. Rehearsals are answered."""
-        self._server.script.hang_ups.append(Fitting(method, path, times))
+        self._server.script.hang_ups.append(Fitting(method, path, times, writes_only=True))
 
     def compact(self) -> None:
         """Forgets the past: watches and pages from before it are answered with 410."""

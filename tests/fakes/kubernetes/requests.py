@@ -148,10 +148,13 @@ class Fitting:
     path: str = ""
     """Any part of the path."""
     times: int = 1
+    writes_only: bool = False
+    """Neither looks nor rehearsals."""
 
-    def takes(self, method: str, path: str) -> bool:
+    def takes(self, request: Recorded) -> bool:
         """Whether this is one of them; then it counts."""
-        fits = self.times > 0 and self.method in {None, method} and self.path in path
+        fits = self.times > 0 and self.method in {None, request.method} and self.path in request.path
+        fits = fits and (request.is_write or not self.writes_only)
         self.times -= fits
         return fits
 
@@ -163,13 +166,13 @@ class Script:
     hang_ups: list[Fitting] = field(default_factory=list)
     """It is done, and the connection is cut instead of an answer."""
 
-    def check(self, method: str, path: str) -> None:
+    def check(self, request: Recorded) -> None:
         for fitting, refused in self.answers:
-            if fitting.takes(method, path):
+            if fitting.takes(request):
                 raise refused
 
-    def hangs_up(self, method: str, path: str) -> bool:
-        return any(fitting.takes(method, path) for fitting in self.hang_ups)
+    def hangs_up(self, request: Recorded) -> bool:
+        return any(fitting.takes(request) for fitting in self.hang_ups)
 
 
 def verb_of(method: str, address: Address, options: Options) -> str:

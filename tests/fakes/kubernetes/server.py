@@ -72,13 +72,13 @@ class Server:
 
     async def _recorded(self, request: web.Request, asked: Asked, recorded: Recorded) -> web.StreamResponse:
         try:
-            self.script.check(asked.method, asked.path)
+            self.script.check(recorded)
             answer = await self._answer(request, asked)
         except Refused as refused:
             recorded.answered = refused.code
             raise
         recorded.answered = answer.status
-        if recorded.is_write and request.transport is not None and self.script.hangs_up(asked.method, asked.path):
+        if request.transport is not None and self.script.hangs_up(recorded):
             request.transport.abort()
         return answer
 
