@@ -76,42 +76,44 @@ class Escalator:
 
     async def _strike_batch(self) -> int:
         try:
-            return await self._strike_at_most(BATCH)
+            try:
+                return await self._strike_together()
+            except Temporary:
+                raise
+            except Exception as error:  # a bug, or an incident stored by another release: the others' pages must go out
+                log.exception("pages not ordered together, they are one by one", error=str(error))
+                return await self._strike_one_by_one()
         except Temporary as error:
             await self.database.health.sit_out("escalate", error)
             return 0
-        except Exception as error:  # a bug, or an incident stored by another release: the others' pages must go out
-            log.exception("pages not ordered at once, they are one by one", error=str(error))
-            return await self._strike_one_by_one()
 
-    async def _strike_at_most(self, limit: int) -> int:
+    async def _strike_together(self) -> int:
         async with self.database.transaction() as tx:
-            due = await escalations.claim_due(tx, limit=limit)
+            due = await escalations.claim_due(tx, limit=BATCH)
             if due:
                 await self._page(tx, due)
                 reached(Mark.PAGE_ORDERED)
         return sum(len(alike.escalations) for alike in due)
 
     async def _strike_one_by_one(self) -> int:
-        """Puts off the one that cannot be paged for, until somebody has seen to it."""
         struck = 0
-        for _ in range(BATCH):
-            try:
-                one = await self._strike_at_most(1)
-            except Temporary:
-                break
-            except Exception as error:
-                one = 1
-                await self._put_off(error)
-            if not one:
-                break
-            struck += one
+        while struck < BATCH and await self._strike_one():
+            struck += 1
         return struck
 
-    async def _put_off(self, error: Exception) -> None:
-        async with self.database.connection() as connection:
-            incident = await escalations.put_off_first(connection, PUT_OFF)
-        log.error("page cannot be ordered", incident=incident, error=str(error), again_in=str(PUT_OFF))
+    async def _strike_one(self) -> bool:
+        """False where none is due. Puts off what cannot be paged for, until somebody has seen to it."""
+        async with self.database.transaction() as tx:
+            incident = await escalations.hold_first(tx)
+            if incident is None:
+                return False
+            try:
+                async with tx.transaction():  # a savepoint: what fails is undone, and the row is still held
+                    await self._page(tx, await escalations.claim_due(tx, limit=1, of=incident))
+            except Exception as error:
+                log.exception("page cannot be ordered", incident=incident, error=str(error), again_in=str(PUT_OFF))
+                await escalations.put_off(tx, incident, PUT_OFF)
+        return True
 
     async def _until_next(self) -> timedelta:
         """Another replica may order an earlier deadline meanwhile: the poll finds it."""

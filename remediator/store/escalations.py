@@ -60,7 +60,8 @@ SELECT e.incident_id, e.policy, e.severity, e.since_start, e.run,
     i.rule, i.title, i.named, i.mode, i.status, i.acknowledged_by, i.target, i.progress, i.summary
 FROM (
     SELECT incident_id, policy::text AS policy, severity::text AS severity, now() - started_at AS since_start, run
-    FROM escalations WHERE due_at <= now() AND started_at IS {} ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    FROM escalations WHERE due_at <= now() AND started_at IS {} AND ($2::bigint IS NULL OR incident_id = $2)
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ) e CROSS JOIN LATERAL (
     SELECT rule, title, severity AS named, mode, status, acknowledged_by, target::text AS target,
         progress::text AS progress, alert -> 'annotations' ->> 'summary' AS summary
@@ -71,28 +72,30 @@ _FIRST_PAGES = _DUE.format("NULL")
 _FURTHER_PAGES = _DUE.format("NOT NULL")
 
 
-async def claim_due(tx: Connection, *, limit: int) -> list[DueAlike]:
+async def claim_due(tx: Connection, *, limit: int, of: IncidentId | None = None) -> list[DueAlike]:
     """First pages before repeated ones: whoever was never told waits longest. Locked until the transaction ends;
-    `advance` in the same one. An expired acknowledgement is lifted here."""
-    rows = await tx.fetch(_FIRST_PAGES, limit)
+    `advance` in the same one. `of`: that incident's alone. An expired acknowledgement is lifted here."""
+    rows = await tx.fetch(_FIRST_PAGES, limit, of)
     if len(rows) < limit:
-        rows += await tx.fetch(_FURTHER_PAGES, limit - len(rows))
+        rows += await tx.fetch(_FURTHER_PAGES, limit - len(rows), of)
     await _lift(tx, [row for row in rows if row["status"] == Status.ACKNOWLEDGED])
     return _alike(rows)
 
 
-_PUT_OFF_FIRST = """
-UPDATE escalations SET due_at = now() + $1::interval WHERE incident_id = (
-    SELECT incident_id FROM escalations WHERE due_at <= now()
-    ORDER BY started_at IS NOT NULL, due_at LIMIT 1 FOR UPDATE SKIP LOCKED
-) RETURNING incident_id
+_FIRST = """
+SELECT incident_id FROM escalations WHERE due_at <= now() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 
 
-async def put_off_first(connection: Connection, wait: timedelta) -> IncidentId | None:
-    """The one that `claim_due` would give first, unread: nothing can be done for it as it is."""
-    number: int | None = await connection.fetchval(_PUT_OFF_FIRST, wait)
+async def hold_first(tx: Connection) -> IncidentId | None:
+    """The one that is due longest, unread."""
+    number: int | None = await tx.fetchval(_FIRST)
     return None if number is None else IncidentId(number)
+
+
+async def put_off(tx: Connection, incident: IncidentId, wait: timedelta) -> None:
+    """Nothing can be done for it as it is."""
+    await tx.execute("UPDATE escalations SET due_at = now() + $2::interval WHERE incident_id = $1", incident, wait)
 
 
 _NEXT = """

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -81,8 +82,8 @@ async def test_a_deadline_that_strikes_between_look_and_wait_is_not_slept_throug
         await tx.execute("UPDATE escalations SET due_at = now() + interval '300 milliseconds'")
     claim_due = escalations.claim_due
 
-    async def a_moment_too_early(tx: Connection, *, limit: int) -> list[DueAlike]:
-        due = await claim_due(tx, limit=limit)
+    async def a_moment_too_early(tx: Connection, **how: Any) -> list[DueAlike]:
+        due = await claim_due(tx, **how)
         if not due:
             await tx.execute("SELECT pg_sleep_until((SELECT due_at FROM escalations))")
         return due
@@ -165,17 +166,22 @@ async def test_one_that_cannot_be_paged_for_keeps_nobody_elses_page_back(
 ) -> None:
     """Its severity was stored by a release that knew more."""
     at_once = replace(opening(), first_page_in=timedelta())
-    for name in ("unreadable", "sound"):
+    names = ("one", "another", "unreadable", "a third")
+    for name in names:
         await file(database, alert(name), opens=lambda a: replace(at_once, run_key=a.fingerprint))
     async with database.transaction() as tx:
-        await tx.execute("UPDATE escalations SET severity = '{}' WHERE incident_id = (SELECT min(id) FROM incidents)")
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        await tx.execute(
+            """UPDATE escalations SET severity = '{}'
+               WHERE incident_id = (SELECT id FROM incidents WHERE run_key = 'unreadable')"""
+        )
 
     await escalator.strike()
     assert await escalator.strike() == 0, "put off, not tried round and round"
 
     async with database.connection() as connection:
-        paged = await connection.fetch("SELECT incident_id FROM outbox")
-        assert [row["incident_id"] for row in paged] == [await connection.fetchval("SELECT max(id) FROM incidents")]
+        paged = await connection.fetch("SELECT run_key FROM outbox JOIN incidents i ON i.id = incident_id")
+        assert {row["run_key"] for row in paged} == {*names} - {"unreadable"}
         assert await connection.fetchval("SELECT min(due_at) > now() FROM escalations")
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
@@ -39,7 +40,7 @@ from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
 from remediator.engine.worker import Pace, Worker
 from remediator.metrics import Metrics
-from remediator.store import incidents
+from remediator.store import incidents, moves
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from tests.cluster.eventually import eventually
@@ -60,6 +61,8 @@ SCALED = Plan(
 NO_RULE: Any = None
 """Not asked for what is tried here."""
 NOBODY: Any = None
+NOT_REACHED: Any = object()
+"""Only whether it is there is asked."""
 
 
 def new_id() -> IntentId:
@@ -119,7 +122,7 @@ async def test_what_was_scaled_for_a_while_is_scaled_back(database: Database, mo
     fix = Intent(new_id(), incident.id, "fix[0]", SCALED)
 
     move = await next_move(
-        replace(overdue(incident, fix.id), mode=mode), NO_RULE, desk_for(fix, IntentState.DONE, writers=object())
+        replace(overdue(incident, fix.id), mode=mode), NO_RULE, desk_for(fix, IntentState.DONE, writers=NOT_REACHED)
     )
 
     assert move.phase is Phase.UNDOING
@@ -187,7 +190,7 @@ async def at_work(database: Database) -> AsyncIterator[None]:
         read_intent=journal.intent,
         global_guards=lambda: (),
         recheck=timedelta(seconds=15),
-        writers=object(),  # type: ignore[arg-type]  # what it would write with is not reached
+        writers=NOT_REACHED,
     )
     rules: Any = AnyRule
     made = Worker(
@@ -327,8 +330,34 @@ async def test_a_fix_that_the_journal_refuses_waits_before_it_is_looked_at_again
     monkeypatch.setattr(worker, "next_move", straight_to_the_write)
 
     async with at_work(database):
-        await eventually(lambda: tells(database, "held for 30s"), within=10)
-        await asyncio.sleep(0.3)  # nothing happens, and nothing tells that
+        await eventually(lambda: waits(database), within=10)
 
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT progress -> 'holds' FROM incidents") == 1
+
+
+async def waits(database: Database) -> bool:
+    async with database.connection() as connection:
+        return bool(
+            await connection.fetchval(
+                "SELECT lease_until IS NULL AND wake_at > now() + interval '20 seconds' FROM incidents"
+            )
+        )
+
+
+async def test_a_move_that_was_a_deadlocks_victim_is_written_again(
+    database: Database, written: list[IntentId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to its lease it would wait for a minute."""
+    await wakes_for_its_undo(database)
+    commit, victims = moves.commit, [asyncpg.DeadlockDetectedError("deadlock detected")]
+
+    async def unlucky_once(*one: Any, **how: Any) -> Any:
+        if victims:
+            raise victims.pop()
+        return await commit(*one, **how)
+
+    monkeypatch.setattr(moves, "commit", unlucky_once)
+
+    async with at_work(database):
+        await eventually(lambda: so(bool(written)), within=10)
