@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
@@ -16,6 +14,7 @@ from remediator.clients.redis_target import MOST_CONNECTIONS, connect_redis
 from remediator.clients.sql_target import MOST_ROWS, connect_sql_target
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
 from remediator.store.database import to_json
+from tests.fakes.ports import deaf_port
 
 
 @pytest.mark.parametrize(
@@ -104,14 +103,8 @@ async def test_nobody_there_is_temporary(http: HttpClient) -> None:
 
 @pytest.fixture
 def deaf() -> Iterator[str]:
-    """Its queue is full: whoever connects gets no answer."""
-    with ExitStack() as stack:
-        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(3):
-            caller = stack.enter_context(socket.socket())
-            caller.setblocking(False)
-            caller.connect_ex(listening.getsockname())
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    with deaf_port() as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 async def test_a_message_that_found_no_connection_is_temporary(http: HttpClient, deaf: str) -> None:

@@ -15,6 +15,8 @@ from remediator.domain.plan import Fence, unfenced
 
 LOOK_SECONDS = 10.0
 WRITE_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
+"""A write without a connection is known not to have been sent, and is told so before an action's own time is up."""
 MOST_BYTES = 32 * 1024 * 1024
 _SYSTEM = "kubernetes"
 _last_question: ContextVar[Fence] = ContextVar("what a request asks before its first byte", default=unfenced)
@@ -36,6 +38,23 @@ class Status(msgspec.Struct, frozen=True):
 class Answer:
     status: int
     body: bytes
+
+
+@dataclass(slots=True)
+class _Write:
+    """aiohttp sends a DELETE or PUT again by itself where a kept connection is lost. The answer to the second, a 404,
+    would be taken for "not done"."""
+
+    operation: str
+    fence: Fence
+    is_sent: bool = False
+    """From just before its first byte: what failed earlier surely did nothing."""
+
+    def ask(self) -> None:
+        if self.is_sent:
+            raise Ambiguous("the connection was lost", system=_SYSTEM, operation=self.operation)
+        self.fence()
+        self.is_sent = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +82,18 @@ class Transport:
         content_type: str,
         fence: Fence = unfenced,
     ) -> bytes:
-        """Anything that may change something. Once it was sent, no answer and 5xx are `Ambiguous`. Raises what `fence`
-        raises when there is a connection to write on."""
+        """Anything that may change something. Once it was sent, no answer and 5xx are `Ambiguous`; what was surely not
+        sent is `Temporary`. Raises what `fence` raises when there is a connection to write on."""
         operation = f"{method} {path}"
-        asked = _last_question.set(_once(fence, operation))
+        write = _Write(operation, fence)
+        asked = _last_question.set(write.ask)
         try:
             answer = await self.request(
                 method, path, query, body=body, content_type=content_type, seconds=WRITE_SECONDS
             )
-        except aiohttp.ClientConnectorError as error:
-            raise Temporary(str(error), system=_SYSTEM, operation=operation) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Ambiguous(str(error) or "timed out", system=_SYSTEM, operation=operation) from error
+            kind = Ambiguous if write.is_sent else Temporary
+            raise kind(str(error) or "timed out", system=_SYSTEM, operation=operation) from error
         finally:
             _last_question.reset(asked)
         if answer.status >= 300:
@@ -100,7 +119,7 @@ class Transport:
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
-                _request_timeout=seconds,
+                _request_timeout=aiohttp.ClientTimeout(total=seconds, connect=min(seconds, CONNECT_SECONDS)),
             )
             try:
                 return Answer(response.status, await _read(response))
@@ -142,21 +161,6 @@ async def _refuse_redirect(
         operation=f"{redirect.method} {redirect.url.path}",
         status=redirect.response.status,
     )
-
-
-def _once(fence: Fence, operation: str) -> Fence:
-    """aiohttp sends a DELETE or PUT again by itself where a kept connection is lost. The answer to the second, a 404,
-    would be taken for "not done"."""
-    is_sent = False
-
-    def ask() -> None:
-        nonlocal is_sent
-        if is_sent:
-            raise Ambiguous("the connection was lost", system=_SYSTEM, operation=operation)
-        fence()
-        is_sent = True
-
-    return ask
 
 
 async def _read(response: Any) -> bytes:
