@@ -52,7 +52,8 @@ class ApiToken(_Section):
 class Kubernetes(_Section):
     enabled: bool = False
     kubeconfig: Path | None = None
-    """None: the service account of the pod we run in."""
+    """None: the service account of the pod we run in. A credential plug-in that it names has five seconds, can ask
+    nobody, and must give a token: the client certificates of one are not renewed, so a start refuses them."""
     kube_context: str | None = None
 
 

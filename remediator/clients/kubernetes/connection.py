@@ -47,7 +47,7 @@ async def connect_kubernetes(
             again = partial(load, context=loader.current_context["name"])
             read = partial(_api_keys, again, client.Configuration)
             configuration.refresh_api_key_hook = FreshToken(read, monotonic=monotonic)
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, BadDocument, OSError) as error:
         raise BadDocument(f"Kubernetes: {kubeconfig or 'in-cluster configuration'}: {error}") from error
     api = client.ApiClient(configuration)
     api.rest_client.pool_manager = guarded_session(api.rest_client.pool_manager)

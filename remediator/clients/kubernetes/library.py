@@ -1,4 +1,4 @@
-"""kubernetes-asyncio without what is generated: its transport and its authentication.
+"""kubernetes-asyncio without what is generated: its transport and its authentication, credential plug-ins run our way.
 
 Imported as a whole it loads nine hundred modules of calls and models that nobody here uses: 37 MB, a second of work.
 """
@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
+
+from remediator.clients.kubernetes import credential_plugin
 
 _LEFT_EMPTY = ("kubernetes_asyncio", "kubernetes_asyncio.client", "kubernetes_asyncio.client.models")
 """Packages that import everything below them; each is there for its parts to be found in, and does not run."""
@@ -21,6 +23,7 @@ def load() -> tuple[Any, Any]:
     client: Any = sys.modules["kubernetes_asyncio.client"]
     client.Configuration = import_module("kubernetes_asyncio.client.configuration").Configuration
     client.ApiClient = import_module("kubernetes_asyncio.client.api_client").ApiClient
+    import_module("kubernetes_asyncio.config.exec_provider").ExecProvider.run = credential_plugin.run
     return client, import_module("kubernetes_asyncio.config")
 
 
