@@ -74,7 +74,7 @@ class Database:
 
         async def prepare(connection: "asyncpg.Connection[Any]") -> None:
             opened.add(connection)
-            await _prepare(connection)
+            await prepare_connection(connection)
 
         with translated("connect"):
             connections = await asyncpg.create_pool(
@@ -217,7 +217,8 @@ async def _for_pool(dsn: str | None = None, **how: Any) -> "asyncpg.Connection[A
     return await connect(dsn or "", **how)
 
 
-async def _prepare(connection: "asyncpg.Connection[Any]") -> None:
+async def prepare_connection(connection: "asyncpg.Connection[Any]") -> None:
+    """Each new one, before its first statement: jsonb comes and goes as what it says."""
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=to_json, decoder=msgspec.json.decode, format="text"
     )

@@ -21,7 +21,8 @@ class EmbeddedPostgres:
     """What starts and stops the server blocks, so it runs in a thread, one at a time."""
 
     def __init__(self, server: Any, dsn: str) -> None:
-        self._server = server
+        self.server = server
+        """The wheel's own, untyped: for whoever wants more of it than that it runs."""
         self._changing = threading.Lock()
         self.dsn = dsn
 
@@ -59,18 +60,18 @@ class EmbeddedPostgres:
 
     @property
     def _pid(self) -> int:
-        return int(self._server.get_pid())
+        return int(self.server.get_pid())
 
     def _runs(self) -> bool:
         """Where we are the first process of a container, a dead server stays our zombie until we ask for it."""
         with suppress(ChildProcessError):
             os.waitpid(self._pid, os.WNOHANG)
-        return bool(self._server.get_postmaster_info().is_running())
+        return bool(self.server.get_postmaster_info().is_running())
 
     def _start_again(self) -> None:
         with self._changing:
-            self._server.ensure_postgres_running()
+            self.server.ensure_postgres_running()
 
     def _stop(self) -> None:
         with self._changing:
-            self._server.cleanup()
+            self.server.cleanup()

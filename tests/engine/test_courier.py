@@ -1,7 +1,8 @@
 """The courier at work: what a channel does to the messages that wait for it, and to those of its neighbours."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from remediator.clients.http import open_http
-from remediator.domain.errors import Ambiguous
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind, Receipt
@@ -27,27 +27,46 @@ from tests.store.facts import claimed
 from tests.system.rules import write_rules
 
 CONSOLE = Contact("console", "")
+BUSY = Contact("busy", "")
+
+
+async def nothing() -> None:
+    """Happens."""
+
+
+@dataclass
+class Channel:
+    """Takes nothing for now, and does not say for how long, unless told otherwise."""
+
+    url: str = ""
+    status: int | None = 503
+    """None: hangs up."""
+    meanwhile: Callable[[], Awaitable[None]] = nothing
+    """While it is asked."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        await self.meanwhile()
+        if self.status is None and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=self.status or 200)
 
 
 @pytest.fixture
-async def busy() -> AsyncIterator[TestServer]:
-    """A channel that takes nothing for now, and does not say for how long."""
-
-    async def refuse(request: web.Request) -> web.Response:
-        return web.Response(status=503)
-
+async def busy() -> AsyncIterator[Channel]:
+    busy = Channel()
     app = web.Application()
-    app.router.add_post("/page", refuse)
+    app.router.add_post("/page", busy.answer)
     async with TestServer(app) as server:
-        yield server
+        busy.url = str(server.make_url("/page"))
+        yield busy
 
 
 @pytest.fixture
-async def courier(database: Database, tmp_path: Path, busy: TestServer) -> AsyncIterator[Courier]:
+async def courier(database: Database, tmp_path: Path, busy: Channel) -> AsyncIterator[Courier]:
     channels = f"""
 channels:
   console: {{ use: console }}
-  busy: {{ use: webhook, url: "{busy.make_url("/page")}", secret: bench }}
+  busy: {{ use: webhook, url: "{busy.url}", secret: bench }}
 """
     rulebook = load_rules(write_rules(tmp_path, oncall__channels=channels)).rulebook
     async with open_http(private_networks=True) as http:
@@ -100,7 +119,7 @@ async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database:
 
 async def test_a_channel_that_is_busy_is_tried_again_later(database: Database, courier: Courier) -> None:
     incident = await claimed(database)
-    await order(database, page(incident, "later", Contact("busy", ""), CONSOLE))
+    await order(database, page(incident, "later", BUSY, CONSOLE))
 
     await courier.deliver()
 
@@ -132,45 +151,39 @@ async def test_only_a_page_that_reaches_nobody_goes_to_every_channel(
 
 
 async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_another_has_sent(
-    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+    database: Database, courier: Courier, busy: Channel
 ) -> None:
+    async def another_sends_it() -> None:
+        async with database.connection() as connection:
+            await connection.execute("UPDATE outbox SET lease_until = now() - interval '1 second'")
+            [item] = await outbox.claim(connection, lease=timedelta(seconds=30), limit=1)
+            await outbox.sent(connection, [(item, Receipt())])
+
     incident = await claimed(database)
-    await order(database, page(incident, "once", CONSOLE))
-    frozen = await courier._claim()
-    async with database.connection() as connection:
-        await connection.execute("UPDATE outbox SET lease_until = now() - interval '1 second'")
-        [item] = await outbox.claim(connection, lease=timedelta(seconds=30), limit=1)
-        await outbox.sent(connection, [(item, Receipt())])
+    await order(database, page(incident, "once", BUSY))
+    busy.status, busy.meanwhile = 400, another_sends_it
 
-    async def too_late(_: object) -> Receipt:
-        raise TimeoutError
-
-    monkeypatch.setattr(courier, "_send", too_late)
-    for thawed in frozen:
-        await courier._carry(thawed)
+    await courier.deliver()
 
     assert await states(database) == {"once": "sent"}
     assert not [message for message in await told(database, incident.id) if "did not reach" in message]
 
 
 async def test_where_no_channel_is_left_each_is_tried_for_longer_than_an_outage_of_our_own_lasts(
-    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+    database: Database, courier: Courier, busy: Channel
 ) -> None:
     incident = await claimed(database)
     await order(database, page(incident, "lost", Contact("no-such-channel", "")))
     await courier.deliver()
 
-    async def no_answer(_: object) -> Receipt:
-        raise Ambiguous("timed out", system="pager", operation="POST")
-
-    monkeypatch.setattr(courier, "_send", no_answer)
+    busy.status = None
     waited = timedelta()
     while wait := await next_try(database):
         waited += wait
         await courier.deliver()
 
     assert timedelta(minutes=10) < waited < timedelta(minutes=25)
-    assert set((await states(database)).values()) == {"failed"}
+    assert (await states(database))["lost:busy:last-resort"] == "failed"
 
 
 async def next_try(database: Database) -> timedelta | None:
@@ -181,19 +194,16 @@ async def next_try(database: Database) -> timedelta | None:
     return wait
 
 
-async def test_a_stop_lets_arrive_what_is_on_its_way(
-    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_lets_arrive_what_is_on_its_way(database: Database, courier: Courier, busy: Channel) -> None:
     incident = await claimed(database)
-    await order(database, page(incident, "under way", CONSOLE))
+    await order(database, page(incident, "under way", BUSY))
     sending, arrived = asyncio.Event(), asyncio.Event()
 
-    async def slowly(_: object) -> Receipt:
+    async def slowly() -> None:
         sending.set()
         await arrived.wait()
-        return Receipt()
 
-    monkeypatch.setattr(courier, "_send", slowly)
+    busy.status, busy.meanwhile = 200, slowly
     running = asyncio.create_task(courier.run())
     await sending.wait()
 

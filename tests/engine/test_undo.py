@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from remediator.actions.scale import Scale
+from remediator.clients.kubernetes import connect_kubernetes
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import (
     Attempt,
@@ -28,9 +30,9 @@ from remediator.domain.incident import (
     Progress,
 )
 from remediator.domain.mode import Mode
-from remediator.domain.plan import Plan, Rehearsal
+from remediator.domain.plan import Plan
 from remediator.domain.target import Target
-from remediator.engine import guard, undo, worker
+from remediator.engine import undo, worker
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
 from remediator.engine.desk import Desk
@@ -40,11 +42,15 @@ from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
 from remediator.engine.worker import Pace, Worker
 from remediator.metrics import Metrics
+from remediator.rules.loader import load_rules
 from remediator.store import incidents, moves
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
+from remediator.toolbox import Toolbox
 from tests.cluster.eventually import eventually
+from tests.fakes.kubernetes import FakeCluster
 from tests.store.facts import LEASE, alert, claimed, count, file, resolved
+from tests.system.rules import rule_with, write_rules
 
 BACKEND = Target("deployment", "backend", "prod")
 SCALED = Plan(
@@ -150,26 +156,27 @@ async def test_a_second_fix_does_not_forget_what_the_first_left_to_be_taken_back
     assert (move.phase, move.progress.undo) == (Phase.FIXED, first)
 
 
+@pytest.fixture
+async def looking(fake_cluster: FakeCluster, tmp_path: Path) -> AsyncIterator[Toolbox]:
+    """At a cluster with a Deployment `backend` in it."""
+    fake_cluster.deploy("prod", "backend")
+    connection = await connect_kubernetes(fake_cluster.write_kubeconfig(tmp_path / "kubeconfig"), None)
+    yield Toolbox(NOBODY, clock=lambda: datetime.now(UTC), kubernetes_reader=connection.reader)
+    await connection.close()
+
+
 async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken_back(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, looking: Toolbox, tmp_path: Path
 ) -> None:
-    async def planned(*_: object) -> Plan:
-        return SCALED
+    files = {"service-down": rule_with("{ use: scale, by: 1, undo_after: 45m }")}
+    [rule] = load_rules(write_rules(tmp_path / "rules", **files)).rulebook.rules
+    incident = overdue(await claimed(database), new_id(), phase=Phase.DIAGNOSED)
+    desk = changed(desk_for(Intent(new_id(), incident.id, "", SCALED), IntentState.DONE), tools=looking)
 
-    async def accepted(*_: object) -> Rehearsal:
-        return Rehearsal(accepted=True, detail="")
+    move = await next_move(incident, rule, desk)
 
-    monkeypatch.setattr(Scale, "plan", planned)
-    monkeypatch.setattr(Scale, "rehearse", accepted)
-    incident = overdue(await claimed(database), new_id())
-    step: Any = type("Step", (), {"path": "fix[1]"})
-
-    plan = await guard._plan(
-        step, Scale(by=1), incident, desk_for(Intent(new_id(), incident.id, "", SCALED), IntentState.DONE)
-    )
-
-    assert isinstance(plan, tuple)
-    assert "another leased fix is still to be taken back" in plan[-1].message
+    assert [entry.message for entry in move.entries] == ["passed over: another leased fix is still to be taken back"]
+    assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER),)
 
 
 class AnyRule:

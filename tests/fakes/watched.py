@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from remediator.store.database import Database, _prepare
+from remediator.store.database import Database, prepare_connection
 
 METHODS = ("fetch", "fetchrow", "fetchval", "execute", "executemany")
 _STATEMENTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
@@ -22,7 +22,7 @@ async def watched_database(dsn: str, watch: Watch, **server_settings: str) -> As
         dsn,
         min_size=1,
         max_size=1,
-        init=_prepare,
+        init=prepare_connection,
         connection_class=_watched(watch),
         server_settings={"timezone": "UTC", **server_settings},
     )

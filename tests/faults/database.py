@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,9 +14,6 @@ from remediator.store.embedded import EmbeddedPostgres
 from remediator.store.migrate import migrate
 from tests.fakes.postgres import database_dsn
 
-with warnings.catch_warnings(action="ignore"):  # it wants a login session's runtime folder; none is used
-    pass
-
 _TEMPLATE = "faults_template"
 # Only processes are killed, never the machine: what was handed to the kernel is safe without fsync.
 _SETTINGS = ("max_connections = 400", "fsync = off", "full_page_writes = off", "shared_buffers = '64MB'")
@@ -26,7 +22,7 @@ _SETTINGS = ("max_connections = 400", "fsync = off", "full_page_writes = off", "
 class Server:
     def __init__(self, embedded: EmbeddedPostgres) -> None:
         self.dsn = embedded.dsn
-        self._server: Any = embedded._server
+        self._server: Any = embedded.server
 
     @classmethod
     @asynccontextmanager

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.language import matcher as matchers_of
 from remediator.language.matcher import Matcher, MatcherSyntaxError, MatchOp, parse_matchers, parse_selector
 
 EQUAL, NOT_EQUAL, REGEX, NOT_REGEX = MatchOp
@@ -185,6 +184,14 @@ def test_any_text_is_matchers_or_an_error_inside_it(text: str) -> None:
     assert 1 <= column <= len(text) + 1
 
 
+def read(text: str) -> tuple[Matcher, ...] | str:
+    """Or what is wrong with it."""
+    try:
+        return parse_matchers(text)
+    except MatcherSyntaxError as error:
+        return error.message
+
+
 parts = st.sampled_from(
     ["{", "}", "a", "b_1", " ", "=", "!=", "=~", "!~", '"x"', '"a|b"', '"("', '"\\n"', '"é"', ",", "c"]
 )
@@ -192,7 +199,5 @@ parts = st.sampled_from(
 
 @given(st.lists(parts, max_size=10).map("".join) | st.just('{a="x", b_1=~"a|b" , c!="é",}'))
 def test_the_usual_way_of_writing_is_read_as_the_grammar_reads_it(text: str) -> None:
-    quick = matchers_of._parse_usual(text)
-
-    if quick is not None:
-        assert quick == matchers_of._parse(text)
+    """With a tab before it, no text is written in the usual way."""
+    assert read(text) == read(f"\t{text}")
