@@ -209,36 +209,20 @@ class _Parts:
 def _build(settings: Settings, connections: Connections, opened: _Opened, *, url: str) -> _Parts:
     """Every part, connected; nothing runs yet."""
     rules, database = opened.rules, opened.database
-    ceiling = Mode(settings.mode)
-    poll = timedelta(seconds=settings.engine.poll_seconds)
+    ceiling, poll = Mode(settings.mode), timedelta(seconds=settings.engine.poll_seconds)
+    address = settings.public_url or url
     metrics, clock = Metrics(), DatabaseClock()
     work_bell, page_bell, courier_bell = Bell(), Bell(), Bell()
     links = Links(opened.link_secret, clock)
-    writer = PageWriter(settings.public_url or url, links)
-    journal = Journal(database, ceiling)
-    desk = Desk(
-        tools=connections.tools,
-        clock=clock,
-        read_ledger=journal.ledger,
-        read_intent=journal.intent,
-        global_guards=lambda: rules.rulebook().guards,
-        recheck=timedelta(seconds=settings.engine.recheck_seconds),
-        writers=connections.writers,
-    )
-    pace = Pace(
-        owner=f"{socket.gethostname()}:{os.getpid()}",
-        slots=settings.engine.workers,
-        lease=timedelta(seconds=settings.engine.lease_seconds),
-        poll=poll,
-    )
+    writer = PageWriter(address, links)
     intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell))
     reconciler = Reconciler(database, intake, _polled(settings, connections), metrics=metrics)
     worker = Worker(
         database,
         rules.rulebook,
-        desk,
+        _desk(settings, connections, opened, clock=clock),
         writer,
-        pace=pace,
+        pace=_pace(settings),
         clock=clock,
         bells=(work_bell, page_bell),
         metrics=metrics,
@@ -247,35 +231,19 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
     )
     courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
-    last_resort = LastResort(
-        database,
-        rules.rulebook,
-        connections.messengers,
-        terms=_last_resort_terms(settings),
-        ceiling=ceiling,
-        clock=clock,
-        public_url=settings.public_url or url,
-        metrics=metrics,
-    )
-    metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
-    responder = Responder(database, writer, work_bell)
+    last_resort = _last_resort(settings, connections, opened, clock=clock, address=address, metrics=metrics)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
-    gate = ApiGate(api_tokens(settings))
-    body_limit = settings.body_limit_mib << 20
+    responder = Responder(database, writer, work_bell)
+    metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     return _Parts(
-        web=make_app(
-            Webhooks(
-                AttentiveIntake(intake, reconciler),
-                Gate(settings.webhooks, system_clock),
-                metrics=metrics,
-                body_limit=body_limit,
-            ),
-            Api(database, responder, gate=gate),
-            SourcesApi(database, tuple(map(SourceName, settings.sources)), gate=gate),
-            Pages(database, responder, links=links, gate=gate),
-            Ops(metrics, partial(_unready, database.health)),
-            body_limit=body_limit,
+        web=_web(
+            settings,
+            database,
+            intake=AttentiveIntake(intake, reconciler),
+            responder=responder,
+            links=links,
+            metrics=metrics,
         ),
         loops=(
             opened.watch.run(),
@@ -289,6 +257,71 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             clearing.run(),
         ),
         metrics=metrics,
+    )
+
+
+def _desk(settings: Settings, connections: Connections, opened: _Opened, *, clock: DatabaseClock) -> Desk:
+    journal = Journal(opened.database, Mode(settings.mode))
+    return Desk(
+        tools=connections.tools,
+        clock=clock,
+        read_ledger=journal.ledger,
+        read_intent=journal.intent,
+        global_guards=lambda: opened.rules.rulebook().guards,
+        recheck=timedelta(seconds=settings.engine.recheck_seconds),
+        writers=connections.writers,
+    )
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        slots=settings.engine.workers,
+        lease=timedelta(seconds=settings.engine.lease_seconds),
+        poll=timedelta(seconds=settings.engine.poll_seconds),
+    )
+
+
+def _last_resort(
+    settings: Settings,
+    connections: Connections,
+    opened: _Opened,
+    *,
+    clock: DatabaseClock,
+    address: str,
+    metrics: Metrics,
+) -> LastResort:
+    told = settings.last_resort
+    return LastResort(
+        opened.database,
+        opened.rules.rulebook,
+        connections.messengers,
+        terms=Terms(told.channels, timedelta(seconds=told.grace_seconds), timedelta(seconds=told.tell_after_seconds)),
+        ceiling=Mode(settings.mode),
+        clock=clock,
+        public_url=address,
+        metrics=metrics,
+    )
+
+
+def _web(
+    settings: Settings,
+    database: Database,
+    *,
+    intake: AttentiveIntake,
+    responder: Responder,
+    links: Links,
+    metrics: Metrics,
+) -> web.Application:
+    gate = ApiGate(api_tokens(settings))
+    body_limit = settings.body_limit_mib << 20
+    return make_app(
+        Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),
+        Api(database, responder, gate=gate),
+        SourcesApi(database, tuple(map(SourceName, settings.sources)), gate=gate),
+        Pages(database, responder, links=links, gate=gate),
+        Ops(metrics, partial(_unready, database.health)),
+        body_limit=body_limit,
     )
 
 
@@ -323,11 +356,6 @@ def _polled(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
 async def _unready(health: Health) -> list[str]:
     """Why no traffic should come here; empty when ready. Known already: nobody is asked."""
     return [] if health.is_well else [f"{health.reason}, for {health.down_for.total_seconds():.0f} s"]
-
-
-def _last_resort_terms(settings: Settings) -> Terms:
-    told = settings.last_resort
-    return Terms(told.channels, timedelta(seconds=told.grace_seconds), timedelta(seconds=told.tell_after_seconds))
 
 
 @asynccontextmanager
