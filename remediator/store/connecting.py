@@ -72,6 +72,10 @@ def in_words(error: BaseException) -> str:
             return f"the connection broke ({error})"
         case TimeoutError():
             return "no answer in time"
+        case asyncpg.ProtocolViolationError() if "startup parameter" in str(error):
+            return f"{error}: to PgBouncer, name it in ignore_startup_parameters (README.md has the list)"
+        case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
+            return "a pooler mixes up prepared statements: set REMEDIATOR_DATABASE_STATEMENT_CACHE=0"
         case _:
             return str(error).partition("\n")[0] or type(error).__name__
 

@@ -44,6 +44,8 @@ _FAILURES = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCachedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
     OSError,

@@ -1,7 +1,6 @@
 """pytest's door to the real control plane: `control_plane` (one a session), `kubelet` and `namespace` (one a test).
 
 Binaries are looked for in KUBEBUILDER_ASSETS and then in the cache that build.sh fills; nothing is built here.
-Where one is missing the test is skipped with its name, or failed where REMEDIATOR_REQUIRE_ALL=1.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ import pytest
 
 from tests.cluster.control_plane import Binaries, ControlPlane
 from tests.cluster.kubelet import FakeKubelet
+from tests.fakes.programs import refuse
 
 _HERE = Path(__file__).parent
 
@@ -57,7 +57,7 @@ def _find_binaries() -> Binaries:
     found = {name: _find(name, folders) for name in names}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        _refuse(f"no {', '.join(missing)} in KUBEBUILDER_ASSETS or {folders[-1]}: run tests/cluster/build.sh")
+        refuse(f"no {', '.join(missing)} in KUBEBUILDER_ASSETS or {folders[-1]}: run tests/cluster/build.sh")
     etcd, *kubernetes = (path for path in found.values() if path is not None)
     return Binaries(etcd, *kubernetes)
 
@@ -75,9 +75,3 @@ def _build_cache() -> Path:
     content = (_HERE / "go.mod").read_bytes() + (_HERE / "go.sum").read_bytes()
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "remediator" / "cluster" / hashlib.sha256(content).hexdigest()[:16]
-
-
-def _refuse(reason: str) -> None:
-    if os.environ.get("REMEDIATOR_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -52,6 +52,10 @@ class BreakablePostgres:
     async def drop(self, dsn: str) -> None:
         await self.run(f"DROP DATABASE {_name(dsn)} WITH (FORCE)")
 
+    async def limit(self, dsn: str, setting: str, value: str) -> None:
+        """For every session there that does not say otherwise."""
+        await self.run(f"ALTER DATABASE {_name(dsn)} SET {setting} = '{value}'")
+
     async def run(self, sql: str) -> None:
         connection = await asyncpg.connect(self.dsn)
         try:

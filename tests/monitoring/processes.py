@@ -1,17 +1,15 @@
 """A real Prometheus and a real Alertmanager (Debian packages), as impatient as their settings allow."""
 
 import asyncio
-import os
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.cluster.eventually import eventually
+from tests.fakes.programs import program
 
 _ALERTMANAGER = """
 route:
@@ -66,14 +64,8 @@ async def prometheus(folder: Path, *, rules: str, target: str, alertmanager: str
 
 @asynccontextmanager
 async def _running(name: str, *arguments: str, address: str) -> AsyncIterator[None]:
-    binary = shutil.which(name)
-    if binary is None:
-        reason = f"no {name} on this machine: install Debian's package of that name"
-        if os.environ.get("REMEDIATOR_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
     process = await asyncio.create_subprocess_exec(
-        binary, *arguments, f"--web.listen-address={address}", "--log.level=warn"
+        program(name), *arguments, f"--web.listen-address={address}", "--log.level=warn"
     )
     try:
         await eventually(lambda: _is_ready(address))

@@ -23,8 +23,13 @@ from aiohttp import web
 from remediator.clients import sql_target
 from remediator.domain.errors import Temporary
 from remediator.engine.last_resort import MARK
+from remediator.store import incidents
+from remediator.store.connecting import LIMITS
+from remediator.store.database import Database
+from remediator.store.migrate import migrate
 from tests.cluster.eventually import eventually
 from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
+from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.ports import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
 from tests.system.rules import write_rules
@@ -32,7 +37,10 @@ from tests.system.test_crashes import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+README = Path(__file__).parents[2] / "README.md"
 ANSWERED_WITHIN = 2.0
+POOLED_LIMITS = {name: value for name, value in LIMITS.items() if name not in ("application_name", "timezone")}
+"""What PgBouncer does not hand on by itself."""
 RULE = """
 rule: told-at-once
 summary: People are paged, nothing is fixed.
@@ -246,6 +254,44 @@ async def test_a_database_that_is_too_slow_costs_no_page_and_no_restart(
         await lost_and_found(made, wire.slow(dsn))
 
 
+async def test_a_pooler_in_transaction_mode_costs_nothing_and_its_loss_is_the_databases(
+    postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
+) -> None:
+    """Set up as README.md says for PgBouncer before 1.21."""
+    dsn = await postgres.database()
+    for name, value in POOLED_LIMITS.items():
+        await postgres.limit(dsn, name, value)
+
+    async with (
+        PgBouncer.before(dsn, tmp_path, ignoring=",".join(POOLED_LIMITS)) as pooler,
+        scene(tmp_path, pooler.dsn, sink, REMEDIATOR_DATABASE_STATEMENT_CACHE="0") as made,
+    ):
+        crowd = [made.client.alert(alertname="Down", instance=f"crowd {number}") for number in range(100)]
+        assert set(await asyncio.gather(*crowd)) == {202}
+        await lost_and_found(made, pooler.gone())
+
+
+async def test_a_pooler_that_is_not_set_up_for_us_is_named_with_what_to_do(
+    postgres: BreakablePostgres, tmp_path: Path
+) -> None:
+    dsn = await postgres.database()
+    await migrate(dsn)
+
+    async with PgBouncer.before(dsn, tmp_path) as strict:
+        with pytest.raises(Temporary, match=r"statement_timeout.*ignore_startup_parameters"):
+            await migrate(strict.dsn)
+    async with (
+        PgBouncer.before(dsn, tmp_path, ignoring=",".join(POOLED_LIMITS)) as forgetful,
+        Database.open(forgetful.dsn, pool=8) as database,
+    ):
+        with pytest.raises(Temporary, match="REMEDIATOR_DATABASE_STATEMENT_CACHE=0"):
+            await asyncio.gather(*[_look(database) for _ in range(100)])
+
+
+def test_the_readme_names_the_limits_that_a_pooler_takes_from_us() -> None:
+    assert f"`ignore_startup_parameters =\n{','.join(POOLED_LIMITS)}`" in README.read_text()
+
+
 async def test_a_daemon_without_a_database_answers_and_goes_on_when_it_comes(
     postgres: BreakablePostgres, tmp_path: Path, sink: tuple[Sink, str]
 ) -> None:
@@ -346,6 +392,11 @@ async def starting(environment: dict[str, str]) -> AsyncIterator[tuple[asyncio.s
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def _look(database: Database) -> None:
+    async with database.connection() as connection:
+        await incidents.list_incidents(connection)
 
 
 async def _answers(client: Client, path: str, status: int) -> bool:
