@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from remediator.actions.flush_cache import FlushCache
 from remediator.clients.kubernetes import KubernetesWriter
 from remediator.clients.redis_target import RedisReader, RedisWriter
-from remediator.domain.incident import IntentState
+from remediator.domain.incident import IntentResult, IntentState
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 from remediator.engine.execution import carry_out, new_intent
@@ -65,16 +65,31 @@ class Cache:
 async def test_a_replica_that_was_frozen_past_its_lease_writes_no_more(
     frozen_before: str, unlinked: int, state: IntentState
 ) -> None:
-    wire: Any = Cache(frozen_before)
+    cache = Cache(frozen_before)
+
+    result = await _carried_out(cache)
+
+    assert (cache.unlinked, result.result) == (unlinked, state)
+
+
+async def test_no_write_begins_with_less_of_the_lease_left_than_it_may_take() -> None:
+    """Another replica would look for it while it is under way."""
+    cache = Cache("never", at=NOW + LEASE - FLUSH.timeout)
+
+    result = await _carried_out(cache)
+
+    assert (cache.unlinked, result.result) == (0, IntentState.FAILED)
+    assert "too little of the lease was left" in result.detail
+
+
+async def _carried_out(wire: Any) -> IntentResult:
     look = Toolbox(http=NOBODY, redis_readers={"cache": RedisReader(wire)})
     writers = WriteToolbox(look, redis_writers={"cache": RedisWriter(wire)})
     desk: Any = SimpleNamespace(tools=look, writers=writers, clock=lambda: wire.at)
     incident = replace(incident_of(PLAN.target), epoch=1, lease_until=NOW + LEASE)
     intent = new_intent(incident, "fix[0]", PLAN, action=FLUSH)
 
-    result = await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, desk)
-
-    assert (wire.unlinked, result.result) == (unlinked, state)
+    return await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, desk)
 
 
 def test_the_writer_of_the_cluster_is_fenced_too() -> None:
