@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import cycle
 from uuid import uuid4
 
 import asyncpg
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from remediator.domain.alert import Delivery
+from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import Filing, OpenEpisode
-from remediator.domain.filing import Book, decide
+from remediator.domain.filing import Book, Familiar, decide
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.store import intake
 from remediator.store.database import Database
@@ -54,8 +55,10 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def test_the_database_believes_the_same(postgres_dsn: str, runner: asyncio.Runner) -> None:
-    """Real transactions on real rows; time passes by moving what was written into the past."""
+@pytest.mark.parametrize("is_ruled", [True, False], ids=["of a rule", "of no rule: filed in one statement"])
+def test_the_database_believes_the_same(postgres_dsn: str, runner: asyncio.Runner, *, is_ruled: bool) -> None:
+    """Real transactions on real rows, of two replicas, each with what it remembers; time passes by moving what was
+    written into the past."""
     name = f"telling_{uuid4().hex}"
     runner.run(_execute(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE remediator_template"))
     opened = Database.open(database_dsn(postgres_dsn, name), pool=2)
@@ -65,9 +68,11 @@ def test_the_database_believes_the_same(postgres_dsn: str, runner: asyncio.Runne
         def __init__(self) -> None:
             super().__init__()
             self.alert = Fingerprint(uuid4().hex[:16])
+            self.replicas = cycle((Familiar(), Familiar()))
 
         def file(self, note: Note) -> Filing:
-            return runner.run(_file(database, note, self.alert))
+            told = note.alert(self.alert)
+            return runner.run(_file(database, told, next(self.replicas), is_ruled=is_ruled))
 
         def believes(self) -> bool:
             return runner.run(_count_open(database, self.alert)) == 1
@@ -88,10 +93,12 @@ def test_the_database_believes_the_same(postgres_dsn: str, runner: asyncio.Runne
         runner.run(_execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-async def _file(database: Database, note: Note, fingerprint: Fingerprint) -> Filing:
-    delivery = Delivery(SourceName("am"), b"{}", (note.alert(fingerprint),))
-    async with database.transaction() as tx:
-        result = await intake.file_deliveries(tx, [delivery], lambda told: opening(told.fingerprint))
+async def _file(database: Database, told: Alert, familiar: Familiar, *, is_ruled: bool) -> Filing:
+    delivery = Delivery(SourceName("am"), b"{}", (told,))
+    async with database.connection() as connection:
+        result = await intake.file(
+            connection, [delivery], [told], lambda told: opening(told.fingerprint) if is_ruled else None, familiar
+        )
     [filing] = result.filings
     return filing
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediator.domain.alert import Alert, Delivery, Rejected
@@ -72,6 +73,18 @@ async def test_a_fire_and_its_end_in_one_batch_leave_a_closed_episode(database: 
 
     assert filings == {Filing.OPEN: 1, Filing.CLOSE: 1}
     assert await count(database, "episodes WHERE closed_at IS NULL") == 0
+
+
+@pytest.mark.parametrize("ends", ["f1", "f2"], ids=["the same alert", "another alert"])
+async def test_a_batch_that_tells_of_a_restart_and_of_an_end_loses_neither(database: Database, ends: str) -> None:
+    await file(database, alert("f1"), alert("f2"))
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    over = msgspec.structs.replace(resolved(ends), ends_at=later)
+
+    filings = await file(database, alert("f1", starts_at=later), over)
+
+    assert filings == {Filing.REFRESH: 1, Filing.CLOSE: 1}
+    assert await count(database, f"episodes WHERE closed_at IS NOT NULL AND fingerprint = '{ends}'") == 1
 
 
 async def test_an_alert_without_a_rule_is_kept_as_an_episode_alone(database: Database) -> None:
@@ -147,6 +160,16 @@ async def test_an_alert_without_a_rule_that_fires_anew_is_another_episode(databa
     result = await _tell(database, Familiar(), alert(starts_at=datetime.now(UTC) + timedelta(seconds=1)), opens=None)
 
     assert (result.filings, await count(database, "episodes")) == ({Filing.OPEN: 1}, 2)
+
+
+async def test_a_late_firing_of_an_alert_without_a_rule_opens_nothing_that_is_over(database: Database) -> None:
+    fired = alert()
+    await file(database, fired, opens=lambda _: None)
+    await file(database, resolved())
+
+    result = await _tell(database, Familiar(), fired, opens=None)
+
+    assert (result.filings, await count(database, "episodes")) == ({Filing.STALE: 1}, 1)
 
 
 async def test_of_an_alert_told_twice_in_a_batch_the_later_start_counts(database: Database) -> None:
