@@ -7,10 +7,11 @@ is over. Nothing counts as sent without a 2xx. `Truth` knows what really fired; 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from random import Random
 
 import aiohttp
@@ -104,6 +105,8 @@ class Delivery:
     truncated: int
     answered: int | None
     """The status; None where no answer came, so that it may have been stored or not."""
+    number: int
+    """Its body alone has it, in the key of its group."""
 
     @property
     def is_accepted(self) -> bool:
@@ -220,6 +223,7 @@ class Cluster:
     max_alerts: int = 0
     deliveries: list[Delivery] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @asynccontextmanager
     async def running(self, peers: int = 2) -> AsyncIterator["Cluster"]:
@@ -253,8 +257,9 @@ class Cluster:
         """One attempt: the status, or None where no answer came."""
         sent = tuple(alerts[: self.max_alerts] if self.max_alerts else alerts)
         truncated = len(alerts) - len(sent)
-        answered = await self._post(envelope(sent, truncated=truncated, peer=peer))
-        self.deliveries.append(Delivery(peer, sent, truncated, answered))
+        number = next(self._numbers)
+        answered = await self._post(envelope(sent, truncated=truncated, peer=peer, number=number))
+        self.deliveries.append(Delivery(peer, sent, truncated, answered, number))
         return answered
 
     async def _post(self, body: Mapping[str, object]) -> int | None:
@@ -279,11 +284,11 @@ def told(firing: Firing) -> Told:
     return Told(firing.fingerprint, firing.labels, firing.starts_at, firing.ends_at)
 
 
-def envelope(alerts: Sequence[Told], *, truncated: int = 0, peer: int = 0) -> dict[str, object]:
+def envelope(alerts: Sequence[Told], *, truncated: int = 0, peer: int = 0, number: int = 0) -> dict[str, object]:
     """The webhook's body, version 4."""
     return {
         "version": "4",
-        "groupKey": "{}:{}",
+        "groupKey": f"{{}}:{{}}:{number}",
         "truncatedAlerts": truncated,
         "status": "firing" if any(alert.is_firing for alert in alerts) else "resolved",
         "receiver": "remediator",

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.daemon`: the real `remediator serve`, which dies or freezes when it reaches a given mark.
+"""`python -m tests.faults.daemon`: the real `remediator serve`, which dies, freezes or stops at a given mark.
 
 It listens to its own audit events from outside the product. The fault is told by the environment:
 
@@ -21,13 +21,15 @@ class How(StrEnum):
     KILL = "kill"
     STOP = "stop"
     """A replica that is alive for itself and dead for everybody else: SIGSTOP."""
+    END = "end"
+    """A replica that is told to stop, as in every roll-out: SIGTERM."""
 
 
-_SIGNALS = {How.KILL: signal.SIGKILL, How.STOP: signal.SIGSTOP}
+_SIGNALS = {How.KILL: signal.SIGKILL, How.STOP: signal.SIGSTOP, How.END: signal.SIGTERM}
 
 
 class Executioner:
-    """An audit hook: ends or freezes this very process at the n-th time that the mark is reached."""
+    """An audit hook: ends, freezes or stops this very process at the n-th time that the mark is reached."""
 
     def __init__(self, mark: Mark, occurrence: int, *, how: How, told_in: int | None = None) -> None:
         self._mark = mark.value

@@ -1,6 +1,6 @@
 """What can be seen of one seed from outside: the database's rows, the cluster's writes, the pages, the answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from remediator.store.bodies import unpacked
 from tests.fakes.alertmanager_peers import Delivery
 from tests.fakes.kubernetes import Recorded
 from tests.faults.inbox import Arrival, Inbox
@@ -39,6 +40,8 @@ class Books:
     escalations: Sequence[Row]
     outbox: Sequence[Row]
     timeline: Sequence[Row]
+    bodies: Set[int]
+    """The numbers of the deliveries whose bodies are kept."""
 
     def unrest(self) -> list[str]:
         """What is still under way; empty when nothing more will happen by itself."""
@@ -73,7 +76,13 @@ async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
             escalations=await connection.fetch("SELECT * FROM escalations ORDER BY incident_id"),
             outbox=await connection.fetch("SELECT * FROM outbox ORDER BY id"),
             timeline=await connection.fetch("SELECT * FROM timeline ORDER BY id"),
+            bodies={_number_of(row["body"]) for row in await connection.fetch("SELECT body FROM deliveries")},
         )
+
+
+def _number_of(body: bytes) -> int:
+    group: str = msgspec.json.decode(unpacked(body))["groupKey"]
+    return int(group.rpartition(":")[2])
 
 
 class Line:

@@ -15,12 +15,14 @@ class Figures:
     kills: Counter[str] = field(default_factory=Counter)
     """By mark, as all below that say so."""
     stops: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     """Everything else, by its name in the table."""
 
     def add(self, other: "Figures") -> None:
         self.kills.update(other.kills)
         self.stops.update(other.stops)
+        self.ends.update(other.ends)
         self.counts.update(other.counts)
 
     def struck_less_than(self, times: int) -> list[Mark]:
@@ -29,9 +31,9 @@ class Figures:
 
 
 def show(figures: Figures, console: Console, *, title: str) -> None:
-    marks = Table("mark", "kill -9", "SIGSTOP", title="where they struck", title_justify="left")
+    marks = Table("mark", "kill -9", "SIGSTOP", "SIGTERM", title="where they struck", title_justify="left")
     for mark in Mark:
-        marks.add_row(mark.value, str(figures.kills[mark.value]), str(figures.stops[mark.value]))
+        marks.add_row(mark.value, *(str(how[mark.value]) for how in (figures.kills, figures.stops, figures.ends)))
     console.print(marks)
     counts = Table("what", "how many", title=title, title_justify="left")
     for name, count in _ordered(figures.counts):
@@ -44,6 +46,7 @@ _ORDER = (
     "daemons started",
     "killed at a mark",
     "frozen past their lease",
+    "told to stop at a mark",
     "database faults",
     "deliveries sent",
     "deliveries answered 2xx",

@@ -18,6 +18,10 @@ from tests.faults.daemon import How
 from tests.faults.nursery import Child, Nursery
 from tests.faults.scenario import FROZEN_SECONDS, Fault, Scenario
 
+_CODES = {How.KILL: -signal.SIGKILL, How.END: 0}
+_READABLE = 400
+"""Characters of a log line."""
+
 
 @dataclass(slots=True)
 class Replica:
@@ -25,6 +29,9 @@ class Replica:
     faults: tuple[Fault, ...]
     clock_hours: float = 0
     child: Child | None = None
+
+    def fault(self, life: int) -> Fault | None:
+        return self.faults[life] if life < len(self.faults) else None
 
     @property
     def url(self) -> str:
@@ -70,6 +77,11 @@ class Fleet:
             f"no daemon on port {r.port}" for r in self.replicas if r.child is None or not r.child.is_alive
         ]
 
+    def complaints(self) -> list[str]:
+        """Who ended by itself, and what the daemons caught and took for a bug of ours: it may have healed meanwhile."""
+        logs = [line for log in sorted(self.folder.glob("*.log")) for line in log.read_text().splitlines()]
+        return self.crashed + [line[:_READABLE] for line in logs if '"exception":' in line or "Traceback" in line]
+
     async def until_ready(self, session: aiohttp.ClientSession) -> None:
         async def is_ready() -> bool:
             for url in self.urls():
@@ -106,7 +118,8 @@ class Fleet:
             self.counts["daemons started"] += 1
             await self._watch(child)
             code = await asyncio.shield(child.ended)
-            if code != -signal.SIGKILL:
+            fault = replica.fault(life)
+            if fault is None or code != _CODES.get(fault.how):
                 self.crashed.append(f"the daemon on port {replica.port} ended by itself with {code}")
             await asyncio.sleep(random.uniform(0.02, 0.3))
 
@@ -134,8 +147,7 @@ class Fleet:
         environment = {**self.environment, "REMEDIATOR_PORT": str(replica.port)}
         if replica.clock_hours:
             environment["FAULTS_CLOCK_HOURS"] = str(replica.clock_hours)
-        if life < len(replica.faults):
-            fault = replica.faults[life]
+        if (fault := replica.fault(life)) is not None:
             environment |= {
                 "FAULTS_MARK": fault.mark.name,
                 "FAULTS_OCCURRENCE": str(fault.occurrence),

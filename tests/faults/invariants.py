@@ -1,51 +1,38 @@
 """What must hold whatever broke. Pure: evidence in, violations out, each with the promise that it breaks."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
+from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
-import msgspec
-
-from remediator.clients.kubernetes.writer import marked
-from remediator.domain.ids import IntentId
-from tests.fakes.kubernetes import Recorded
+from remediator.domain.incident import Phase
+from tests.fakes.alertmanager_peers import Told
 from tests.faults.evidence import Evidence, Row
-from tests.faults.rules import BUDGET, CHANNELS
+from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
+from tests.faults.violations import Kind, Violation
+from tests.faults.writes import budgets, intents, taken_back, writes
 
-BETWEEN_FENCE_AND_WRITE = timedelta(seconds=2)
-"""What lies between the last look at our own state and the request: a slow machine, never a lost lease."""
-
-
-class Kind(StrEnum):
-    LOST = "lost"
-    DOUBLED = "doubled"
-    OTHER = "other violations"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    kind: Kind
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.what}"
+_NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
+"""The automation has something to do yet, if only later."""
+_LAPSED = "has run out: the chain starts again"
 
 
 def at_rest(evidence: Evidence) -> list[Violation]:
     """When nothing moves any more, and some alerts may still fire."""
     return list(
         chain(
+            _receipts(evidence),
             _episodes(evidence),
             _people_reached(evidence),
+            _timers(evidence),
             _pages(evidence),
-            _writes(evidence),
-            _intents(evidence),
+            _orders(evidence),
+            writes(evidence),
+            intents(evidence),
+            budgets(evidence),
+            taken_back(evidence),
             _responses(evidence),
+            _closed(evidence),
             _fences(evidence),
         )
     )
@@ -67,23 +54,32 @@ def at_the_end(evidence: Evidence) -> list[Violation]:
     return [*at_rest(evidence), *open_episodes, *open_incidents]
 
 
+def _receipts(evidence: Evidence) -> Iterator[Violation]:
+    """Delivery by delivery: what another one told as well would hide that this one is lost."""
+    for delivery in evidence.deliveries:
+        if delivery.is_accepted and delivery.number not in evidence.books.bodies:
+            yield Violation(Kind.LOST, f"delivery {delivery.number} was answered {delivery.answered} and not stored")
+
+
 def _episodes(evidence: Evidence) -> Iterator[Violation]:
     rows = evidence.books.episodes
-    for delivery in evidence.deliveries:
-        if not delivery.is_accepted:
-            continue
-        for told in delivery.alerts:
-            known = [r for r in rows if r["fingerprint"] == told.fingerprint]
-            if told.is_firing and not any(r["ends_at"] is None or r["ends_at"] >= told.starts_at for r in known):
-                yield Violation(
-                    Kind.LOST, f"firing {told.fingerprint} from {told.starts_at} was accepted and is nowhere"
-                )
+    accepted = chain.from_iterable(delivery.alerts for delivery in evidence.deliveries if delivery.is_accepted)
+    for told in accepted:
+        known = [r for r in rows if r["fingerprint"] == told.fingerprint]
+        if told.is_firing and not any(r["ends_at"] is None or r["ends_at"] >= told.starts_at for r in known):
+            yield Violation(Kind.LOST, f"firing {told.fingerprint} from {told.starts_at} was accepted and is nowhere")
+        if any(r["closed_at"] is None and _ends(told, r) for r in known):
+            yield Violation(Kind.LOST, f"the end of {told.fingerprint} at {told.ends_at} was accepted and it fires on")
     for key, count in Counter(r["fingerprint"] for r in rows if r["closed_at"] is None).items():
         if count > 1:
             yield Violation(Kind.DOUBLED, f"{count} open episodes of {key}")
     for row in rows:
         if row["incident_id"] is None and row["opened_at"] != row["closed_at"]:
             yield Violation(Kind.LOST, f"episode {row['id']} has a rule and opened no incident")
+
+
+def _ends(told: Told, episode: Row) -> bool:
+    return told.ends_at is not None and told.ends_at >= episode["starts_at"]
 
 
 def _people_reached(evidence: Evidence) -> Iterator[Violation]:
@@ -98,6 +94,19 @@ def _people_reached(evidence: Evidence) -> Iterator[Violation]:
 def _all_failed(evidence: Evidence, incident: int) -> bool:
     states = [row["state"] for row in evidence.books.outbox if row["incident_id"] == incident]
     return bool(states) and set(states) == {"failed"}
+
+
+def _timers(evidence: Evidence) -> Iterator[Violation]:
+    """Whoever is not through wakes by itself, and the chain of whoever is open goes on."""
+    chains = {row["incident_id"]: row["due_at"] for row in evidence.books.escalations}
+    for row in evidence.books.incidents:
+        name = f"incident {row['id']} ({row['status']}, {row['phase']})"
+        if row["phase"] in _NOT_THROUGH and row["wake_at"] is None:
+            yield Violation(Kind.LOST, f"{name} never wakes")
+        if row["status"] != "resolved" and chains.get(row["id"]) is None:
+            yield Violation(Kind.LOST, f"the chain of {name} has stopped")
+        if row["status"] == "resolved" and chains.get(row["id"]) is not None:
+            yield Violation(Kind.OTHER, f"the chain of {name} goes on")
 
 
 def _pages(evidence: Evidence) -> Iterator[Violation]:
@@ -116,71 +125,49 @@ def _pages(evidence: Evidence) -> Iterator[Violation]:
                 )
 
 
-def _writes(evidence: Evidence) -> Iterator[Violation]:
-    """Each write has an intent that was journalled before it, and no intent's call is made twice."""
-    made: dict[str, list[Recorded]] = {}
-    for write in evidence.writes:
-        made.setdefault(_name(write.method, write.path, write.body), []).append(write)
-    journalled: dict[str, list[Row]] = {}
-    for intent in evidence.books.intents:
-        for call in intent["plan"]["calls"]:
-            name = _name(call["method"], call["resource"], call["body"])
-            journalled.setdefault(name, []).append(intent)
-    for name, writes in made.items():
-        intents = journalled.get(name, [])
-        yield from _calls(name, writes, intents, evidence)
-
-
-def _calls(name: str, writes: Sequence[Recorded], intents: Sequence[Row], evidence: Evidence) -> Iterator[Violation]:
-    """All writes that look the same, and all intents that planned them."""
-    effects = [write for write in writes if 200 <= write.answered < 300]
-    if len(writes) > len(intents):
-        yield Violation(Kind.DOUBLED, f"{len(writes)} requests for {len(intents)} intents: {name}")
-    if len(effects) > len([intent for intent in intents if intent["state"] != "failed"]):
-        yield Violation(Kind.DOUBLED, f"{len(effects)} effects where all but some intents failed: {name}")
-    for write in writes:
-        if not any(intent["begun_at"] <= write.at for intent in intents):
-            yield Violation(Kind.DOUBLED, f"written at {write.at} before any intent: {name}")
-    for write in effects:
-        if intents and not any(_was_wanted(intent, write, evidence) for intent in intents):
-            yield Violation(Kind.DOUBLED, f"written at {write.at}, after its alert's end was committed: {name}")
-
-
-def _was_wanted(intent: Row, write: Recorded, evidence: Evidence) -> bool:
-    """An undo is wanted whatever its alert does."""
-    episodes = [row for row in evidence.books.episodes if row["incident_id"] == intent["incident_id"]]
-    return intent["undoes"] is not None or any(
-        row["opened_at"] <= write.at
-        and (row["closed_at"] is None or write.at <= row["closed_at"] + BETWEEN_FENCE_AND_WRITE)
-        for row in episodes
-    )
-
-
-def _intents(evidence: Evidence) -> Iterator[Violation]:
+def _orders(evidence: Evidence) -> Iterator[Violation]:
+    """The timeline says who is paged, once for each message: its key may be nobody else's."""
     told = Counter(
-        row["data"]["intent"] for row in evidence.books.timeline if row["kind"] in {"fix", "undo"} and row["data"]
+        row["incident_id"]
+        for row in evidence.books.timeline
+        if row["kind"] == "page" and row["path"].startswith("escalate[") and row["message"].startswith("paging ")
     )
-    for intent in evidence.books.intents:
-        name = f"intent {intent['id']} of incident {intent['incident_id']} ({intent['plan']['summary']})"
-        if intent["state"] == "begun":
-            yield Violation(Kind.LOST, f"{name} has no result")
-        if told[str(intent["id"])] > 1:
-            yield Violation(Kind.DOUBLED, f"the result of {name} is told {told[str(intent['id'])]} times")
-    spent = Counter[str]()
-    for row in evidence.books.reservations:
-        spent[row["key"]] += row["units"]
-    for key, units in spent.items():
-        if units > BUDGET:
-            yield Violation(Kind.DOUBLED, f"budget {key}: {units} of {BUDGET} spent")
+    ordered = Counter(
+        row["incident_id"]
+        for row in evidence.books.outbox
+        if row["kind"] == "page" and not row["dedup_key"].endswith(":last-resort")
+    )
+    for incident in sorted(told.keys() | ordered.keys()):
+        if told[incident] != ordered[incident]:
+            yield Violation(
+                Kind.LOST if told[incident] > ordered[incident] else Kind.DOUBLED,
+                f"{told[incident]} pages about incident {incident} were decided, {ordered[incident]} are messages",
+            )
 
 
 def _responses(evidence: Evidence) -> Iterator[Violation]:
     incidents = {row["id"]: row for row in evidence.books.incidents}
+    lapsed = {row["incident_id"] for row in evidence.books.timeline if _LAPSED in row["message"]}
     for answer in evidence.answered:
         row = incidents[answer.incident]
-        holds = row["status"] == "resolved" or (answer.does is Response.ACKNOWLEDGE and row["acknowledged_by"])
+        is_held = row["acknowledged_by"] or row["id"] in lapsed
+        holds = row["status"] == "resolved" or (answer.does is Response.ACKNOWLEDGE and is_held)
         if not holds:
             yield Violation(Kind.LOST, f"incident {answer.incident} was told to {answer.does} with a 200, and is not")
+
+
+def _closed(evidence: Evidence) -> Iterator[Violation]:
+    """Nothing that fires is over, and nothing joins what is."""
+    for row in evidence.books.incidents:
+        fires = [e for e in evidence.books.episodes if e["incident_id"] == row["id"] and e["closed_at"] is None]
+        if fires and row["resolution"] == "the alert resolved":
+            yield Violation(Kind.LOST, f"incident {row['id']} ended with its alert, and {len(fires)} of it fire")
+    over = set[int]()
+    for entry in evidence.books.timeline:
+        if entry["kind"] == "resolved":
+            over.add(entry["incident_id"])
+        elif entry["kind"] == "alert" and " fires (" in entry["message"] and entry["incident_id"] in over:
+            yield Violation(Kind.LOST, f"an alert joined incident {entry['incident_id']}, which was over")
 
 
 def _fences(evidence: Evidence) -> Iterator[Violation]:
@@ -195,8 +182,3 @@ def _fences(evidence: Evidence) -> Iterator[Violation]:
     for incident, count in ends.items():
         if count > 1:
             yield Violation(Kind.DOUBLED, f"incident {incident} was closed {count} times")
-
-
-def _name(method: str, path: str, body: Any) -> str:
-    """The same for the same call, whatever intent it carries."""
-    return f"{method} {path} {msgspec.json.encode(marked(body, IntentId('')), order='sorted').decode()}"

@@ -5,8 +5,9 @@ from pathlib import Path
 from tests.faults.scenario import Trouble
 from tests.system.rules import write_rules
 
-BUDGET = 3
-"""So many pods of one workload may be disturbed while a seed lasts, by whichever replica, however often it crashed."""
+BUDGETS = {trouble.lower(): 1 if trouble is Trouble.HOPELESS else 3 for trouble in Trouble}
+"""By rule: so many pods of one workload may be disturbed while a seed lasts, by whichever replica, however often it
+crashed. Where no fix helps, the rule would try once more than it may."""
 
 _RULE = """
 rule: {name}
@@ -38,7 +39,7 @@ _DELETE = """fix:
 
 _FIXES = {
     Trouble.REPLACE: _DELETE,
-    Trouble.HOPELESS: _DELETE,
+    Trouble.HOPELESS: _DELETE + _DELETE.removeprefix("fix:\n"),
     Trouble.APPROVED: _DELETE + "    approve: always\n",
     Trouble.RESTART: "fix:\n  - { use: restart, when: diagnose.pods.failing > 0, timeout: {timeout} }\n",
     Trouble.SCALE: "fix:\n  - { use: scale, by: 1, undo_after: 1500ms, timeout: {timeout} }\n",
@@ -90,4 +91,4 @@ def _rule(trouble: Trouble, timeout: str) -> str:
     severity = "loud" if trouble is Trouble.LOOK else "quiet"
     rule = _RULE.format(name=trouble.lower(), alertname=trouble, severity=severity)
     fix = _FIXES[trouble].replace("{timeout}", timeout)
-    return rule + (fix + _VERIFIED % BUDGET if fix else "")
+    return rule + (fix + _VERIFIED % BUDGETS[trouble.lower()] if fix else "")

@@ -21,10 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.faults.database import Server
 from tests.faults.figures import Figures, show
 from tests.faults.inbox import Post
-from tests.faults.invariants import Kind
 from tests.faults.nursery import Nursery
 from tests.faults.receipts import environment_for, pour, stored
 from tests.faults.scenario import MARKS, Scenario, draw
+from tests.faults.violations import Kind
 from tests.faults.world import Stage, Verdict, play
 
 EACH_MARK_AT_LEAST = 3

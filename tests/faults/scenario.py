@@ -79,6 +79,8 @@ class Alarm:
     fires_at: float
     ends_at: float | None
     fires_again_at: float | None
+    has_twin: bool = False
+    """A second alert about the same workload, a moment later: both are one incident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ class Scenario:
     strikes_all: bool
     """Every replica has the faults, else the first one alone."""
     waits_for_leases: bool
-    """Leases run out in their own time, else the database is told that those of the dead have. Where one is frozen they
-    always do: it goes by its own lease when it comes back."""
+    """Leases of incidents run out in their own time, else the database is told that those of the dead have. Where one
+    is frozen they always do: it goes by its own lease when it comes back."""
     alarms: tuple[Alarm, ...]
     people: tuple[Person, ...]
     wire: Wire
@@ -118,6 +120,8 @@ class Scenario:
     """A disruption budget refuses evictions: a failing pod is deleted instead."""
     clock_hours: tuple[float, ...]
     """How wrong the clock of each replica's machine is."""
+    hours_pass_at: float | None
+    """Then every wait of the chains is over, that for whoever acknowledged too."""
 
     @property
     def needs_own_database(self) -> bool:
@@ -131,7 +135,7 @@ def draw(seed: int) -> Scenario:
     mark, turn = MARKS[seed % len(MARKS)], seed // len(MARKS)
     how = How.STOP if turn % 4 == 3 else How.KILL
     first = Fault(mark, 1 if turn % 2 == 0 or mark in _RARE else random.randint(1, 3), how)
-    second = Fault(random.choice(MARKS), random.randint(1, 4), How.KILL)
+    second = Fault(random.choice(MARKS), random.randint(1, 4), How.END if turn % 2 else How.KILL)
     replicas = random.choice((1, 1, 2, 2, 3))
     return Scenario(
         seed=seed,
@@ -153,6 +157,7 @@ def draw(seed: int) -> Scenario:
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
         guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
+        hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
     )
 
 
@@ -170,7 +175,7 @@ def _alarm(random: Random, trouble: Trouble) -> Alarm:
     fires_at = random.uniform(0, 0.5)
     ends_at = fires_at + random.uniform(0.1, 2.5) if random.random() < 0.4 else None
     again = ends_at + random.uniform(0.05, 1) if ends_at is not None and random.random() < 0.5 else None
-    return Alarm(trouble, fires_at, ends_at, again)
+    return Alarm(trouble, fires_at, ends_at, again, has_twin=random.random() < 0.3)
 
 
 def _people(random: Random, mark: Mark) -> tuple[Person, ...]:

@@ -12,9 +12,9 @@ import pytest
 
 from remediator.marks import Mark
 from tests.faults.figures import Figures
-from tests.faults.invariants import Kind, Violation
 from tests.faults.run import Report, complaints_about, describe, run
 from tests.faults.scenario import MARKS, draw
+from tests.faults.violations import Kind, Violation
 from tests.faults.world import Verdict
 
 KILLED = list(range(len(MARKS)))

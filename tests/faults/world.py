@@ -28,10 +28,11 @@ from tests.faults.evidence import Answered, Books, Evidence, Line, Row, read_boo
 from tests.faults.figures import Figures
 from tests.faults.fleet import Fleet
 from tests.faults.inbox import Inbox, Post
-from tests.faults.invariants import Kind, Violation, at_rest, at_the_end
+from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.nursery import Nursery
 from tests.faults.rules import write_fault_rules
 from tests.faults.scenario import LEASE_SECONDS, Alarm, DatabaseFault, Person, Scenario, Trouble
+from tests.faults.violations import Kind, Violation
 from tests.faults.waits import sessions, tasks
 from tests.system.daemon import API_TOKEN, TOKEN
 
@@ -44,6 +45,7 @@ _CLEANED_UP_WITHIN = 60.0
 _REFUSALS = (aiohttp.ClientError, TimeoutError)
 _DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _REPLICAS = 2
+_TWIN_BEHIND = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +211,9 @@ class World:
         finally:
             for task in (passing, healing, approving):
                 task.cancel()
-            await asyncio.gather(passing, healing, approving, return_exceptions=True)
-        if self.scenario.database is None:
-            violations += [Violation(Kind.OTHER, crash) for crash in self.fleet.crashed]
+            ended = await asyncio.gather(passing, healing, approving, return_exceptions=True)
+        violations += [_broken(error) for error in ended if isinstance(error, Exception)]
+        violations += [Violation(Kind.OTHER, complaint) for complaint in self.fleet.complaints()]
         unique = tuple(dict.fromkeys(violations))
         return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
 
@@ -235,19 +237,26 @@ class World:
                 story.create_task(self._break_database(scenario.database))
             if scenario.peer_restarts_at is not None:
                 story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
+            if scenario.hours_pass_at is not None:
+                story.create_task(_later(scenario.hours_pass_at, self._let_hours_pass))
 
     async def _live_through(self, number: int, alarm: Alarm) -> None:
-        labels = self._labels(number)
         await asyncio.sleep(alarm.fires_at)
-        self._break(number, alarm)
-        self.truth.fire(labels)
+        await self._fire(number, alarm)
         if alarm.ends_at is not None:
             await asyncio.sleep(alarm.ends_at - alarm.fires_at)
-            self.truth.resolve(labels)
+            self._resolve(number)
         if alarm.ends_at is not None and alarm.fires_again_at is not None:
             await asyncio.sleep(alarm.fires_again_at - alarm.ends_at)
-            self._break(number, alarm)
-            self.truth.fire(labels)
+            await self._fire(number, alarm)
+
+    async def _fire(self, number: int, alarm: Alarm) -> None:
+        self._break(number, alarm)
+        first, *twins = self._labels(number)
+        self.truth.fire(first)
+        for twin in twins:
+            await asyncio.sleep(_TWIN_BEHIND)
+            self.truth.fire(twin)
 
     def _break(self, number: int, alarm: Alarm) -> None:
         workload = self._workload(number)
@@ -265,7 +274,7 @@ class World:
             await asyncio.sleep(0.2)
             for number, alarm in enumerate(self.scenario.alarms):
                 if self._has_healed(number, alarm):
-                    self.truth.resolve(self._labels(number))
+                    self._resolve(number)
 
     def _has_healed(self, number: int, alarm: Alarm) -> bool:
         pods = self.cluster.pods(NAMESPACE, self._workload(number))
@@ -323,10 +332,23 @@ class World:
             case DatabaseFault.RESTART:
                 await self.server.restart()
 
+    async def _let_hours_pass(self) -> None:
+        """Once, whatever befalls the database meanwhile."""
+        line = Line(self.dsn)
+        while True:
+            try:
+                connection = await line.connection()
+                await connection.execute(_EVERY_WAIT_IS_OVER)
+            except _DATABASE_ERRORS:
+                await asyncio.sleep(0.1)
+            else:
+                await line.close()
+                return
+
     async def _resolve_everything(self) -> None:
         for number, _ in enumerate(self.scenario.alarms):
             self.cluster.heal(NAMESPACE, self._workload(number))
-            self.truth.resolve(self._labels(number))
+            self._resolve(number)
         await asyncio.wait_for(self.alertmanager.tell_the_truth(), REST_WITHIN)
 
     async def _rest(self) -> Evidence:
@@ -374,21 +396,22 @@ class World:
         """What leases, time-outs and pauses would bring in half a minute; the living keep what they hold."""
         while True:
             await asyncio.sleep(0.3)
-            if self.scenario.waits_for_leases:
-                continue
             with suppress(*_DATABASE_ERRORS):
                 await self._expire()
 
     async def _expire(self) -> None:
         connection = await self._writing.connection()
+        await self._expire_pages(connection)
+        if self.scenario.waits_for_leases:
+            return
         await connection.execute(_LEASES_OF_THE_DEAD, self.fleet.living())
         await connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'queued' AND due_at > now()")
-        await self._expire_pages(connection)
         if self.fleet.unrest():
             await connection.execute(_IDLE_TRANSACTIONS)
 
     async def _expire_pages(self, connection: "asyncpg.Connection[Any]") -> None:
-        """Their leases name no owner; nobody alive needs more than a second and a half for one."""
+        """Their leases name no owner, and last longer than anybody is frozen here; nobody alive needs more than a
+        second and a half for one."""
         now = time.monotonic()
         for row in await connection.fetch("SELECT id, epoch FROM outbox WHERE lease_until > now()"):
             since = self._leased.setdefault((row["id"], row["epoch"]), now)
@@ -400,9 +423,15 @@ class World:
     def _workload(self, number: int) -> str:
         return f"{self.scenario.alarms[number].trouble.lower()}-{number}"
 
-    def _labels(self, number: int) -> dict[str, str]:
-        alertname = self.scenario.alarms[number].trouble.value
-        return {"alertname": alertname, "namespace": NAMESPACE, "deployment": self._workload(number)}
+    def _labels(self, number: int) -> list[dict[str, str]]:
+        """Of each of its alerts."""
+        alarm = self.scenario.alarms[number]
+        first = {"alertname": alarm.trouble.value, "namespace": NAMESPACE, "deployment": self._workload(number)}
+        return [first, first | {"instance": "twin"}] if alarm.has_twin else [first]
+
+    def _resolve(self, number: int) -> None:
+        for labels in self._labels(number):
+            self.truth.resolve(labels)
 
     def stories(self) -> tuple[str, ...]:
         """The timelines, and how each incident stood when it was last seen."""
@@ -432,12 +461,13 @@ class World:
 
     def figures(self) -> Figures:
         deliveries, books = self.alertmanager.deliveries, self._last
-        figures = Figures(self.fleet.struck(How.KILL), self.fleet.struck(How.STOP), self.fleet.counts.copy())
+        figures = Figures(*map(self.fleet.struck, (How.KILL, How.STOP, How.END)), self.fleet.counts.copy())
         pages = [arrival.dedup_key for arrival in self.inbox.arrivals]
         figures.counts.update(
             {
                 "seeds": 1,
                 "killed at a mark": figures.kills.total(),
+                "told to stop at a mark": figures.ends.total(),
                 "database faults": int(self.scenario.database is not None),
                 "deliveries sent": len(deliveries),
                 "deliveries answered 2xx": sum(d.is_accepted for d in deliveries),
@@ -474,6 +504,9 @@ UPDATE incidents SET lease_until = now() - interval '1 second' WHERE id IN (
     WHERE lease_until > now() AND NOT (split_part(lease_owner, ':', 2)::int = ANY($1::int[]))
     FOR NO KEY UPDATE SKIP LOCKED
 )
+"""
+_EVERY_WAIT_IS_OVER = """
+UPDATE escalations SET due_at = now(), started_at = started_at - interval '40 minutes' WHERE due_at IS NOT NULL
 """
 _IDLE_TRANSACTIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -1,0 +1,134 @@
+"""What must hold of the writes to the world and of their journal, whatever broke. Pure, as `invariants`."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from remediator.clients.kubernetes.writer import marked
+from remediator.domain.ids import IntentId
+from tests.fakes.kubernetes import Recorded
+from tests.faults.evidence import Evidence, Row
+from tests.faults.rules import BUDGETS
+from tests.faults.violations import Kind, Violation
+
+BETWEEN_FENCE_AND_WRITE = timedelta(seconds=2)
+"""What lies between the last look at our own state and the request: a slow machine, never a lost lease."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One of a journalled plan. Two writes that look the same are told apart by when their intents lived."""
+
+    intent: Row
+
+    def has_room_for(self, write: Recorded) -> bool:
+        finished = self.intent["finished_at"]
+        return self.intent["begun_at"] <= write.at <= (finished or _NEVER) and not self._denies(write)
+
+    def _denies(self, write: Recorded) -> bool:
+        return self.intent["state"] == "failed" and 200 <= write.answered < 300
+
+
+def writes(evidence: Evidence) -> Iterator[Violation]:
+    """Each was journalled before it, was wanted, and is told of as it was: no intent's call is made twice, none is made
+    once its result is known, and none that had an effect is recorded as failed."""
+    calls: dict[str, list[Call]] = {}
+    for intent in evidence.books.intents:
+        for call in intent["plan"]["calls"]:
+            calls.setdefault(_name(call["method"], call["resource"], call["body"]), []).append(Call(intent))
+    for write in sorted(evidence.writes, key=lambda write: write.at):
+        name = _name(write.method, write.path, write.body)
+        call = _take(calls.get(name, []), write)
+        if call is None:
+            yield Violation(
+                Kind.DOUBLED, f"written at {write.at}, answered {write.answered}, by no intent that says so: {name}"
+            )
+        elif not _was_wanted(call.intent, write, evidence):
+            yield Violation(Kind.DOUBLED, f"written at {write.at}, after what it was for had ended: {name}")
+
+
+def _take(calls: list[Call], write: Recorded) -> Call | None:
+    """Of those it may be, the one that ends first: the others may still be somebody else's."""
+    possible = [call for call in calls if call.has_room_for(write)]
+    if not possible:
+        return None
+    taken = min(possible, key=lambda call: call.intent["finished_at"] or _NEVER)
+    calls.remove(taken)
+    return taken
+
+
+def _was_wanted(intent: Row, write: Recorded, evidence: Evidence) -> bool:
+    """An undo is wanted whatever becomes of its alert and its incident."""
+    if intent["undoes"] is not None:
+        return True
+    [incident] = [row for row in evidence.books.incidents if row["id"] == intent["incident_id"]]
+    fires = any(
+        row["opened_at"] <= write.at and _is_before(write, row["closed_at"])
+        for row in evidence.books.episodes
+        if row["incident_id"] == intent["incident_id"]
+    )
+    return fires and _is_before(write, incident["resolved_at"])
+
+
+def _is_before(write: Recorded, end: datetime | None) -> bool:
+    return end is None or write.at <= end + BETWEEN_FENCE_AND_WRITE
+
+
+def intents(evidence: Evidence) -> Iterator[Violation]:
+    told = Counter(
+        row["data"]["intent"] for row in evidence.books.timeline if row["kind"] in {"fix", "undo"} and row["data"]
+    )
+    for intent in evidence.books.intents:
+        if intent["state"] == "begun":
+            yield Violation(Kind.LOST, f"{_called(intent)} has no result")
+        if told[str(intent["id"])] > 1:
+            yield Violation(Kind.DOUBLED, f"the result of {_called(intent)} is told {told[str(intent['id'])]} times")
+
+
+def budgets(evidence: Evidence) -> Iterator[Violation]:
+    """Counted by what was journalled to be done, and by what was reserved for it: neither is proof of the other."""
+    fixes = [intent for intent in evidence.books.intents if intent["undoes"] is None]
+    reserved = Counter[object]()
+    for row in evidence.books.reservations:
+        reserved[row["intent_id"]] += row["units"]
+    disturbed = Counter[tuple[str, str]]()
+    for intent in fixes:
+        disturbed[intent["plan"]["target"]["name"], _rule_of(intent, evidence)] += intent["plan"]["units"]
+        if reserved[intent["id"]] != intent["plan"]["units"]:
+            yield Violation(Kind.LOST, f"{_called(intent)} spends what is not reserved")
+    for (workload, rule), units in disturbed.items():
+        if units > BUDGETS[rule]:
+            yield Violation(Kind.DOUBLED, f"budget of {workload}: {units} of {BUDGETS[rule]} spent")
+
+
+def _rule_of(intent: Row, evidence: Evidence) -> str:
+    [rule] = [row["rule"] for row in evidence.books.incidents if row["id"] == intent["incident_id"]]
+    return str(rule)
+
+
+def taken_back(evidence: Evidence) -> Iterator[Violation]:
+    """What was done for a while has been taken back, or goes to a person, or an incident wakes for it."""
+    settled = {intent["undoes"] for intent in evidence.books.intents if intent["state"] in {"done", "unknown"}}
+    remembered = {
+        undo["intent"]
+        for incident in evidence.books.incidents
+        if (undo := incident["progress"].get("undo")) and incident["wake_at"] is not None
+    }
+    for intent in evidence.books.intents:
+        is_leased = intent["state"] == "done" and intent["plan"].get("undo_after") is not None
+        if is_leased and intent["id"] not in settled and str(intent["id"]) not in remembered:
+            yield Violation(Kind.LOST, f"{_called(intent)} is never taken back")
+
+
+def _called(intent: Row) -> str:
+    return f"intent {intent['id']} of incident {intent['incident_id']} ({intent['plan']['summary']})"
+
+
+def _name(method: str, path: str, body: Any) -> str:
+    """The same for the same call, whatever intent it carries."""
+    return f"{method} {path} {msgspec.json.encode(marked(body, IntentId('')), order='sorted').decode()}"
