@@ -1,0 +1,161 @@
+"""What each invariant of the fault run finds: a seed that is well, and one thing wrong with it at a time."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.fakes.alertmanager_peers import Delivery, Told
+from tests.fakes.kubernetes import Recorded
+from tests.faults.evidence import Answered, Books, Evidence
+from tests.faults.inbox import Arrival, Inbox
+from tests.faults.invariants import at_rest, at_the_end
+from tests.faults.scenario import Response
+
+
+def moment(seconds: float) -> datetime:
+    return datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=seconds)
+
+
+PATH = "/apis/apps/v1/namespaces/prod/deployments/scale-0/scale"
+PLAN = {
+    "calls": [{"method": "PATCH", "resource": PATH, "body": []}],
+    "target": {"name": "scale-0"},
+    "summary": "scale it",
+    "units": 1,
+    "undo_after": 1.5,
+}
+
+
+def seed() -> Any:
+    """One alert fires; its fix is done and to be undone; a person was paged and has acknowledged."""
+    return SimpleNamespace(
+        episode={
+            "id": 1,
+            "fingerprint": "f1",
+            "incident_id": 1,
+            "starts_at": moment(0),
+            "ends_at": None,
+            "opened_at": moment(1),
+            "closed_at": None,
+        },
+        incident={
+            "id": 1,
+            "rule": "scale",
+            "status": "acknowledged",
+            "phase": "handed_over",
+            "acknowledged_by": "alice",
+            "resolution": "",
+            "resolved_at": None,
+            "wake_at": moment(60),
+            "progress": {"undo": {"intent": "i1"}},
+        },
+        intent={
+            "id": "i1",
+            "incident_id": 1,
+            "state": "done",
+            "undoes": None,
+            "begun_at": moment(2),
+            "finished_at": moment(3),
+            "plan": PLAN,
+        },
+        reservations=[{"key": "scale-0", "intent_id": "i1", "units": 1}],
+        chain={"incident_id": 1, "due_at": moment(900)},
+        page={"incident_id": 1, "dedup_key": "1:1:0:alice", "kind": "page", "state": "sent"},
+        told=[
+            entry("alert", "Scale fires (am): "),
+            entry("page", "paging alice (pager)", path="escalate[0]"),
+            entry("fix", "done: scaled", data={"intent": "i1"}),
+        ],
+        bodies={7},
+        writes=[write(2.5)],
+        alerts=(Told("f1", {}, moment(0), None),),
+        arrivals=[Arrival("pager", "1:1:0:alice", 1, "page")],
+        answered=[Answered(1, Response.ACKNOWLEDGE)],
+    )
+
+
+def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
+    return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}}
+
+
+def write(at: float, *, answered: int = 200) -> Recorded:
+    return Recorded("PATCH", PATH, {}, [], moment(at), answered)
+
+
+def evidence(seed: Any) -> Evidence:
+    books = Books(
+        now=moment(10),
+        episodes=[seed.episode],
+        incidents=[seed.incident],
+        intents=[seed.intent],
+        reservations=seed.reservations,
+        escalations=[seed.chain],
+        outbox=[seed.page],
+        timeline=seed.told,
+        bodies=seed.bodies,
+    )
+    delivery = Delivery(0, seed.alerts, 0, 202, 7)
+    inbox = Inbox(arrivals=seed.arrivals)
+    return Evidence(books, seed.writes, seed.arrivals, [delivery], seed.answered, inbox, ())
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert at_rest(evidence(seed())) == []
+
+
+Wrong = Callable[[Any], object]
+
+
+WRONG: list[tuple[Wrong, str]] = [
+    (lambda s: s.bodies.clear(), "delivery 7 was answered 202 and not stored"),
+    (lambda s: s.episode.update(fingerprint="f2"), "was accepted and is nowhere"),
+    (lambda s: s.__setattr__("alerts", (Told("f1", {}, moment(0), moment(5)),)), "was accepted and it fires on"),
+    (lambda s: s.episode.update(incident_id=None), "has a rule and opened no incident"),
+    (lambda s: s.incident.update(phase="fixed", wake_at=None), "never wakes"),
+    (lambda s: (s.incident.update(acknowledged_by=""), s.arrivals.clear()), "is open and nobody was paged"),
+    (lambda s: s.chain.update(due_at=None), "the chain of incident 1 (acknowledged, handed_over) has stopped"),
+    (lambda s: s.incident.update(status="resolved"), "the chain of incident 1 (resolved, handed_over) goes on"),
+    (lambda s: s.arrivals.clear(), "is recorded as sent and never arrived"),
+    (lambda s: s.page.update(dedup_key="1:1:1:bob"), "page 1:1:0:alice was sent and nobody ordered it"),
+    (lambda s: s.told.append(s.told[1]), "2 pages about incident 1 were decided, 1 are messages"),
+    (lambda s: s.writes.append(write(2.6)), "by no intent that says so"),
+    (lambda s: s.intent.update(begun_at=moment(2.7)), "by no intent that says so"),
+    (lambda s: s.intent.update(finished_at=moment(2.2)), "by no intent that says so"),
+    (lambda s: s.intent.update(state="failed"), "by no intent that says so"),
+    (lambda s: s.episode.update(closed_at=moment(0)), "after what it was for had ended"),
+    (lambda s: s.incident.update(resolved_at=moment(0)), "after what it was for had ended"),
+    (lambda s: s.intent.update(state="begun"), "has no result"),
+    (lambda s: s.told.append(s.told[2]), "is told 2 times"),
+    (lambda s: s.reservations.clear(), "spends what is not reserved"),
+    (lambda s: s.intent.update(plan=PLAN | {"units": 4}), "budget of scale-0: 4 of 3 spent"),
+    (lambda s: s.incident.update(progress={}), "is never taken back"),
+    (lambda s: s.incident.update(wake_at=None), "is never taken back"),
+    (lambda s: s.incident.update(acknowledged_by=""), "was told to acknowledge with a 200, and is not"),
+    (lambda s: s.incident.update(resolution="the alert resolved"), "ended with its alert, and 1 of it fire"),
+    (lambda s: s.told.insert(0, entry("resolved", "by bob")), "an alert joined incident 1, which was over"),
+    (lambda s: s.told.extend([entry("resolved", "by bob")] * 2), "was closed 2 times"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "found"), WRONG, ids=[found for _, found in WRONG])
+def test_what_is_wrong_is_found(wrong: Wrong, found: str) -> None:
+    wrong(broken := seed())
+
+    assert any(found in violation.what for violation in at_rest(evidence(broken)))
+
+
+def test_an_acknowledgement_that_ran_out_is_no_broken_promise() -> None:
+    lapsed = seed()
+    lapsed.incident.update(status="triggered", acknowledged_by="")
+    lapsed.told.append(entry("page", "the acknowledgement by alice has run out: the chain starts again"))
+
+    assert at_rest(evidence(lapsed)) == []
+
+
+def test_at_the_end_nothing_is_open() -> None:
+    found = [violation.what for violation in at_the_end(evidence(seed()))]
+
+    assert found == ["episode 1 of f1 is still open", "incident 1 is acknowledged, handed_over"]
