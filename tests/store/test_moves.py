@@ -147,6 +147,22 @@ async def test_an_intent_is_refused_when_the_world_has_changed_since_the_guards_
         assert await intents.of_incident(connection, incident.id) == []
 
 
+async def test_the_kill_switch_waits_for_a_write_that_is_being_journalled(database: Database) -> None:
+    """Else a write would begin after somebody was told that none does."""
+    incident = await claimed(database)
+
+    async def stop() -> None:
+        async with database.transaction() as tx:
+            await ledger.set_kill_switch(tx, on=True, by="alice", reason="stop")
+
+    async with database.transaction() as tx:
+        await moves.commit(tx, [Decided(incident, replace(ON, intent=intent_of(incident)))], lease=LEASE)
+        stopping = asyncio.create_task(stop())
+        while not await tx.fetchval("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"):
+            assert not stopping.done()
+    await stopping
+
+
 async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_once(database: Database) -> None:
     await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
     both = await claim(database)
