@@ -3,7 +3,7 @@
 Moments are readings of a clock that never goes back, not times of day.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -35,6 +35,10 @@ class WaitingPage:
     calls: tuple[Call, ...]
     due: timedelta
 
+    @property
+    def incident(self) -> IncidentId:
+        return self.notification.incident
+
 
 @dataclass(frozen=True, slots=True)
 class RunningChain:
@@ -65,10 +69,19 @@ class Deadlines:
     def of(cls, known: Iterable[Deadline], *, at_most: int) -> "Deadlines":
         return cls(tuple(sorted(known, key=lambda deadline: deadline.due)[:at_most]))
 
+    @property
+    def incidents(self) -> frozenset[IncidentId]:
+        return frozenset(deadline.incident for deadline in self.all)
+
     def struck(self, at: timedelta) -> "tuple[tuple[Deadline, ...], Deadlines]":
         """Those that are due, and the others."""
         due = tuple(deadline for deadline in self.all if deadline.due <= at)
         return due, Deadlines(self.all[len(due) :])
+
+    def without(self, settled: "Mapping[IncidentId, RunningChain | None]") -> "Deadlines":
+        """Without those incidents, but with the chain that one of them goes on with."""
+        left = (deadline for deadline in self.all if deadline.incident not in settled)
+        return Deadlines(tuple(left)).with_more(chain for chain in settled.values() if chain is not None)
 
     def with_more(self, more: Iterable[Deadline]) -> "Deadlines":
         return Deadlines(tuple(sorted((*self.all, *more), key=lambda deadline: deadline.due)))
