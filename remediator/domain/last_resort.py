@@ -36,8 +36,9 @@ class WaitingPage:
     due: timedelta
 
     @property
-    def incident(self) -> IncidentId:
-        return self.notification.incident
+    def chain(self) -> IncidentId | None:
+        """Whose chain it ends with, if any."""
+        return self.notification.incident if self.notification.ends_with_its_chain else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class RunningChain:
     """The first page of this run of the chain; None: it is still to come."""
     due: timedelta
 
+    @property
+    def chain(self) -> IncidentId:
+        return self.incident
+
 
 Deadline = WaitingPage | RunningChain
 
@@ -70,8 +75,8 @@ class Deadlines:
         return cls(tuple(sorted(known, key=lambda deadline: deadline.due)[:at_most]))
 
     @property
-    def incidents(self) -> frozenset[IncidentId]:
-        return frozenset(deadline.incident for deadline in self.all)
+    def chains(self) -> frozenset[IncidentId]:
+        return frozenset(deadline.chain for deadline in self.all if deadline.chain is not None)
 
     def struck(self, at: timedelta) -> "tuple[tuple[Deadline, ...], Deadlines]":
         """Those that are due, and the others."""
@@ -79,8 +84,8 @@ class Deadlines:
         return due, Deadlines(self.all[len(due) :])
 
     def without(self, settled: "Mapping[IncidentId, RunningChain | None]") -> "Deadlines":
-        """Without those incidents, but with the chain that one of them goes on with."""
-        left = (deadline for deadline in self.all if deadline.incident not in settled)
+        """Without the chains of those incidents, but with the one that goes on in its time."""
+        left = (deadline for deadline in self.all if deadline.chain not in settled)
         return Deadlines(tuple(left)).with_more(chain for chain in settled.values() if chain is not None)
 
     def with_more(self, more: Iterable[Deadline]) -> "Deadlines":

@@ -134,7 +134,7 @@ class LastResort:
             return
         try:
             async with self._database.connection() as connection:
-                settled = await deadlines.settled(connection, monotonic, self._known.incidents)
+                settled = await deadlines.settled(connection, monotonic, self._known.chains)
         except Temporary:
             return
         self._known = self._known.without(settled)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.incident import Status
-from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
@@ -17,8 +17,8 @@ from remediator.store.database import Connection, clean, to_json
 from remediator.store.documents import from_json
 
 _LAST_RESORT = ":last-resort"
-_STOPS = "kind = 'page'"
-"""Whatever ends with the chain of its incident."""
+_OF_A_CHAIN = f"kind = 'page' AND split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
+"""As `Notification.ends_with_its_chain` has it."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ _HOLD = "SELECT FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY 
 _UNWANTED = f"""
 SELECT id, status FROM (
     SELECT o.id, (SELECT i.status FROM incidents i WHERE i.id = o.incident_id) AS status
-    FROM outbox o WHERE o.id = ANY($1::bigint[]) AND {_STOPS}
+    FROM outbox o WHERE o.id = ANY($1::bigint[]) AND {_OF_A_CHAIN}
 ) page WHERE status <> 'triggered'
 """  # noqa: S608  # constants only
 
@@ -217,7 +217,7 @@ _WITHDRAWN = "RETURNING incident_id, recipient"
 # All are held, not the unbegun alone: that condition must stay outside, and a sub-select would take it in.
 _WITHDRAW_UNBEGUN = f"""
 WITH held AS (
-    SELECT id, lease_until FROM outbox WHERE incident_id = ANY($1::bigint[]) AND state = 'queued' AND {_STOPS}
+    SELECT id, lease_until FROM outbox WHERE incident_id = ANY($1::bigint[]) AND state = 'queued' AND {_OF_A_CHAIN}
     ORDER BY id FOR NO KEY UPDATE
 )
 {_WITHDRAW} WHERE id = ANY(ARRAY(SELECT id FROM held WHERE lease_until IS NULL)) {_WITHDRAWN}
@@ -250,7 +250,7 @@ async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[Out
         return []
     rows = await connection.fetch(
         f"""SELECT {_ITEM} FROM outbox o
-            WHERE incident_id = ANY($1::bigint[]) AND kind = 'page' AND state = 'sent' ORDER BY id""",  # noqa: S608
+            WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608
         list(numbers),
     )
     return [_item(row) for row in rows]
