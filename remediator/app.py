@@ -230,7 +230,9 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     escalator = Escalator(
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
     )
-    courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
+    courier = Courier(
+        database, rules.rulebook, connections.messengers, writer, bell=courier_bell, poll=poll, metrics=metrics
+    )
     last_resort = _last_resort(settings, connections, opened, clock=clock, address=address, metrics=metrics)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)

@@ -67,12 +67,12 @@ async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
         left = replace(left, undo=_left_of(incident, result, desk))
     elif result.result is IntentState.DONE and left.undo is None:
         left = replace(left, undo=pending(before.intent, desk))
-    move = _rest(incident, left, desk)
+    move = replace(_rest(incident, left, desk), result=result)
     if before.state is not IntentState.BEGUN:
         return move
     kind = EntryKind.FIX if before.intent.undoes is None else EntryKind.UNDO
     entry = Entry(kind, f"{result.result}: {result.detail}", before.intent.path, {"intent": result.id})
-    return replace(move, entries=(entry,), result=result)
+    return replace(move, entries=(entry,))
 
 
 async def begin(incident: Incident, desk: Desk) -> Move:

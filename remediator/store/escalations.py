@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from remediator.domain.briefing import Briefing
+from remediator.domain.errors import NotFound
 from remediator.domain.escalation import EscalationPolicy, Severity
 from remediator.domain.ids import IncidentId, RuleName
-from remediator.domain.incident import Status
+from remediator.domain.incident import Incident, Status
 from remediator.domain.mode import Mode
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
@@ -119,6 +120,17 @@ WHERE e.incident_id = incident
 async def advance(tx: Connection, struck: Sequence[Struck]) -> None:
     if struck:
         await tx.execute(_ADVANCE, struck)
+
+
+async def from_the_start(connection: Connection, incident: Incident) -> DueAlike:
+    """As if its chain began now, whether it runs or has been stopped."""
+    row = await connection.fetchrow(
+        "SELECT policy::text AS policy, severity::text AS severity FROM escalations WHERE incident_id = $1", incident.id
+    )
+    if row is None:
+        raise NotFound(f"incident {incident.id} has no escalation")
+    policy, severity = from_json(row["policy"], EscalationPolicy), from_json(row["severity"], Severity)
+    return DueAlike(policy, severity, incident.mode, since_start=None, escalations=())
 
 
 def _alike(rows: Sequence[Any]) -> list[DueAlike]:

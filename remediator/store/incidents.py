@@ -13,7 +13,7 @@ from remediator.domain.incident import Approval, Incident, Phase, Status
 from remediator.domain.mode import Mode
 from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import timeline
+from remediator.store import outbox, timeline
 from remediator.store.database import Connection, clean
 from remediator.store.documents import from_json, progress_from, progress_json
 
@@ -111,12 +111,15 @@ async def list_incidents(connection: Connection, *, status: Status | None = None
 
 
 async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
+    """The chain first: whoever is ordering its pages is waited for, and they are stopped too."""
     if numbers:
         await tx.execute("UPDATE escalations SET due_at = NULL WHERE incident_id = ANY($1::bigint[])", list(numbers))
+        await outbox.stop_pages(tx, numbers)
 
 
 async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
-    """Stops the chain for as long as the severity lets an acknowledgement hold. Safe to repeat."""
+    """Stops the chain for as long as the severity lets an acknowledgement hold, and what it has ordered and nobody has
+    begun to send. Safe to repeat."""
     current = await _locked(tx, incident)
     if current.status is not Status.TRIGGERED:
         return
@@ -131,6 +134,7 @@ async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
                due_at = now() + (severity ->> 'acknowledged_for')::interval WHERE incident_id = $1""",
         incident,
     )
+    await outbox.stop_pages(tx, [incident])
     await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, f"acknowledged by {by}"))])
 
 

@@ -8,12 +8,17 @@ import msgspec
 from msgspec.structs import replace
 
 from remediator.domain.ids import IncidentId, RuleName
-from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.incident import Status
+from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.store import timeline
 from remediator.store.database import Connection, clean, to_json
 from remediator.store.documents import from_json
 
 _LAST_RESORT = ":last-resort"
+_OF_A_CHAIN = f"kind = 'page' AND split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
+"""As `Notification.ends_with_its_chain` has it."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -138,6 +143,26 @@ async def claim(
     return [_item(row) for row in await connection.fetch(_CLAIM, lease, limit, list(passing_over))]
 
 
+_HOLD = "SELECT FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+# After that, in a statement of its own: it sees what was committed while we waited.
+_UNWANTED = f"""
+SELECT id, status FROM (
+    SELECT o.id, (SELECT i.status FROM incidents i WHERE i.id = o.incident_id) AS status
+    FROM outbox o WHERE o.id = ANY($1::bigint[]) AND {_OF_A_CHAIN}
+) page WHERE status <> 'triggered'
+"""  # noqa: S608  # constants only
+
+
+async def hold(tx: Connection, items: Sequence[OutboxItem]) -> dict[int, Status]:
+    """Until the transaction ends. Those among them that nobody is to be paged by any more: id -> the incident's status.
+
+    Whoever stops an incident's pages holds them too, in the same order: either it sees what is recorded here, or what
+    it did is seen here."""
+    numbers = [item.id for item in items]
+    await tx.execute(_HOLD, numbers)
+    return {row["id"]: Status(row["status"]) for row in await tx.fetch(_UNWANTED, numbers)}
+
+
 # ANY, though the join says as much: see `_CLAIM`.
 _SENT = """
 UPDATE outbox o SET state = 'sent', sent_at = clock_timestamp(), due_at = NULL, lease_until = NULL,
@@ -187,13 +212,45 @@ async def next_contact(tx: Connection, item: OutboxItem, *, error: str) -> bool:
     return was_ours is not None
 
 
+_WITHDRAW = "UPDATE outbox SET state = 'failed', due_at = NULL, lease_until = NULL, error = 'withdrawn'"
+_WITHDRAWN = "RETURNING incident_id, recipient"
+# All are held, not the unbegun alone: that condition must stay outside, and a sub-select would take it in.
+_WITHDRAW_UNBEGUN = f"""
+WITH held AS (
+    SELECT id, lease_until FROM outbox WHERE incident_id = ANY($1::bigint[]) AND state = 'queued' AND {_OF_A_CHAIN}
+    ORDER BY id FOR NO KEY UPDATE
+)
+{_WITHDRAW} WHERE id = ANY(ARRAY(SELECT id FROM held WHERE lease_until IS NULL)) {_WITHDRAWN}
+"""  # noqa: S608  # constants only
+
+
+async def stop_pages(tx: Connection, numbers: Sequence[int]) -> None:
+    """Of these incidents, those that nobody has begun to send. Who sends another sees it when that is recorded
+    (`hold`)."""
+    await _tell_of(tx, await tx.fetch(_WITHDRAW_UNBEGUN, list(numbers)))
+
+
+async def withdraw(tx: Connection, item: OutboxItem) -> None:
+    """No further try, if it is still ours."""
+    rows = await tx.fetch(f"{_WITHDRAW} WHERE id = $1 AND epoch = $2 {_WITHDRAWN}", item.id, item.epoch)
+    await _tell_of(tx, rows)
+
+
+async def _tell_of(tx: Connection, withdrawn: Sequence[Any]) -> None:
+    told = "page to {} withdrawn"
+    await timeline.append(
+        tx,
+        [(row["incident_id"], Entry(EntryKind.PAGE, told.format(row["recipient"]), "escalate")) for row in withdrawn],
+    )
+
+
 async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:
     """Of these incidents, in the order they were sent."""
     if not numbers:
         return []
     rows = await connection.fetch(
         f"""SELECT {_ITEM} FROM outbox o
-            WHERE incident_id = ANY($1::bigint[]) AND kind = 'page' AND state = 'sent' ORDER BY id""",  # noqa: S608
+            WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608
         list(numbers),
     )
     return [_item(row) for row in rows]

@@ -162,6 +162,7 @@ async def page(database: Database) -> None:
             tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")), RuleName("rule"))]
         )
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
+        await outbox.hold(tx, [item])
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
         await outbox.enqueue_last_resort(tx, item, [Contact("chat", "")])
@@ -287,6 +288,7 @@ async def test_an_outbox_that_filled_since_it_was_looked_at_is_still_read_by_ind
             explainer.plans.clear()
             items = await outbox.claim(connection, lease=LEASE, limit=20)
             await outbox.claim(connection, lease=LEASE, limit=20, passing_over=["email"])
+            await outbox.hold(connection, items)
             await outbox.sent(connection, [(item, Receipt()) for item in items])
 
     assert len(items) == 20
