@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cache, partial
 from typing import Any
 
 from remediator.domain.escalation import EscalationPolicy, Severity
@@ -11,13 +12,13 @@ from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification
 from remediator.domain.oncall import Contact
 from remediator.store.database import Connection
-from remediator.store.documents import each_once, from_json
+from remediator.store.documents import from_json, readable
 
 HORIZON = timedelta(hours=1)
 
 # IS true keeps it to the index by time: the one by kind would have to read and sort every page that waits.
 WAITING_PAGES = """
-SELECT notification::text, reach::text, due_at - now() AS due_in FROM outbox
+SELECT id, notification::text, reach::text, due_at - now() AS due_in FROM outbox
 WHERE due_at <= now() + $1::interval AND (kind = 'page') IS true ORDER BY due_at LIMIT $2
 """
 _CHAINS = """
@@ -37,7 +38,7 @@ async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_m
     pages = await connection.fetch(WAITING_PAGES, HORIZON, at_most)
     chains = await connection.fetch(RUNNING_CHAINS, HORIZON, at_most)
     at = now()
-    return Deadlines.of([*(_page(row, at) for row in pages), *_running(chains, at)], at_most=at_most)
+    return Deadlines.of([*readable(pages, partial(_page, at=at)), *_running(chains, at)], at_most=at_most)
 
 
 async def settled(
@@ -57,9 +58,8 @@ def _page(row: Any, at: timedelta) -> WaitingPage:
 
 
 def _running(rows: Sequence[Any], at: timedelta) -> list[RunningChain]:
-    policies = each_once((row["policy"] for row in rows), EscalationPolicy)
-    severities = each_once((row["severity"] for row in rows), Severity)
-    return [_chain(row, at, policies[row["policy"]], severity=severities[row["severity"]]) for row in rows]
+    policy, severity = cache(partial(from_json, kind=EscalationPolicy)), cache(partial(from_json, kind=Severity))
+    return readable(rows, lambda row: _chain(row, at, policy(row["policy"]), severity=severity(row["severity"])))
 
 
 def _chain(row: Any, at: timedelta, policy: EscalationPolicy, *, severity: Severity) -> RunningChain:

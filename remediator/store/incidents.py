@@ -15,7 +15,7 @@ from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import outbox, timeline
 from remediator.store.database import Connection, clean
-from remediator.store.documents import from_json, progress_from, progress_json
+from remediator.store.documents import from_json, progress_from, progress_json, readable
 
 # Of its own episodes and nothing else: EXISTS may be answered by hashing every episode there ever was, and a condition
 # on closed_at by reading every open one.
@@ -67,7 +67,7 @@ _PHASES = [phase for phase in Phase if phase is not Phase.LATER]
 async def claim(tx: Connection, *, owner: str, lease: timedelta, limit: int) -> list[Incident]:
     """Those that are due and nobody else holds, rule by rule in turn; what a later release began is left to it. Each
     claim raises the fencing number."""
-    return [_incident(row) for row in await tx.fetch(_CLAIM, owner, lease, limit, _PHASES)]
+    return readable(await tx.fetch(_CLAIM, owner, lease, limit, _PHASES), _incident)
 
 
 async def release(tx: Connection, incident: Incident) -> None:
@@ -107,7 +107,7 @@ async def list_incidents(connection: Connection, *, status: Status | None = None
         status,
         limit,
     )
-    return [_incident(row) for row in rows]
+    return readable(rows, _incident)
 
 
 async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:

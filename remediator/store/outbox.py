@@ -14,7 +14,7 @@ from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
 from remediator.store.database import Connection, clean, to_json
-from remediator.store.documents import from_json
+from remediator.store.documents import from_json, readable
 
 _LAST_RESORT = ":last-resort"
 _OF_A_CHAIN = f"kind = 'page' AND split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
@@ -140,7 +140,7 @@ async def claim(
 ) -> list[OutboxItem]:
     """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`. One statement: it is its
     own commit."""
-    return [_item(row) for row in await connection.fetch(_CLAIM, lease, limit, list(passing_over))]
+    return readable(await connection.fetch(_CLAIM, lease, limit, list(passing_over)), _item)
 
 
 _HOLD = "SELECT FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
@@ -253,7 +253,7 @@ async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[Out
             WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608
         list(numbers),
     )
-    return [_item(row) for row in rows]
+    return readable(rows, _item)
 
 
 def _item(row: Any) -> OutboxItem:

@@ -122,6 +122,18 @@ async def test_what_was_sent_is_recorded_and_told(database: Database, courier: C
     assert (await told(database, incident.id))[-3:] == ["page sent to alice by console"] * 3
 
 
+async def test_one_that_cannot_be_read_keeps_no_other_back(database: Database, courier: Courier) -> None:
+    """A later release wrote it, or a hand."""
+    incident = await claimed(database)
+    await order(database, page(incident, "unreadable", CONSOLE), page(incident, "sound", CONSOLE))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE outbox SET notification = '{}' WHERE dedup_key = 'unreadable'")
+
+    await courier.deliver()
+
+    assert await states(database) == {"unreadable": "queued", "sound": "sent"}
+
+
 async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database: Database, courier: Courier) -> None:
     incident = await claimed(database)
     gone = Contact("no-such-channel", "")

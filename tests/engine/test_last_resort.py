@@ -134,6 +134,23 @@ async def test_an_escalation_strikes_at_its_time_with_the_key_of_the_ordinary_pa
     assert list(await resort.tick()) == [], "the next step has its own time"
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    ["UPDATE escalations SET severity = '{}'", "UPDATE outbox SET notification = '{}'"],
+    ids=["a chain", "a page"],
+)
+async def test_what_cannot_be_read_ahead_keeps_nothing_else_back(scene: Scene, spoil: str) -> None:
+    await scene.waiting_page()
+    async with scene.database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        await tx.execute(spoil)
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+
+    assert len(await resort.tick()) == 1
+
+
 async def test_an_outage_within_the_grace_is_sat_out(scene: Scene) -> None:
     await scene.waiting_page()
     resort = scene.resort(Terms(grace=timedelta(seconds=30)))

@@ -53,6 +53,18 @@ async def test_what_a_later_release_began_is_left_to_it_and_still_shown(database
     assert ([one.id for one in taken], shown.phase) == ([later + 1], Phase.LATER)
 
 
+async def test_an_incident_that_cannot_be_read_keeps_no_other_back(database: Database) -> None:
+    await file(database, alert("f1"), alert("f2"), opens=lambda told: opening(told.fingerprint))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET alert = '{}' WHERE run_key = 'f1'")
+
+    taken = await claim(database)
+    async with database.connection() as connection:
+        shown = await incidents.list_incidents(connection)
+
+    assert [one.id for one in taken] == [one.id for one in shown] == [2]
+
+
 async def test_two_workers_never_hold_the_same_incident(database: Database) -> None:
     await file(database, *(alert(f"f{n}") for n in range(50)), opens=lambda a: opening(a.fingerprint))
 
