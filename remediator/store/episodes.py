@@ -64,7 +64,7 @@ async def look_up(connection: Connection, told: Collection[AlertKey]) -> Known:
 # they are of use: in the incident's alert, and in the body as it was sent.
 _OPEN = """
 INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
-{rows} ORDER BY source, fingerprint
+{rows} ORDER BY source COLLATE "C", fingerprint COLLATE "C"
 ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
 """
 # What another refreshes at this moment is skipped, for it would write the same.

@@ -30,15 +30,17 @@ _COLUMNS = f"""
 """
 
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
-# The names of the rules with something due come from the index, one step a rule. More are picked than wanted, for
-# other replicas pick the same ones. NO KEY: a page being written holds the row by its foreign key, and a claim must not
-# pass it over for that. Each is looked up by itself: a join may read every incident that is due.
+# The names of the rules with something due come from the index, one step a rule, in the order of their bytes: what an
+# upgrade puts in another order may be passed over. More are picked than wanted, for other replicas pick the same ones.
+# NO KEY: a page being written holds the row by its foreign key, and a claim must not pass it over for that. Each is
+# looked up by itself: a join may read every incident that is due.
 _CLAIM = f"""
 WITH RECURSIVE rules AS (
-    (SELECT rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
+    (SELECT rule COLLATE "C" AS rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
     UNION ALL
     SELECT following.rule FROM rules r CROSS JOIN LATERAL (
-        SELECT i.rule FROM incidents i WHERE i.wake_at <= now() AND i.rule > r.rule ORDER BY i.rule LIMIT 1
+        SELECT i.rule COLLATE "C" AS rule FROM incidents i WHERE i.wake_at <= now() AND i.rule > r.rule
+        ORDER BY rule LIMIT 1
     ) following
 ), picked AS (
     SELECT p.id, p.wake_at, row_number() OVER (PARTITION BY r.rule ORDER BY p.wake_at) AS turn

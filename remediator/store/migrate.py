@@ -143,7 +143,7 @@ async def _take_turn(connection: Connection, patience: Patience) -> None:
 
 
 _BOOK = """CREATE TABLE IF NOT EXISTS migrations (
-    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),
+    name text COLLATE "C" PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),
     needs text NOT NULL DEFAULT '')"""
 
 

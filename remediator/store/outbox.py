@@ -102,17 +102,19 @@ async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[
 _ITEM = "o.id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
 
 # Pages before everything else. Rules take turns: a storm of one rule must not hold up the first page of another.
-# The queues come from the index, one step each. More are picked than wanted, for other replicas pick the same ones, and
-# each is locked by its id alone: a join would be planned from how many rows there were when somebody last counted.
+# The queues come from the index, one step each, in the order of their bytes (see `incidents`). More are picked than
+# wanted, for other replicas pick the same ones, and each is locked by its id alone: a join would be planned from how
+# many rows there were when somebody last counted.
 _CLAIM = f"""
 WITH RECURSIVE queues AS (
-    (SELECT kind, rule, reach -> 0 ->> 'channel' AS channel FROM outbox WHERE due_at <= now()
-     ORDER BY kind, rule, reach -> 0 ->> 'channel' LIMIT 1)
+    (SELECT kind COLLATE "C" AS kind, rule COLLATE "C" AS rule, (reach -> 0 ->> 'channel') COLLATE "C" AS channel
+     FROM outbox WHERE due_at <= now() ORDER BY kind, rule, channel LIMIT 1)
     UNION ALL
     SELECT following.kind, following.rule, following.channel FROM queues q CROSS JOIN LATERAL (
-        SELECT o.kind, o.rule, o.reach -> 0 ->> 'channel' AS channel FROM outbox o
+        SELECT o.kind COLLATE "C" AS kind, o.rule COLLATE "C" AS rule,
+            (o.reach -> 0 ->> 'channel') COLLATE "C" AS channel FROM outbox o
         WHERE o.due_at <= now() AND (o.kind, o.rule, o.reach -> 0 ->> 'channel') > (q.kind, q.rule, q.channel)
-        ORDER BY o.kind, o.rule, o.reach -> 0 ->> 'channel' LIMIT 1
+        ORDER BY kind, rule, channel LIMIT 1
     ) following
 ), picked AS (
     SELECT p.id, row_number() OVER (PARTITION BY q.kind, q.rule ORDER BY p.due_at, p.id) AS turn, q.kind, p.due_at

@@ -28,7 +28,7 @@ async def open_episodes(connection: Connection, source: SourceName) -> list[Know
 _KEEP_ABSENCES = """
 WITH held AS (
     SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
-    ORDER BY source, fingerprint FOR UPDATE
+    ORDER BY source COLLATE "C", fingerprint COLLATE "C" FOR UPDATE
 )
 UPDATE episodes e SET missed_polls = told.polls, missed_since = told.since
 FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[]) told(id, polls, since) JOIN held USING (id)
@@ -45,7 +45,7 @@ async def keep_absences(tx: Connection, absences: Mapping[EpisodeId, Absence]) -
 _SUPPRESS = """
 WITH held AS (
     SELECT id, suppressed_by AS was FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
-    ORDER BY source, fingerprint FOR UPDATE
+    ORDER BY source COLLATE "C", fingerprint COLLATE "C" FOR UPDATE
 )
 UPDATE episodes e SET suppressed_by = told.by
 FROM unnest($1::bigint[], $2::text[]) told(id, by) JOIN held USING (id)

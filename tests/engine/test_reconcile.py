@@ -375,7 +375,7 @@ async def test_open_episodes_of_a_source_are_found_by_index_however_many_have_en
         plan = await connection.fetch(f"EXPLAIN {reconciliation.OPEN_EPISODES.replace('$1', quoted(SOURCE))}")
         lags = await connection.fetch(f"EXPLAIN {sources.LAGS}")
 
-    assert "Index Scan using episodes_open" in str(plan)
+    assert "episodes_open " in str(plan)
     assert "episodes_opened" in str(lags)
 
 
