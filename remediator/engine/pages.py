@@ -67,6 +67,8 @@ def _body(about: Briefing, kind: NotificationKind) -> str:
         lines.append(f"plan {about.plan.digest}: {about.plan.summary}")
     if kind is NotificationKind.RESOLVED:
         lines.append(about.resolution)
+    elif about.last_word:
+        lines.append(f"automation: {about.last_word}")
     if about.summary:
         lines.append(about.summary)
     return "\n".join(lines)

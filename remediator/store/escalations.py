@@ -157,6 +157,7 @@ class _Known:
 
     findings: Mapping[str, _Look] = field(default_factory=dict)
     plan: Plan | None = None
+    last_word: str = ""
 
 
 def _briefing(row: Any) -> Briefing:
@@ -169,6 +170,7 @@ def _briefing(row: Any) -> Briefing:
         target=from_json(row["target"], Target) if row["target"] is not None else None,
         findings={name: look.summary for name, look in known.findings.items()},
         plan=known.plan,
+        last_word=known.last_word,
         summary=row["summary"] or "",
     )
 

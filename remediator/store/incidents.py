@@ -168,7 +168,9 @@ async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str)
     if plan.digest != digest:
         raise NotAllowed(f"the plan is now {plan.digest}, not {digest}: read it again")
     now = await tx.fetchval("SELECT now()")
-    progress = replace(current.progress, approval=Approval(digest, by, now), step=None, plan=None)
+    progress = replace(
+        current.progress, approval=Approval(digest, by, now), step=None, plan=None, last_word=f"approved by {by}"
+    )
     await tx.execute(
         """UPDATE incidents SET phase = 'opened', progress = $2::text::jsonb, wake_at = now(), lease_until = NULL,
                epoch = epoch + 1, nudges = nudges + 1 WHERE id = $1""",

@@ -125,14 +125,15 @@ async def test_a_page_tells_what_was_found(database: Database, escalator: Escala
         await tx.execute("UPDATE escalations SET due_at = now()")
         await tx.execute(
             """UPDATE incidents SET alert = jsonb_set(alert, '{annotations}', '{"summary": "it is down"}'),
-                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}}}'"""
+                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}},
+                                "last_word": "held"}'"""
         )
 
     await escalator.strike()
 
     async with database.connection() as connection:
         [item] = await outbox.claim(connection, lease=LEASE, limit=10)
-    assert item.notification.body.splitlines()[2:] == ["pods: 2 of 3 failing", "it is down"]
+    assert item.notification.body.splitlines()[2:] == ["pods: 2 of 3 failing", "automation: held", "it is down"]
 
 
 async def test_a_crowd_is_struck_to_the_last_and_each_once(database: Database, escalator: Escalator) -> None:

@@ -176,8 +176,9 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
 
     move = await next_move(incident, rule, desk)
 
-    assert [entry.message for entry in move.entries] == ["passed over: another leased fix is still to be taken back"]
-    assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER),)
+    why = "passed over: another leased fix is still to be taken back"
+    assert [entry.message for entry in move.entries] == [why]
+    assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER, why),)
 
 
 class AnyRule:
