@@ -124,6 +124,7 @@ async def test_a_sender_is_recorded_by_the_name_of_its_credential(
         pytest.param({"Authorization": "Bearer wrong"}, id="wrong token"),
         pytest.param({"Authorization": "Bearer fïrst"}, id="no ASCII"),
         pytest.param({"Authorization": "Basic !!!"}, id="no base64"),
+        pytest.param({"Authorization": "Basic fïrst"}, id="a login that is no ASCII"),
         pytest.param({"Authorization": "Basic " + base64.b64encode(b"am:").decode()}, id="no password"),
         pytest.param({"Authorization": "Basic " + base64.b64encode(b"am:first").decode()}, id="another's secret"),
         pytest.param({"X-Grafana-Alerting-Signature": "00"}, id="a signature without a timestamp"),
