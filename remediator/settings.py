@@ -127,7 +127,8 @@ class Retention(_Section):
     raw_days: Days = 90
     """What senders sent, as they sent it; up to a week longer, since it goes a week at a time."""
     decisions_days: Days = 400
-    """Incidents with their timeline, episodes and writes, counted from their end. What is open is always kept."""
+    """Incidents with their timeline, episodes and writes, counted from their end. What is open is always kept,
+    and for five weeks what was written, since guards count it."""
     diagnostics_days: Days = 30
     """The facts that looks saw, and the messages that were sent, of incidents that are over."""
     every_seconds: float = Field(default=3600, ge=1)

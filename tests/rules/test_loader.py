@@ -231,6 +231,8 @@ def schedule(**parts: str) -> str:
         ("guards", "guards: [{ use: cooldown, for: '${{ alert.name }}' }]\n", "alert"),
         ("guards", "guards: [{ use: attempts, at_most: '${{ 1 / 0 }}', within: 1h }]\n", "divide by zero"),
         ("guards", "guards: [{ use: attempts, at_most: '${{ 1 - 1 }}', within: 1h }]\n", "greater than or equal to 1"),
+        ("guards", "guards: [{ use: attempts, at_most: 1, within: 60d }]\n", "60d is not between 0s and 31d"),
+        ("guards", "guards: [{ use: cooldown, for: 32d }]\n", "32d is not between 0s and 31d"),
         ("guards", "guards: []\nbusiness_hours: { starts: '09:00+02:00' }\n", "carries an offset"),
         ("guards", "guards: []\nbusiness_hours: { ends: 17 }\n", "17 is not a time of day"),
     ],
