@@ -211,7 +211,7 @@ class SchedulePart(Part):
     starts_on: WallClock
     """The first hand-over, in local time; later ones keep its wall-clock time."""
     timezone: Timezone = "UTC"
-    turn: Duration | None = None
+    turn: Annotated[Duration, between(timedelta(), LONGEST_WAIT)] | None = None
     """Whole days; one week where it is left out."""
     overrides: list[OverridePart] = []
 
