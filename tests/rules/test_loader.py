@@ -202,7 +202,7 @@ def schedule(**parts: str) -> str:
         ),
         ("oncall__schedules", schedule(participants="alic"), "there is no person 'alic': did you mean 'alice'?"),
         ("oncall__schedules", schedule(turn="12h"), "a turn is whole days: write it like 1d or 1w"),
-        ("oncall__schedules", schedule(turn="500000w"), "500000w is not between 0s and 366d"),
+        ("oncall__schedules", schedule(turn="500000w"), "3500000d is not between 0s and 366d"),
         ("oncall__schedules", schedule(timezone="Berlin"), "'Berlin' is not a time zone"),
         ("oncall__schedules", schedule(starts_on="monday"), "'monday' is not a moment"),
         ("oncall__schedules", schedule(starts_on="20260105"), "20260105 is not a moment"),

@@ -236,3 +236,10 @@ async def test_metrics_count_answers_by_source(door: Door) -> None:
 
     assert 'remediator_deliveries_total{answer="202",source="alertmanager"} 1.0' in text
     assert 'remediator_deliveries_total{answer="404",source="unknown"} 1.0' in text
+
+
+async def test_an_alert_that_cannot_be_read_is_counted_since_its_sender_is_not_told(door: Door) -> None:
+    answer = await door.send(json.dumps({"version": "4", "alerts": [ALERT, {**ALERT, "labels": {}}]}).encode())
+
+    assert (answer.status, (await answer.json())["rejected"]) == (202, 1)
+    assert 'remediator_alerts_total{filing="rejected"} 1.0' in await (await door.client.get("/metrics")).text()
