@@ -62,7 +62,7 @@ def _clock_time(value: object) -> time:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("no text")  # noqa: TRY004  # told as what it should be
+        raise ValueError("no text")  # a `TypeError` would not be told as a problem of the file
     return value
 
 

@@ -27,7 +27,8 @@ async def now(connection: Connection) -> datetime:
 _SNAPSHOT = f"""
 SELECT clock_timestamp() AS now, k.is_on, k.by, k.reason, r.key, r.at, r.units
 FROM (SELECT) one LEFT JOIN kill_switch k ON true LEFT JOIN LATERAL (
-    SELECT key, at, units FROM reservations WHERE key = ANY($1::text[]) AND at > now() - interval '{LONGEST_WINDOW.days} days'
+    SELECT key, at, units FROM reservations
+    WHERE key = ANY($1::text[]) AND at > now() - interval '{LONGEST_WINDOW.days} days'
 ) r ON true
 """  # noqa: S608  # constants only
 

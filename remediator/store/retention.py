@@ -12,7 +12,7 @@ from remediator.domain.budget import LONGEST_WINDOW
 from remediator.store.database import Connection
 
 RESERVATIONS_KEPT = LONGEST_WINDOW + timedelta(days=4)
-"""They count until the longest window is over, and go with the intent they were made for, and that with its incident."""
+"""They count until the longest window is over; with their intent, and that with its incident, they would go sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ INCIDENTS = Sweep(
        AND NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = t.id AND e.closed_at IS NULL)
        AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = t.id AND o.due_at IS NOT NULL)
        AND NOT EXISTS (SELECT FROM intents n WHERE n.incident_id = t.id
-           AND (n.state = 'begun' OR n.begun_at > now() - interval '{RESERVATIONS_KEPT.days} days'))""",
+           AND (n.state = 'begun' OR n.begun_at > now() - interval '{RESERVATIONS_KEPT.days} days'))""",  # noqa: S608  # constants only
 )
 """However short the time: what was written in it still counts for the guards."""
 
