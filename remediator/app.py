@@ -114,14 +114,14 @@ async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str
 
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[Connection]:
-    """The daemon's database, for a command that changes nothing and may take its time."""
-    async with (
-        database_address(settings) as dsn,
-        Database.open(dsn, pool=1) as database,
-        database.connection() as connection,
-    ):
-        await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
-        yield connection
+    """The daemon's database, for a command that changes nothing and may take its time. Raises `BadDocument` where it is
+    not there yet."""
+    async with database_address(settings) as dsn:
+        if await status(dsn):
+            raise BadDocument("the database lacks migrations of this release: `remediator migrate` applies them")
+        async with Database.open(dsn, pool=1) as database, database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
+            yield connection
 
 
 async def report_retention(settings: Settings) -> Sequence[kept.Kept]:

@@ -31,10 +31,6 @@ log = structlog.get_logger()
 
 _LOCK = 0x52454D45
 """Any number that is ours: "REME"."""
-_LIMITS = {**LIMITS, "application_name": "remediator (migrate)", "statement_timeout": "15min"}
-_COMMAND_SECONDS = 16 * 60.0
-"""A migration may have years of rows before it. It still does not wait long for a lock: others would queue behind."""
-
 LOCK_TIMEOUT = "500ms"
 """Writers queue behind a lock that is waited for: this is how long they may."""
 TRIES = 120

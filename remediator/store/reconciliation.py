@@ -69,12 +69,13 @@ async def suppress(tx: Connection, source: SourceName, suppressions: Mapping[Epi
     )
 
 
-async def alerts_of(connection: Connection, ids: Sequence[EpisodeId]) -> list[Alert]:
+async def alerts_of(connection: Connection, ids: Sequence[EpisodeId], *, untold_since: datetime) -> list[Alert]:
     """Of open episodes: what tells them apart, for a notification that ends them."""
     rows = await connection.fetch(
         """SELECT source, fingerprint, labels, starts_at FROM episodes
-           WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY source, fingerprint""",
+           WHERE id = ANY($1::bigint[]) AND closed_at IS NULL AND last_seen_at < $2 ORDER BY source, fingerprint""",
         list(ids),
+        untold_since,
     )
     return [
         Alert(

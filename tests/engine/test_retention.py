@@ -42,6 +42,7 @@ async def age(database: Database, days: int) -> None:
         f"""UPDATE incidents SET opened_at = opened_at {back}, resolved_at = resolved_at {back};
             UPDATE episodes SET opened_at = opened_at {back}, closed_at = closed_at {back};
             UPDATE outbox SET created_at = created_at {back};
+            UPDATE intents SET begun_at = begun_at {back};
             UPDATE reservations SET at = at {back};
             UPDATE rule_versions SET seen_at = seen_at {back}""",
     )
@@ -124,6 +125,20 @@ async def test_what_is_not_over_is_kept_whatever_its_age(database: Database, wha
 
     assert (await count(database, "incidents"), await count(database, "intents")) == (1, 1)
     assert await count(database, "outbox WHERE due_at IS NOT NULL") == ("outbox" in what)
+
+
+async def test_what_was_written_counts_for_the_guards_however_short_incidents_are_kept(database: Database) -> None:
+    await over_and_done_with(database)
+    keep = Keep(raw=None, decisions=timedelta(days=1), diagnostics=None)
+
+    await age(database, 31)
+    await clearing(database, keep).look()
+    still_counted = await count(database, "reservations")
+    await age(database, 5)
+    await clearing(database, keep).look()
+
+    assert still_counted == 1
+    assert (await count(database, "reservations"), await count(database, "incidents")) == (0, 0)
 
 
 async def test_after_a_month_the_facts_are_gone_and_what_was_concluded_stays(database: Database) -> None:

@@ -124,6 +124,7 @@ async def test_a_sender_is_recorded_by_the_name_of_its_credential(
         pytest.param({"Authorization": "Bearer wrong"}, id="wrong token"),
         pytest.param({"Authorization": "Bearer fïrst"}, id="no ASCII"),
         pytest.param({"Authorization": "Basic !!!"}, id="no base64"),
+        pytest.param({"Authorization": "Basic fïrst"}, id="a login that is no ASCII"),
         pytest.param({"Authorization": "Basic " + base64.b64encode(b"am:").decode()}, id="no password"),
         pytest.param({"Authorization": "Basic " + base64.b64encode(b"am:first").decode()}, id="another's secret"),
         pytest.param({"X-Grafana-Alerting-Signature": "00"}, id="a signature without a timestamp"),
@@ -235,3 +236,10 @@ async def test_metrics_count_answers_by_source(door: Door) -> None:
 
     assert 'remediator_deliveries_total{answer="202",source="alertmanager"} 1.0' in text
     assert 'remediator_deliveries_total{answer="404",source="unknown"} 1.0' in text
+
+
+async def test_an_alert_that_cannot_be_read_is_counted_since_its_sender_is_not_told(door: Door) -> None:
+    answer = await door.send(json.dumps({"version": "4", "alerts": [ALERT, {**ALERT, "labels": {}}]}).encode())
+
+    assert (answer.status, (await answer.json())["rejected"]) == (202, 1)
+    assert 'remediator_alerts_total{filing="rejected"} 1.0' in await (await door.client.get("/metrics")).text()
