@@ -77,20 +77,6 @@ async def release(tx: Connection, incident: Incident) -> None:
     )
 
 
-_NUDGE = """
-UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
-FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
-      ORDER BY id FOR NO KEY UPDATE) k
-WHERE i.id = k.id
-"""
-
-
-async def nudge(tx: Connection, numbers: Sequence[int]) -> None:
-    """Something happened to them from outside: they wake. Locked in the order of their numbers, as everybody does."""
-    if numbers:
-        await tx.execute(_NUDGE, list(numbers))
-
-
 async def get(connection: Connection, incident: IncidentId) -> Incident:
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = $1", incident)  # noqa: S608
     if row is None:
