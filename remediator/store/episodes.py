@@ -60,12 +60,13 @@ async def look_up(connection: Connection, told: Collection[AlertKey]) -> Known:
     return _known(told, await connection.fetch(_LOOK_UP, rows, SEEN_EVERY))
 
 
-# Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
-# they are of use: in the incident's alert, and in the body as it was sent.
+# Where another replica opened the same episode a moment ago, ours is a refresh of it, and the later start counts.
+# Annotations and links are where they are of use: in the incident's alert, and in the body as it was sent.
 _OPEN = """
 INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
 {rows} ORDER BY source, fingerprint
-ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
+ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL
+DO UPDATE SET last_seen_at = now(), starts_at = GREATEST(episodes.starts_at, excluded.starts_at)
 """
 # What another refreshes at this moment is skipped, for it would write the same.
 _REFRESH = """
