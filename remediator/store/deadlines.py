@@ -1,8 +1,10 @@
 """What must be sent even where the database is lost, read ahead of time: pages that wait, and escalations soon due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 from remediator.domain.escalation import EscalationPolicy, Severity
 from remediator.domain.ids import IncidentId
@@ -11,7 +13,9 @@ from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification
 from remediator.domain.oncall import Contact
 from remediator.store.database import Connection
-from remediator.store.documents import each_once, from_json
+from remediator.store.documents import UNREADABLE, from_json
+
+T = TypeVar("T")
 
 HORIZON = timedelta(hours=1)
 
@@ -29,19 +33,26 @@ WHERE e.due_at <= now() + $1::interval ORDER BY e.due_at LIMIT $2
 
 
 async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_most: int) -> Deadlines:
-    """`now` reads the clock that the moments are to be told by."""
+    """`now` reads the clock that the moments are to be told by. What cannot be read is left out: the escalation clock
+    tells of it when it strikes."""
     pages = await connection.fetch(WAITING_PAGES, HORIZON, at_most)
     chains = await connection.fetch(RUNNING_CHAINS, HORIZON, at_most)
     at = now()
-    policies = each_once((row["policy"] for row in chains), EscalationPolicy)
-    severities = each_once((row["severity"] for row in chains), Severity)
+    policy = cache(partial(from_json, kind=EscalationPolicy))
+    severity = cache(partial(from_json, kind=Severity))
     return Deadlines.of(
         [
-            *(_page(row, at) for row in pages),
-            *(_chain(row, at, policies[row["policy"]], severity=severities[row["severity"]]) for row in chains),
+            *_readable(pages, lambda row: _page(row, at)),
+            *_readable(chains, lambda row: _chain(row, at, policy(row["policy"]), severity=severity(row["severity"]))),
         ],
         at_most=at_most,
     )
+
+
+def _readable(rows: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
+    for row in rows:
+        with suppress(*UNREADABLE):
+            yield read(row)
 
 
 def _page(row: Any, at: timedelta) -> WaitingPage:

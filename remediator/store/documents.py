@@ -13,6 +13,9 @@ from remediator.store.database import to_json
 
 T = TypeVar("T")
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError)
+"""What reading a row raises that another release has stored."""
+
 _MOMENT, _SPAN = "$moment", "$seconds"
 _MARKS = '"$'
 """No text without it has either of them in it."""

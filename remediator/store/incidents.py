@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from msgspec.structs import replace
 
 from remediator.domain.alert import Alert
@@ -15,7 +16,9 @@ from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
 from remediator.store.database import Connection, clean
-from remediator.store.documents import from_json, progress_from, progress_json
+from remediator.store.documents import UNREADABLE, from_json, progress_from, progress_json
+
+log = structlog.get_logger()
 
 # Of its own episodes and nothing else: EXISTS may be answered by hashing every episode there ever was, and a condition
 # on closed_at by reading every open one.
@@ -66,8 +69,9 @@ _PHASES = [phase for phase in Phase if phase is not Phase.LATER]
 
 async def claim(tx: Connection, *, owner: str, lease: timedelta, limit: int) -> list[Incident]:
     """Those that are due and nobody else holds, rule by rule in turn; what a later release began is left to it. Each
-    claim raises the fencing number."""
-    return [_incident(row) for row in await tx.fetch(_CLAIM, owner, lease, limit, _PHASES)]
+    claim raises the fencing number. One that cannot be read stays leased: it is not tried round and round."""
+    rows = await tx.fetch(_CLAIM, owner, lease, limit, _PHASES)
+    return [incident for row in rows if (incident := _if_readable(row)) is not None]
 
 
 async def release(tx: Connection, incident: Incident) -> None:
@@ -161,6 +165,14 @@ async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str)
 async def _locked(tx: Connection, incident: IncidentId) -> Incident:
     await tx.execute("SELECT FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident)
     return await get(tx, incident)
+
+
+def _if_readable(row: Any) -> Incident | None:
+    try:
+        return _incident(row)
+    except UNREADABLE as error:  # the others must go on, and so must the daemon
+        log.error("incident cannot be read", incident=row["id"], error=str(error))
+        return None
 
 
 def _incident(row: Any) -> Incident:

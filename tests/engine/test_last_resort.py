@@ -121,6 +121,18 @@ async def test_an_escalation_strikes_at_its_time_with_the_key_of_the_ordinary_pa
     assert list(await resort.tick()) == [], "the next step has its own time"
 
 
+async def test_a_deadline_that_cannot_be_read_does_not_cost_the_others(scene: Scene) -> None:
+    """Another release has stored it."""
+    await scene.waiting_page()
+    async with scene.database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET severity = '{}'")
+    resort = scene.resort()
+
+    await resort.tick()
+
+    assert resort.watched == 1
+
+
 async def test_an_outage_within_the_grace_is_sat_out(scene: Scene) -> None:
     await scene.waiting_page()
     resort = scene.resort(Terms(grace=timedelta(seconds=30)))
