@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from remediator.domain.alert import Alert
+from remediator.domain.errors import Temporary
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store.database import Connection, clean
@@ -26,17 +27,20 @@ class Opened:
 
 
 async def open_or_join(tx: Connection, requested: Sequence[Requested], *, ends_in: Collection[int] = ()) -> Opened:
-    """Incidents in which an alert ends wake with those that one joins."""
+    """Incidents in which an alert ends wake with those that one joins. Raises `Temporary` where one was resolved while
+    others are held already: filed once more, it opens anew."""
     wanted = {clean(request.opening.run_key): request for request in requested}
+    joined = await _join(tx, wanted.keys(), ends_in) if wanted or ends_in else {}
     new: dict[str, int] = {}
-    joined = await _join(tx, wanted, ends_in) if wanted or ends_in else {}
-    # More than once only where an incident was opened or resolved while the statement ran.
-    while missing := sorted(wanted.keys() - new.keys() - joined.keys()):
-        rows = await tx.fetch(_OPEN_OR_JOIN, missing, list(ends_in), [_incident(wanted[key]) for key in missing])
-        new |= {row["run_key"]: row["id"] for row in rows if row["is_new"]}
-        joined |= {row["run_key"]: row["id"] for row in rows if not row["is_new"]}
-    told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
+    if wanted and not joined:
+        new, joined = await _open_or_join(tx, wanted, ends_in)
+    opened_elsewhere = wanted.keys() - new.keys()
+    if opened_elsewhere and not joined:
+        joined = await _join(tx, opened_elsewhere, ends_in)
     opened = new | joined
+    if wanted.keys() - opened.keys():
+        raise Temporary("an incident was resolved while an alert joined it", system="database", operation="file")
+    told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
     starts = [(opened[key], _start_of(request.alert)) for key, request in wanted.items()]
     return Opened({request.opening.run_key: opened[key] for key, request in wanted.items()}, starts + told)
 
@@ -81,6 +85,17 @@ WITH opening AS (
 ), woken AS ({_WAKE.format(there="(SELECT count(*) FROM new) + (SELECT count(*) FROM open)")})
 SELECT id, run_key, true AS is_new FROM new UNION ALL SELECT id, run_key, false FROM woken
 """  # noqa: S608  # constants only
+
+
+async def _open_or_join(
+    tx: Connection, wanted: Mapping[str, Requested], ends_in: Collection[int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Those that are new, and those that were open where none is missing now: one is that another replica has opened
+    while the statement ran."""
+    run_keys = sorted(wanted)
+    rows = await tx.fetch(_OPEN_OR_JOIN, run_keys, list(ends_in), [_incident(wanted[key]) for key in run_keys])
+    new = {row["run_key"]: row["id"] for row in rows if row["is_new"]}
+    return new, {row["run_key"]: row["id"] for row in rows if not row["is_new"]}
 
 
 def _incident(request: Requested) -> dict[str, object]:

@@ -106,6 +106,22 @@ async def test_a_batch_that_opens_incidents_and_one_that_joins_what_a_third_has_
     assert await count(database, "incidents") == 3
 
 
+async def test_a_batch_that_holds_an_incident_opens_no_other_but_is_filed_once_more(database: Database) -> None:
+    """One is resolved while it waits for it: to open another now could be to wait for somebody who waits for us."""
+    await three_incidents(database)
+    told = of("i1", "g1"), of("i2", "g2")
+
+    [failure] = await meet(
+        database,
+        "UPDATE incidents SET status = 'resolved' WHERE run_key = 'i2' RETURNING id",
+        lambda: file(database, *told, opens=opens),
+    )
+    await file(database, *told, opens=opens)
+
+    assert "an incident was resolved while an alert joined it" in str(failure)
+    assert await count(database, "incidents WHERE run_key = 'i2'") == 2
+
+
 async def test_a_batch_of_alerts_and_a_batch_of_moves(database: Database) -> None:
     await three_incidents(database)
     async with database.transaction() as tx:
