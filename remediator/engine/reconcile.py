@@ -180,8 +180,7 @@ class Reconciler:
         async with self._database.transaction() as tx:
             since = await sources.hold_fence(tx, claimed)
             await sources.keep_reports(tx, claimed, reports)
-            await reconciliation.keep_absences(tx, repairs.absences)
-            await reconciliation.suppress(tx, polled.source, repairs.suppressions)
+            await reconciliation.keep(tx, polled.source, repairs.absences, repairs.suppressions)
             await reconciliation.tell_gone(tx, polled.source, {i: repairs.absences[i] for i in repairs.gone})
         return since
 

@@ -75,12 +75,14 @@ _FURTHER_PAGES = _DUE.format("NOT NULL")
 
 async def claim_due(tx: Connection, *, limit: int, of: IncidentId | None = None) -> list[DueAlike]:
     """First pages before repeated ones: whoever was never told waits longest. Locked until the transaction ends;
-    `advance` in the same one. `of`: that incident's alone. An expired acknowledgement is lifted here."""
+    `advance` in the same one. `of`: that incident's alone. An expired acknowledgement is lifted here, unless somebody
+    is changing its incident at this moment: then the next look decides, on what they leave."""
     rows = await tx.fetch(_FIRST_PAGES, limit, of)
     if len(rows) < limit:
         rows += await tx.fetch(_FURTHER_PAGES, limit - len(rows), of)
-    await _lift(tx, [row for row in rows if row["status"] == Status.ACKNOWLEDGED])
-    return _alike(rows)
+    acknowledged = {row["incident_id"]: row["acknowledged_by"] for row in rows if row["status"] == Status.ACKNOWLEDGED}
+    in_hand = acknowledged.keys() - await _lift(tx, acknowledged)
+    return _alike([row for row in rows if row["incident_id"] not in in_hand])
 
 
 _FIRST = """
@@ -175,19 +177,25 @@ def _briefing(row: Any) -> Briefing:
     )
 
 
-async def _lift(tx: Connection, acknowledged: Sequence[Any]) -> None:
+# Everybody else locks an incident before its deadline. We hold the deadline already, so we must not wait for it.
+_LIFT = """
+UPDATE incidents i SET status = 'triggered', acknowledged_by = '', nudges = nudges + 1
+FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED) k
+WHERE i.id = k.id RETURNING i.id
+"""
+
+
+async def _lift(tx: Connection, acknowledged: Mapping[int, str]) -> set[int]:
+    """Incident -> by whom; gives those that were lifted."""
     if not acknowledged:
-        return
-    await tx.execute(
-        """UPDATE incidents SET status = 'triggered', acknowledged_by = '', nudges = nudges + 1
-           WHERE id = ANY($1::bigint[])""",
-        [row["incident_id"] for row in acknowledged],
-    )
+        return set()
+    lifted = {row["id"] for row in await tx.fetch(_LIFT, list(acknowledged))}
     told = "the acknowledgement by {} has run out: the chain starts again"
     await timeline.append(
         tx,
         [
-            (row["incident_id"], Entry(EntryKind.PAGE, told.format(row["acknowledged_by"]), "escalate"))
-            for row in acknowledged
+            (number, Entry(EntryKind.PAGE, told.format(acknowledged[number]), "escalate"))
+            for number in acknowledged.keys() & lifted
         ],
     )
+    return lifted

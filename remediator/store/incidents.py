@@ -68,7 +68,7 @@ _PHASES = [phase for phase in Phase if phase is not Phase.LATER]
 
 async def claim(tx: Connection, *, owner: str, lease: timedelta, limit: int) -> list[Incident]:
     """Those that are due and nobody else holds, rule by rule in turn; what a later release began is left to it. Each
-    claim raises the fencing number."""
+    claim raises the fencing number. One that cannot be read stays leased: it is not tried round and round."""
     return readable(await tx.fetch(_CLAIM, owner, lease, limit, _PHASES), _incident)
 
 
@@ -77,20 +77,6 @@ async def release(tx: Connection, incident: Incident) -> None:
     await tx.execute(
         "UPDATE incidents SET lease_until = NULL WHERE id = $1 AND epoch = $2", incident.id, incident.epoch
     )
-
-
-_NUDGE = """
-UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
-FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
-      ORDER BY id FOR NO KEY UPDATE) k
-WHERE i.id = k.id
-"""
-
-
-async def nudge(tx: Connection, numbers: Sequence[int]) -> None:
-    """Something happened to them from outside: they wake. Locked in the order of their numbers, as everybody does."""
-    if numbers:
-        await tx.execute(_NUDGE, list(numbers))
 
 
 async def get(connection: Connection, incident: IncidentId) -> Incident:

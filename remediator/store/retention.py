@@ -164,6 +164,18 @@ async def drop_facts(tx: Connection, *, age: timedelta, limit: int) -> int:
     return len(ids)
 
 
+async def forget_budgets(tx: Connection, *, limit: int) -> int:
+    """Of which nothing is spent any more. A row is only there to be locked: who needs it again inserts it."""
+    gone = await tx.fetch(
+        """DELETE FROM budgets WHERE key IN (
+               SELECT key FROM budgets b WHERE NOT EXISTS (SELECT FROM reservations r WHERE r.key = b.key)
+               LIMIT $1 FOR UPDATE SKIP LOCKED)
+           RETURNING key""",
+        limit,
+    )
+    return len(gone)
+
+
 async def forget_rule_versions(tx: Connection, *, age: timedelta, limit: int) -> int:
     """Those that no incident refers to and no replica has had in force for so long."""
     gone = await tx.fetch(

@@ -186,6 +186,21 @@ async def test_one_that_cannot_be_paged_for_keeps_nobody_elses_page_back(
         assert await connection.fetchval("SELECT min(due_at) > now() FROM escalations")
 
 
+async def test_an_acknowledgement_that_runs_out_waits_for_whoever_changes_its_incident_and_holds_nobody_up(
+    database: Database, escalator: Escalator
+) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.acknowledge(tx, incident.id, by="alice")
+        await tx.execute("UPDATE escalations SET due_at = now()")
+
+    async with database.transaction() as tx:
+        await tx.execute("SELECT FROM incidents FOR NO KEY UPDATE")
+        meanwhile = await escalator.strike()
+
+    assert (meanwhile, await escalator.strike()) == (0, 1)
+
+
 @pytest.mark.parametrize("repeat_every", [timedelta(), timedelta(days=999_999)])
 def test_a_policy_that_was_stored_without_bounds_is_read_within_them(repeat_every: timedelta) -> None:
     due = due_now(dataclasses.replace(POLICY, repeat_every=repeat_every), timedelta(hours=1))

@@ -142,10 +142,10 @@ async def test_a_body_is_kept_once_however_often_the_rest_of_it_is_tried(
     """An alert told with a later start is taken for one that is told again: its body is kept before that is seen."""
     restart, failures = episodes.restart, iter([Temporary("a deadlock", system="database", operation="file")] * 3)
 
-    async def stumbling(tx: Connection, restarts: Mapping[int, datetime]) -> None:
+    async def stumbling(tx: Connection, restarts: Mapping[int, datetime], **how: Any) -> None:
         if restarts and (failure := next(failures, None)) is not None:
             raise failure
-        await restart(tx, restarts)
+        await restart(tx, restarts, **how)
 
     monkeypatch.setattr(episodes, "restart", stumbling)
     async with running(database) as intake:

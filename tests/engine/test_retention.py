@@ -76,6 +76,21 @@ async def left(database: Database) -> dict[str, int]:
     return {table: await count(database, table) for table in ("incidents", *OF_AN_INCIDENT)}
 
 
+async def test_a_budget_goes_with_the_last_that_was_spent_from_it(database: Database) -> None:
+    """There is one for each target that was ever changed."""
+    await over_and_done_with(database)
+    await age(database, 36)
+    await execute(
+        database,
+        """INSERT INTO budgets VALUES ('cooldown'), ('blast_radius');
+           INSERT INTO reservations (key, intent_id, units) SELECT 'blast_radius', id, 1 FROM intents""",
+    )
+
+    await clearing(database).look()
+
+    assert await count(database, "budgets WHERE key = 'blast_radius'") == await count(database, "budgets") == 1
+
+
 async def test_an_incident_past_its_time_takes_everything_under_it_along(database: Database) -> None:
     await over_and_done_with(database)
     before = await left(database)
