@@ -36,6 +36,7 @@ from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.rules_in_force import RulesInForce, remember
+from remediator.engine.strays import Strays
 from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
@@ -236,6 +237,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     last_resort = _last_resort(settings, connections, opened, clock=clock, address=address, metrics=metrics)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
+    strays = Strays(database, rules.rulebook, ceiling, (work_bell, page_bell), metrics)
     responder = Responder(database, writer, work_bell)
     metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     return _Parts(
@@ -255,6 +257,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             escalator.run(),
             courier.run(),
             reconciler.run(),
+            strays.run(),
             rules.keep_current(database, metrics),
             clearing.run(),
         ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import Filing
+from remediator.domain.errors import Temporary
 from remediator.domain.filing import Birth, Changes, Familiar, decide
 from remediator.domain.ids import AlertKey
 from remediator.domain.opening import Opening
@@ -122,6 +123,8 @@ async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:
     starts = await _open(tx, changes.births, changes.ends_in)
     await episodes.restart(tx, changes.restarts, to_close=changes.ends)
     ended = await episodes.close(tx, changes.ends)
+    if ended.keys() - changes.ends_in:
+        raise Temporary("an alert was given to an incident while it ended", system="database", operation="file")
     ended_within = [(birth, birth.ended_by) for birth in changes.births if birth.ended_by is not None]
     of_nothing = [(Birth(end, end.starts_at), end) for end in changes.ends_of_nothing]
     await episodes.insert_ended(tx, ended_within + of_nothing)
