@@ -81,6 +81,8 @@ class PendingUndo:
     at: datetime
     tries: int = 0
     """That failed."""
+    waits_for: str = ""
+    """Why nobody has tried yet, as the timeline was told last."""
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -93,7 +93,9 @@ class Webhooks:
         announced = request.content_length
         if announced is not None and announced > self._body_limit:
             raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=announced)
-        with self._intake.admit(sender or kind, announced or 0) as hold:
+        # Whoever has proven nothing yet has room by address: a stranger must not use up that of the one who will.
+        room = sender or SourceName(f"{kind} from {request.remote}")
+        with self._intake.admit(room, announced or 0) as hold:
             if announced is not None and request.content.is_eof():
                 body = request.content.read_nowait()  # it came in one piece with its headers, as most do
             else:

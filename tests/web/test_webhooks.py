@@ -45,10 +45,12 @@ class FakeIntake:
 
     accepted: list[Delivery] = field(default_factory=list)
     quarantined: list[tuple[str, bytes, str]] = field(default_factory=list)
+    admitted: list[SourceName] = field(default_factory=list)
     fails_with: Exception | None = None
     room: Room = field(default_factory=lambda: Room(10 * LIMIT))
 
     def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]:
+        self.admitted.append(source)
         return self.room.hold(source, size)
 
     async def accept(self, delivery: Delivery) -> Accepted:
@@ -158,6 +160,14 @@ async def test_grafanas_signature_covers_the_body_and_the_moment(
     door: Door, headers: dict[str, str], status: int
 ) -> None:
     assert (await door.send(GRAFANA_BODY, to="grafana", headers=headers)).status == status
+
+
+async def test_whoever_has_proven_nothing_yet_has_room_of_their_own(door: Door) -> None:
+    """Anybody can write any signature and announce a large body."""
+    await door.send()
+    await door.send(GRAFANA_BODY, to="grafana", headers=signed(GRAFANA_BODY, at=int(NOW.timestamp())))
+
+    assert door.intake.admitted == ["prod-am", "grafana from 127.0.0.1"]
 
 
 async def test_a_body_that_cannot_be_read_is_kept_aside_and_answered_400(door: Door) -> None:
