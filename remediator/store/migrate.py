@@ -88,6 +88,7 @@ async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
             missing = await _pending(connection)
             for migration in missing:
                 await _apply(connection, migration, patience)
+            await connection.execute(_AS_IT_WAS)
             return [migration.name for migration in missing]
         finally:
             await connection.close()
@@ -123,6 +124,10 @@ _LIMITS = {
 async def _connect(dsn: str) -> "asyncpg.Connection[Any]":
     """Keeps no prepared statements, so that it works behind a pooler too."""
     return await connect(dsn, command_timeout=None, limits=_LIMITS, statement_cache_size=0)
+
+
+_AS_IT_WAS = "SELECT pg_advisory_unlock_all(); RESET lock_timeout"
+"""Behind a pooler the session goes on, and is somebody else's."""
 
 
 async def _is_current(connection: Connection) -> bool:
