@@ -36,6 +36,7 @@ from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.rules_in_force import RulesInForce, remember
+from remediator.engine.strays import Strays
 from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
@@ -114,14 +115,14 @@ async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str
 
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[Connection]:
-    """The daemon's database, for a command that changes nothing and may take its time."""
-    async with (
-        database_address(settings) as dsn,
-        Database.open(dsn, pool=1) as database,
-        database.connection() as connection,
-    ):
-        await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
-        yield connection
+    """The daemon's database, for a command that changes nothing and may take its time. Raises `BadDocument` where it is
+    not there yet."""
+    async with database_address(settings) as dsn:
+        if await status(dsn):
+            raise BadDocument("the database lacks migrations of this release: `remediator migrate` applies them")
+        async with Database.open(dsn, pool=1) as database, database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
+            yield connection
 
 
 async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
@@ -230,10 +231,13 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     escalator = Escalator(
         database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
     )
-    courier = Courier(database, rules.rulebook, connections.messengers, bell=courier_bell, poll=poll, metrics=metrics)
+    courier = Courier(
+        database, rules.rulebook, connections.messengers, writer, bell=courier_bell, poll=poll, metrics=metrics
+    )
     last_resort = _last_resort(settings, connections, opened, clock=clock, address=address, metrics=metrics)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
+    strays = Strays(database, rules.rulebook, ceiling, (work_bell, page_bell), metrics)
     responder = Responder(database, writer, work_bell)
     metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     return _Parts(
@@ -253,6 +257,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             escalator.run(),
             courier.run(),
             reconciler.run(),
+            strays.run(),
             rules.keep_current(database, metrics),
             clearing.run(),
         ),

@@ -19,7 +19,10 @@ class Metrics:
             registry=self.registry,
         )
         self.alerts = Counter(
-            "remediator_alerts", "Alerts stored, by what they meant.", ("filing",), registry=self.registry
+            "remediator_alerts",
+            "Alerts, by what they meant; rejected: not read, put_aside: not stored.",
+            ("filing",),
+            registry=self.registry,
         )
         self.intake_seconds = Histogram(
             "remediator_intake_seconds", "One group commit.", buckets=_SECONDS, registry=self.registry

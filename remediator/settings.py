@@ -3,7 +3,8 @@
 Read by `app` and `cli` only; everything else gets plain values. Each default is the safe one.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,11 +17,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+PREFIX = "REMEDIATOR_"
 SECRETS_FOLDER = Path("/etc/remediator/secrets")
+_OF_THE_COMMAND_LINE = {"CONFIG", "URL", "TOKEN"}
+_OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
+"""What Kubernetes sets in every pod beside a Service whose name begins like ours."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True, allow_inf_nan=False)
 
 
 class BasicLogin(_Section):
@@ -114,15 +119,16 @@ class Engine(_Section):
     """How often a fix under verification is looked at."""
 
 
-Days = Annotated[int, Field(ge=1)] | Literal["forever"]
-"""Zero is refused: it could be read as "nothing" or as "for ever"."""
+Days = Annotated[int, Field(ge=1, le=36_500)] | Literal["forever"]
+"""Zero is refused: it could be read as "nothing" or as "for ever". More than a database can count back is "forever"."""
 
 
 class Retention(_Section):
     raw_days: Days = 90
     """What senders sent, as they sent it; up to a week longer, since it goes a week at a time."""
     decisions_days: Days = 400
-    """Incidents with their timeline, episodes and writes, counted from their end. What is open is always kept."""
+    """Incidents with their timeline, episodes and writes, counted from their end. What is open is always kept,
+    and for five weeks what was written, since guards count it."""
     diagnostics_days: Days = 30
     """The facts that looks saw, and the messages that were sent, of incidents that are over."""
     every_seconds: float = Field(default=3600, ge=1)
@@ -142,7 +148,7 @@ class LastResort(_Section):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="REMEDIATOR_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         secrets_dir=SECRETS_FOLDER,
         secrets_dir_missing="ok",
@@ -151,6 +157,7 @@ class Settings(BaseSettings):
         extra="forbid",
         hide_input_in_errors=True,
         frozen=True,
+        allow_inf_nan=False,
     )
 
     mode: Literal["observe", "suggest", "act"] = "observe"
@@ -219,3 +226,18 @@ def load_settings(from_file: Mapping[str, object], environment: Mapping[str, str
     if database_url := environment.get("DATABASE_URL"):
         values["database_url"] = database_url
     return Settings(**values)  # type: ignore[arg-type]  # the file's values are checked by this very call
+
+
+def unknown_names(environment: Mapping[str, str], secrets: Path = SECRETS_FOLDER) -> Iterator[str]:
+    """Variables of our prefix, and mounted files, that name no setting: the library passes them over without a word."""
+    for variable in environment:
+        name = variable.upper().removeprefix(PREFIX)
+        if name != variable.upper() and not (name in _OF_THE_COMMAND_LINE or _OF_A_SERVICE.fullmatch(variable.upper())):
+            yield from () if _is_setting(name.partition("__")[0]) else (variable,)
+    for path in sorted(secrets.iterdir()) if secrets.is_dir() else ():
+        if not (path.name.startswith(".") or _is_setting(path.name)):
+            yield str(path)
+
+
+def _is_setting(name: str) -> bool:
+    return name.lower() in Settings.model_fields

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from remediator.domain.errors import BadDocument
 from remediator.language.strict_yaml import load
-from remediator.settings import Settings, load_settings
+from remediator.settings import Settings, load_settings, unknown_names
 
 EXIT_SETTINGS = 2
 
@@ -28,8 +29,12 @@ def read_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
         settings = load_settings(values, os.environ)
     except ValidationError as error:
         raise bad_settings(_in_words(error)) from error
-    except (BadDocument, OSError) as error:
+    except SettingsError as error:
+        raise bad_settings(f"settings are wrong:\n  {error}: a list or a mapping is written as JSON") from error
+    except (BadDocument, OSError, UnicodeDecodeError) as error:
         raise bad_settings(str(error)) from error
+    for name in unknown_names(os.environ):
+        click.echo(f"Warning: {name} is no setting, and does nothing", err=True)
     return settings.model_copy(update=overrides or {})
 
 

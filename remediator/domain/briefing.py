@@ -19,6 +19,8 @@ class Briefing(msgspec.Struct, frozen=True):
     findings: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Diagnostic -> what it saw, in a line."""
     plan: Plan | None = None
+    last_word: str = ""
+    """Of the automation: what it waits for, or why it is through."""
     summary: str = ""
     """The alert's annotation."""
     resolution: str = ""
@@ -33,6 +35,7 @@ def briefing_on(incident: Incident) -> Briefing:
         target=incident.target,
         findings={name: finding.summary for name, finding in incident.progress.findings.items()},
         plan=incident.progress.plan,
+        last_word=incident.progress.last_word,
         summary=incident.alert.annotations.get("summary", ""),
         resolution=incident.resolution,
     )

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+LONGEST_WINDOW = timedelta(days=31)
+"""What was spent before is not counted: no budget looks further back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

@@ -31,6 +31,7 @@ class Filing(StrEnum):
 class OpenEpisode(msgspec.Struct, frozen=True, gc=False):
     id: EpisodeId
     starts_at: datetime
+    incident: int | None = None
 
 
 class EndedEpisode(msgspec.Struct, frozen=True, gc=False):

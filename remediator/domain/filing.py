@@ -43,6 +43,8 @@ class Changes:
     restarts: dict[int, datetime] = field(default_factory=dict)
     """Open episodes that fire again, and since when: they ended meanwhile, and nobody told us."""
     ends: dict[int, Alert] = field(default_factory=dict)
+    ends_in: set[int] = field(default_factory=set)
+    """The incidents of those."""
     ends_of_nothing: list[Alert] = field(default_factory=list)
     """Kept, so that the firing that belongs to it is known for stale when it comes after all."""
     filings: Counter[Filing] = field(default_factory=Counter)
@@ -97,6 +99,8 @@ def decide(alerts: Sequence[Alert], books: MutableMapping[AlertKey, Book], now: 
                 book.born.ended_by = alert
             else:
                 changes.ends[book.open_episode.id] = alert
+                if book.open_episode.incident is not None:
+                    changes.ends_in.add(book.open_episode.incident)
             book.last_ended = EndedEpisode(alert.ends_at or now, now)
             book.open_episode = book.born = None
         elif filing is Filing.UNKNOWN and _is_news(alert, book.last_ended):
@@ -108,7 +112,7 @@ def decide(alerts: Sequence[Alert], books: MutableMapping[AlertKey, Book], now: 
 def _note_firing(alert: Alert, book: Book, episode: OpenEpisode, *, changes: Changes) -> None:
     """A later start counts from here on: an end before it is not this firing's end, however late it comes."""
     if alert.starts_at > episode.starts_at:
-        book.open_episode = OpenEpisode(episode.id, alert.starts_at)
+        book.open_episode = OpenEpisode(episode.id, alert.starts_at, episode.incident)
         if book.born is not None:
             book.born.starts_at = alert.starts_at
         else:

@@ -63,6 +63,7 @@ class Attempt:
 
     step: int
     result: AttemptResult
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class PendingUndo:
     at: datetime
     tries: int = 0
     """That failed."""
+    waits_for: str = ""
+    """Why nobody has tried yet, as the timeline was told last."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -101,10 +104,12 @@ class Progress(msgspec.Struct, frozen=True):
     holds: int = 0
     """How often it was put off; it does not wait for ever."""
     undo: PendingUndo | None = None
+    last_word: str = ""
+    """On the automation, for whoever is paged: what it waits for, or why it is through."""
 
-    def attempted(self, result: AttemptResult) -> "Progress":
+    def attempted(self, result: AttemptResult, why: str) -> "Progress":
         """The step under way is over; the next one is chosen afresh."""
-        tried = (*self.attempts, Attempt(self.step, result)) if self.step is not None else self.attempts
+        tried = (*self.attempts, Attempt(self.step, result, why)) if self.step is not None else self.attempts
         return replace(
             self,
             attempts=tried,
@@ -199,3 +204,10 @@ class Move(msgspec.Struct, frozen=True):
     """Journalled with this move; the write follows in the same claim or is observed by the next."""
     result: IntentResult | None = None
     pages: PageOrder = PageOrder.KEEP
+
+    @property
+    def kept(self) -> Progress:
+        """What is to be stored: the reason for a page goes with it."""
+        if self.pages is not PageOrder.NOW or not self.entries:
+            return self.progress
+        return replace(self.progress, last_word=self.entries[-1].message)

@@ -3,7 +3,7 @@
 Moments are readings of a clock that never goes back, not times of day.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -35,6 +35,11 @@ class WaitingPage:
     calls: tuple[Call, ...]
     due: timedelta
 
+    @property
+    def chain(self) -> IncidentId | None:
+        """Whose chain it ends with, if any."""
+        return self.notification.incident if self.notification.ends_with_its_chain else None
+
 
 @dataclass(frozen=True, slots=True)
 class RunningChain:
@@ -51,6 +56,10 @@ class RunningChain:
     """The first page of this run of the chain; None: it is still to come."""
     due: timedelta
 
+    @property
+    def chain(self) -> IncidentId:
+        return self.incident
+
 
 Deadline = WaitingPage | RunningChain
 
@@ -65,10 +74,19 @@ class Deadlines:
     def of(cls, known: Iterable[Deadline], *, at_most: int) -> "Deadlines":
         return cls(tuple(sorted(known, key=lambda deadline: deadline.due)[:at_most]))
 
+    @property
+    def chains(self) -> frozenset[IncidentId]:
+        return frozenset(deadline.chain for deadline in self.all if deadline.chain is not None)
+
     def struck(self, at: timedelta) -> "tuple[tuple[Deadline, ...], Deadlines]":
         """Those that are due, and the others."""
         due = tuple(deadline for deadline in self.all if deadline.due <= at)
         return due, Deadlines(self.all[len(due) :])
+
+    def without(self, settled: "Mapping[IncidentId, RunningChain | None]") -> "Deadlines":
+        """Without the chains of those incidents, but with the one that goes on in its time."""
+        left = (deadline for deadline in self.all if deadline.chain not in settled)
+        return Deadlines(tuple(left)).with_more(chain for chain in settled.values() if chain is not None)
 
     def with_more(self, more: Iterable[Deadline]) -> "Deadlines":
         return Deadlines(tuple(sorted((*self.all, *more), key=lambda deadline: deadline.due)))

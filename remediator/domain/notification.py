@@ -15,6 +15,10 @@ class NotificationKind(StrEnum):
     """A page that would have been sent in `act`: observe mode's review log."""
 
 
+LEFT_BEHIND = "left"
+"""In the dedup key where the pages of a chain have its run: one that tells of what its incident leaves behind."""
+
+
 class Notification(msgspec.Struct, frozen=True):
     incident: IncidentId
     kind: NotificationKind
@@ -29,6 +33,10 @@ class Notification(msgspec.Struct, frozen=True):
     """Plain text, a few lines; each notifier escapes it for its sink."""
     acknowledge_url: str = ""
     incident_url: str = ""
+
+    @property
+    def ends_with_its_chain(self) -> bool:
+        return self.dedup_key.split(":")[1:2] != [LEFT_BEHIND]
 
 
 class DeliveryState(StrEnum):

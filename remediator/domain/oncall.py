@@ -6,7 +6,7 @@ that is what people expect of "Monday 09:00" (PagerDuty and GoAlert do the same)
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 
@@ -52,11 +52,12 @@ def on_call(schedule: Schedule, at: datetime) -> str | None:
             return override.person
     if not schedule.participants:
         return None
-    local = at.astimezone(ZoneInfo(schedule.timezone)).replace(tzinfo=None)
-    if local < schedule.starts_on:
-        return None
-    turns = (local - schedule.starts_on) // schedule.turn
-    return schedule.participants[turns % len(schedule.participants)]
+    zone = ZoneInfo(schedule.timezone)
+    turns = (at.astimezone(zone).replace(tzinfo=None) - schedule.starts_on) // schedule.turn
+    following = (schedule.starts_on + (turns + 1) * schedule.turn).replace(tzinfo=zone)
+    if following.astimezone(UTC) <= at.astimezone(UTC):  # in an hour that comes twice: it was handed over in the first
+        turns += 1
+    return schedule.participants[turns % len(schedule.participants)] if turns >= 0 else None
 
 
 @dataclass(frozen=True, slots=True)

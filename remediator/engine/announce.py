@@ -6,29 +6,39 @@ from remediator.domain.briefing import briefing_on
 from remediator.domain.incident import Incident
 from remediator.domain.notification import NotificationKind
 from remediator.engine.pages import PageWriter
-from remediator.store import outbox
+from remediator.store import incidents, outbox
 from remediator.store.database import Connection
-from remediator.store.outbox import Outgoing
+from remediator.store.outbox import OutboxItem, Outgoing
 
 
 async def announce_ends(tx: Connection, ended: Sequence[Incident], writer: PageWriter) -> None:
     """In the transaction that resolves the incidents; each recipient once, by the channel that reached them."""
-    incidents = {incident.id: incident for incident in ended}
-    pages = await outbox.sent_pages(tx, list(incidents))
-    told = {(page.incident, page.recipient): page.reach for page in pages}
+    known = {incident.id: incident for incident in ended}
+    pages = await outbox.sent_pages(tx, list(known))
+    told = {(page.incident, page.recipient): page for page in pages}
     await outbox.enqueue(
         tx,
         [
-            Outgoing(
-                writer.page(
-                    briefing_on(incidents[number]),
-                    recipient=recipient,
-                    dedup_key=f"{number}:resolved:{recipient}",
-                    kind=NotificationKind.RESOLVED,
-                ),
-                reach,
-                incidents[number].rule,
-            )
-            for (number, recipient), reach in told.items()
+            _notice(known[number], page, f"{number}:resolved:{recipient}", writer=writer)
+            for (number, recipient), page in told.items()
         ],
     )
+
+
+async def announce_to_the_late(tx: Connection, late: Sequence[OutboxItem], writer: PageWriter) -> None:
+    """In the transaction that records pages as sent whose incidents had ended meanwhile. Each has a notice of its own,
+    after it: another one to the same person may be there already."""
+    known = {number: await incidents.get(tx, number) for number in {page.incident for page in late}}
+    await outbox.enqueue(
+        tx,
+        [
+            _notice(known[page.incident], page, f"{page.notification.dedup_key}:resolved", writer=writer)
+            for page in late
+        ],
+    )
+
+
+def _notice(incident: Incident, page: OutboxItem, key: str, *, writer: PageWriter) -> Outgoing:
+    """By the way that the page went."""
+    note = writer.page(briefing_on(incident), recipient=page.recipient, dedup_key=key, kind=NotificationKind.RESOLVED)
+    return Outgoing(note, page.reach, incident.rule)

@@ -4,18 +4,21 @@ and pages every channel there is when a person's last channel has failed. A seco
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
 from remediator.domain.errors import Ambiguous, RemediatorError, Temporary
+from remediator.domain.incident import Status
 from remediator.domain.notification import NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine.announce import announce_to_the_late
 from remediator.engine.bell import Bell
 from remediator.engine.group_commit import GroupCommit
+from remediator.engine.pages import PageWriter
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
@@ -70,6 +73,7 @@ class Courier:
         database: Database,
         rulebook: Callable[[], Rulebook],
         messengers: Messengers,
+        writer: PageWriter,
         *,
         bell: Bell,
         poll: timedelta,
@@ -78,6 +82,7 @@ class Courier:
         self._database = database
         self._rulebook = rulebook
         self._messengers = messengers
+        self._writer = writer
         self._bell = bell
         self._poll = poll
         self._metrics = metrics
@@ -165,19 +170,27 @@ class Courier:
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
         taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]
         async with self._database.transaction() as tx:
-            await self._taken(tx, taken)
+            unwanted = await outbox.hold(tx, [outcome.item for outcome in outcomes])
+            await self._taken(tx, taken, unwanted)
             for outcome in outcomes:
                 if isinstance(outcome, NotTaken):
-                    await self._not_taken(tx, outcome.item, outcome.error)
+                    await self._not_taken(tx, outcome, is_wanted=outcome.item.id not in unwanted)
         return [None] * len(outcomes)
 
-    async def _taken(self, tx: Connection, taken: Sequence[Taken]) -> None:
+    async def _taken(self, tx: Connection, taken: Sequence[Taken], unwanted: Mapping[int, Status]) -> None:
         for one in taken:
             self._count(one.item, "sent")
         await outbox.sent(tx, [(one.item, one.receipt) for one in taken])
         await _tell(tx, [(one.item, one.told) for one in taken])
+        late = [one.item for one in taken if unwanted.get(one.item.id) is Status.RESOLVED]
+        await announce_to_the_late(tx, late, self._writer)
 
-    async def _not_taken(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
+    async def _not_taken(self, tx: Connection, failed: NotTaken, *, is_wanted: bool) -> None:
+        item, error = failed.item, failed.error
+        if not is_wanted:
+            self._count(item, "withdrawn")
+            await outbox.withdraw(tx, item)
+            return
         wait = _retry_in(item, error)
         if wait is None:
             await self._fall_through(tx, item, error)

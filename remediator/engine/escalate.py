@@ -102,14 +102,17 @@ class Escalator:
         return struck
 
     async def _strike_one(self) -> bool:
-        """False where none is due. Puts off what cannot be paged for, until somebody has seen to it."""
+        """False where none is due, or somebody is changing the incident whose turn it is. Puts off what cannot be paged
+        for, until somebody has seen to it."""
         async with self.database.transaction() as tx:
             incident = await escalations.hold_first(tx)
             if incident is None:
                 return False
             try:
                 async with tx.transaction():  # a savepoint: what fails is undone, and the row is still held
-                    await self._page(tx, await escalations.claim_due(tx, limit=1, of=incident))
+                    due = await escalations.claim_due(tx, limit=1, of=incident)
+                    await self._page(tx, due)
+                    return bool(due)
             except Exception as error:
                 log.exception("page cannot be ordered", incident=incident, error=str(error), again_in=str(PUT_OFF))
                 await escalations.put_off(tx, incident, PUT_OFF)

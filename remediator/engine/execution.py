@@ -63,7 +63,10 @@ async def carry_out(journalled: StoredIntent, incident: Incident, desk: Desk) ->
     intent = journalled.intent
     if journalled.state is not IntentState.BEGUN:
         return IntentResult(intent.id, journalled.state, journalled.detail)
-    action = revive(intent.plan)
+    try:
+        action = revive(intent.plan)
+    except NotAllowed as error:
+        return _unknown(intent, because=str(error))
     if journalled.epoch != incident.epoch:
         return await _look(action, intent, desk, because="it was begun before a restart")
     return await _run(action, intent, incident, desk)
@@ -110,6 +113,9 @@ async def _run(action: Action, intent: Intent, incident: Incident, desk: Desk) -
         return await _look(action, intent, desk, because=f"no answer came ({error or 'timed out'})")
     except RemediatorError as error:
         return IntentResult(intent.id, IntentState.FAILED, str(error))
+    except Exception as error:  # a bug, perhaps after the write: what it did is looked for, and a leased fix taken back
+        log.exception("action failed", intent=intent.id)
+        return await _look(action, intent, desk, because=f"{type(error).__name__}: {error}")
     return _told(intent, outcome)
 
 
@@ -130,6 +136,8 @@ async def _look(action: Action, intent: Intent, desk: Desk, *, because: str) -> 
         case Observed.NOT_DONE:
             return IntentResult(intent.id, IntentState.FAILED, f"not in the world: {intent.plan.summary} ({because})")
         case Observed.UNKNOWN:
-            return IntentResult(
-                intent.id, IntentState.UNKNOWN, f"cannot tell whether it happened ({because}); not repeated"
-            )
+            return _unknown(intent, because=because)
+
+
+def _unknown(intent: Intent, *, because: str) -> IntentResult:
+    return IntentResult(intent.id, IntentState.UNKNOWN, f"cannot tell whether it happened ({because}); not repeated")

@@ -43,13 +43,15 @@ class Part(msgspec.Struct):
 
     waiting: Waiting
     alerts: tuple[Alert, ...]
+    begins_at: int
+    """Among the delivery's alerts."""
     is_first: bool
 
     def halves(self) -> tuple["Part", "Part"]:
         middle = len(self.alerts) // 2
         return (
-            Part(self.waiting, self.alerts[:middle], self.is_first),
-            Part(self.waiting, self.alerts[middle:], is_first=False),
+            Part(self.waiting, self.alerts[:middle], self.begins_at, self.is_first),
+            Part(self.waiting, self.alerts[middle:], self.begins_at + middle, is_first=False),
         )
 
 
@@ -101,4 +103,4 @@ def _cut(waiting: Waiting, room: int) -> Part:
     begin, all_of_them = waiting.taken, waiting.delivery.alerts
     end = waiting.taken = min(begin + room, len(all_of_them))
     alerts = all_of_them if end - begin == len(all_of_them) else all_of_them[begin:end]
-    return Part(waiting, alerts, is_first=begin == 0)
+    return Part(waiting, alerts, begin, is_first=begin == 0)

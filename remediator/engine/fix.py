@@ -38,13 +38,14 @@ def _after(result: IntentResult, intent: Intent, incident: Incident, *, desk: De
             fixed = replace(incident.progress, fixed_at=desk.clock(), undo=leased)
             return Move(Phase.FIXED, fixed)
         case IntentState.FAILED:
-            return Move(Phase.OPENED, incident.progress.attempted(AttemptResult.FAILED), pages=PageOrder.NOW)
+            tried = incident.progress.attempted(AttemptResult.FAILED, result.detail)
+            return Move(Phase.OPENED, tried, pages=PageOrder.NOW)
         case IntentState.UNKNOWN:
             return close.handed_over(
                 incident,
                 desk,
                 "a write may or may not have happened",
-                progress=incident.progress.attempted(AttemptResult.UNKNOWN),
+                progress=incident.progress.attempted(AttemptResult.UNKNOWN, result.detail),
             )
         case IntentState.BEGUN:
             return close.handed_over(incident, desk, "the write was begun and never reported")

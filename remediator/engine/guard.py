@@ -101,7 +101,7 @@ def _follow(
 
 def _cleared(incident: Incident, planned: Planned, verdict: Allow, entries: tuple[Entry, ...]) -> Move:
     intent = new_intent(incident, planned.step.path, planned.plan, action=planned.action, budgets=verdict.budgets)
-    progress = replace(incident.progress, plan=planned.plan, intent=intent.id)
+    progress = replace(incident.progress, plan=planned.plan, intent=intent.id, last_word="")
     return Move(Phase.CLEARED, progress, entries=entries, intent=intent)
 
 
@@ -141,10 +141,12 @@ def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, en
 
 def _pass_over(incident: Incident, entries: tuple[Entry, ...]) -> Move:
     """Straight on to the next step: the facts are seconds old."""
-    return Move(Phase.DIAGNOSED, incident.progress.attempted(AttemptResult.PASSED_OVER), entries=entries)
+    progress = incident.progress.attempted(AttemptResult.PASSED_OVER, entries[-1].message)
+    return Move(Phase.DIAGNOSED, progress, entries=entries)
 
 
 def _nothing_helps(incident: Incident, rule: Rule, desk: Desk, entries: tuple[Entry, ...]) -> Move:
-    reason = "no fix step applies" if rule.fix else "this rule only looks and pages"
-    move = close.handed_over(incident, desk, reason)
+    tried = [f"fix[{attempt.step}]: {attempt.why}" for attempt in incident.progress.attempts]
+    left = "; ".join(["no other fix step applies" if tried else "no fix step applies", *tried])
+    move = close.handed_over(incident, desk, left if rule.fix else "this rule only looks and pages")
     return replace(move, entries=(*entries, *move.entries))

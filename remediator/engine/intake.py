@@ -193,10 +193,11 @@ class Intake:
         log.error("alert put aside, it could not be stored", exc_info=error)
         sent = part.waiting.delivery
         raw = msgspec.json.encode(part.alerts)
-        rejected = Rejected(part.waiting.taken, f"{type(error).__name__}: {error}", raw)
+        rejected = Rejected(part.begins_at, f"{type(error).__name__}: {error}", raw)
+        body = sent.body if part.is_first else b""  # else it is kept with what went before
         try:
             async with self._database.transaction() as tx:
-                await bodies.keep(tx, [Delivery(sent.source, sent.body, (), (rejected,))])
+                await bodies.keep(tx, [Delivery(sent.source, body, (), (rejected,))])
         except RemediatorError as failed:
             self._refuse([part], str(failed))
             return

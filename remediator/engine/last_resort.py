@@ -102,6 +102,7 @@ class LastResort:
             await self._read_ahead()
             return self._end_of_outage()
         if self._health.is_well:
+            await self._forget_settled()
             return ()  # it may be lost again in a moment: what was sent already must not be read anew
         self._lost_for = self._health.down_for
         return (
@@ -126,6 +127,17 @@ class LastResort:
         took = monotonic() - started
         self._read_next = started + min(max(READ_EVERY, took * READING_SHARE), READ_AT_LEAST_EVERY)
         self._metrics.watched_deadlines.set(self.watched)
+
+    async def _forget_settled(self) -> None:
+        """Somebody may have acknowledged in such a moment. Only what the database says ends a page."""
+        if not self._known.all:
+            return
+        try:
+            async with self._database.connection() as connection:
+                settled = await deadlines.settled(connection, monotonic, self._known.chains)
+        except Temporary:
+            return
+        self._known = self._known.without(settled)
 
     def _strike(self) -> list[WaitingPage]:
         now = monotonic()
@@ -169,7 +181,7 @@ class LastResort:
         if not self._outage:
             return []
         key, self._outage = f"{self._outage}:over", ""
-        body = f"It was lost for {_roughly(self._lost_for)}. Pages sent from memory may come a second time."
+        body = f"It was lost for {_roughly(self._lost_for)}. Pages sent from memory may come a second time, or be over."
         return self._about_outage(key, "Remediator has its database again", body, NotificationKind.RESOLVED)
 
     def _about_outage(self, key: str, title: str, body: str, kind: NotificationKind) -> list[WaitingPage]:

@@ -1,9 +1,13 @@
 """What a page says. Plain text, worst news first; each notifier escapes it for its own sink."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from remediator.domain.briefing import Briefing
+from msgspec.structs import replace
+
+from remediator.domain.briefing import Briefing, briefing_on
+from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.engine.links import Links
 
@@ -31,6 +35,14 @@ class PageWriter:
             incident_url=url,
         )
 
+    def left_behind(
+        self, incident: Incident, told: Sequence[str], *, recipient: str, dedup_key: str, kind: NotificationKind
+    ) -> Notification:
+        """Without a link to acknowledge by: that would be the incident, not this."""
+        note = self.page(briefing_on(incident), recipient=recipient, dedup_key=dedup_key, kind=kind)
+        body = "\n".join((*told, "nothing takes it back any more: a person must look", note.body))
+        return replace(note, title=f"Change left behind: {note.title}", body=body, acknowledge_url="")
+
     def _acknowledge_url(self, about: Briefing, recipient: str, url: str) -> str:
         token = self.links.sign(about.incident, recipient)
         return f"{url}/acknowledge?token={quote(token, safe='')}"
@@ -55,6 +67,8 @@ def _body(about: Briefing, kind: NotificationKind) -> str:
         lines.append(f"plan {about.plan.digest}: {about.plan.summary}")
     if kind is NotificationKind.RESOLVED:
         lines.append(about.resolution)
+    elif about.last_word:
+        lines.append(f"automation: {about.last_word}")
     if about.summary:
         lines.append(about.summary)
     return "\n".join(lines)

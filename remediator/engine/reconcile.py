@@ -180,8 +180,7 @@ class Reconciler:
         async with self._database.transaction() as tx:
             since = await sources.hold_fence(tx, claimed)
             await sources.keep_reports(tx, claimed, reports)
-            await reconciliation.keep_absences(tx, repairs.absences)
-            await reconciliation.suppress(tx, polled.source, repairs.suppressions)
+            await reconciliation.keep(tx, polled.source, repairs.absences, repairs.suppressions)
             await reconciliation.tell_gone(tx, polled.source, {i: repairs.absences[i] for i in repairs.gone})
         return since
 
@@ -206,7 +205,7 @@ class Reconciler:
         if not gone:
             return 0
         async with self._database.connection() as connection:
-            alerts = await reconciliation.alerts_of(connection, gone)
+            alerts = await reconciliation.alerts_of(connection, gone, untold_since=at)
         for part in _parts([_ended(alert, polled.kind, at) for alert in alerts]):
             await self._intake.accept(Delivery(polled.source, b"", tuple(part)))
         async with self._database.connection() as connection:
@@ -322,9 +321,10 @@ def _public(texts: Mapping[str, str]) -> dict[str, str]:
 def _ended(alert: Alert, kind: PeerKind, at: datetime) -> Alert:
     """For Alertmanager absence is all that a resolve ever means: its senders stopped sending. In Grafana an alert is
     also absent when its data, its rule or its evaluation is gone, and only the webhook's reason would tell: that is no
-    proof of health, and a person looks. `at` is when the poll began: an alert that fires anew since is another one."""
-    recovered = kind is PeerKind.ALERTMANAGER
-    return msgspec.structs.replace(alert, status=AlertStatus.RESOLVED, ends_at=at, recovered=recovered)
+    proof of health, and a person looks. `at` is when the poll began: an alert that fires anew since is another one. By
+    a sender's clock that is ahead it may have begun later; nobody has told it since, so it is the one that is gone."""
+    recovered, over = kind is PeerKind.ALERTMANAGER, max(at, alert.starts_at)
+    return msgspec.structs.replace(alert, status=AlertStatus.RESOLVED, ends_at=over, recovered=recovered)
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -86,6 +86,7 @@ class Retention:
         if self.keep.diagnostics is not None:
             await self._clear_diagnostics(self.keep.diagnostics)
         await self._sweep(retention.RESERVATIONS, retention.RESERVATIONS_KEPT)
+        await self._repeat("budgets", partial(retention.forget_budgets, limit=ROWS_A_BATCH))
         if self.keep.decisions is not None:
             await self._clear_decisions(self.keep.decisions)
         async with self.database.transaction() as tx:

@@ -65,13 +65,19 @@ class RulesInForce:
     async def reload(self, database: Database, metrics: Metrics) -> None:
         """A set with an error replaces nothing: the old one stays in force until every file is right."""
         seen = await asyncio.to_thread(state_of, self._folder)
-        loaded = await asyncio.to_thread(load_rules, self._folder)
+        try:
+            loaded = await asyncio.to_thread(load_rules, self._folder)
+        except BadDocument as error:  # the folder is gone, perhaps for as long as it is swapped
+            self._refuse(seen, metrics, [str(error)])
+            return
+        except Exception:  # a bug in reading must cost neither alerts nor pages: the set in force is sound
+            log.exception("rules not read", folder=str(self._folder))
+            self._refuse(seen, metrics, [])
+            return
         _tell(loaded.problems)
         missing = missing_channels(loaded.rulebook, self._channels)
         if loaded.has_errors or missing or not loaded.rulebook.rules:
-            self._seen = seen
-            metrics.reloads.labels(result="refused").inc()
-            log.error("rules not reloaded, the old set stays in force", folder=str(self._folder), missing=missing)
+            self._refuse(seen, metrics, missing)
             return
         try:
             await remember(loaded.rulebook, database)
@@ -82,6 +88,11 @@ class RulesInForce:
         self._loaded = loaded
         metrics.reloads.labels(result="ok").inc()
         log.info("rules reloaded", rules=len(loaded.rulebook.rules))
+
+    def _refuse(self, seen: str, metrics: Metrics, missing: Sequence[str]) -> None:
+        self._seen = seen
+        metrics.reloads.labels(result="refused").inc()
+        log.error("rules not reloaded, the old set stays in force", folder=str(self._folder), missing=missing)
 
 
 async def remember(rulebook: Rulebook, database: Database) -> None:

@@ -1,6 +1,7 @@
 """Taking back a leased fix ("scale to 6 for 45 minutes, then restore"). It is a write like any other: journalled,
 fenced, under the kill switch; and it happens only if the world still shows what the fix left."""
 
+import dataclasses
 from datetime import timedelta
 
 import structlog
@@ -67,12 +68,12 @@ async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
         left = replace(left, undo=_left_of(incident, result, desk))
     elif result.result is IntentState.DONE and left.undo is None:
         left = replace(left, undo=pending(before.intent, desk))
-    move = _rest(incident, left, desk)
+    move = replace(_rest(incident, left, desk), result=result)
     if before.state is not IntentState.BEGUN:
         return move
     kind = EntryKind.FIX if before.intent.undoes is None else EntryKind.UNDO
     entry = Entry(kind, f"{result.result}: {result.detail}", before.intent.path, {"intent": result.id})
-    return replace(move, entries=(entry,), result=result)
+    return replace(move, entries=(entry,))
 
 
 async def begin(incident: Incident, desk: Desk) -> Move:
@@ -123,8 +124,14 @@ def forgotten(incident: Incident, desk: Desk) -> Incident:
 
 
 def postponed(incident: Incident, reason: str, *, wait: timedelta) -> Move:
-    entry = Entry(EntryKind.UNDO, f"not taken back yet: {reason}")
-    return Move(incident.phase, incident.progress, entries=(entry,), wake_in=wait)
+    """Told once: a kill switch may be on for days."""
+    due = incident.progress.undo
+    if due is None or due.waits_for == reason:
+        return Move(incident.phase, incident.progress, wake_in=wait)
+    progress = replace(incident.progress, undo=dataclasses.replace(due, waits_for=reason))
+    return Move(
+        incident.phase, progress, entries=(Entry(EntryKind.UNDO, f"not taken back yet: {reason}"),), wake_in=wait
+    )
 
 
 def _given_up(incident: Incident, desk: Desk, reason: str) -> Move:

@@ -76,7 +76,7 @@ def _ineffective(incident: Incident, progress: Progress, verify: Verify, *, entr
     )
     return Move(
         Phase.OPENED,
-        progress.attempted(AttemptResult.INEFFECTIVE),
+        progress.attempted(AttemptResult.INEFFECTIVE, failed.message),
         entries=(*entries, failed),
         pages=PageOrder.NOW,
     )

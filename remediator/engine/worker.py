@@ -21,6 +21,7 @@ from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
 from remediator.engine.desk import Desk
 from remediator.engine.group_commit import GroupCommit
+from remediator.engine.left_behind import left_behind, tell_of
 from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
 from remediator.marks import Mark, reached
@@ -250,14 +251,18 @@ class Worker:
     async def _write_once(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
         async with self._database.transaction() as tx:
             after = await moves.commit(tx, decided, lease=self._pace.lease)
-            ended = [
-                now
-                for one, now in zip(decided, after, strict=True)
-                if isinstance(now, Incident) and one.incident.is_open and not now.is_open
-            ]
+            made = [(one, now) for one, now in zip(decided, after, strict=True) if isinstance(now, Incident)]
+            ended = [now for one, now in made if one.incident.is_open and not now.is_open]
             await announce_ends(tx, ended, self._writer)
+            await self._tell_what_is_left_behind(tx, [one for one, _ in made])
             reached(Mark.MOVE_WRITTEN)
         return after
+
+    async def _tell_what_is_left_behind(self, tx: Connection, made: Sequence[Decided]) -> None:
+        for one in made:
+            write = left_behind(one.incident, one.move)
+            if write is not None:
+                await tell_of(tx, write, one, roster=self._rulebook().roster, writer=self._writer)
 
     async def _keep_result(self, move: Move) -> None:
         """The move is not made (a person resolved the incident, say), but what our write did is still a fact."""

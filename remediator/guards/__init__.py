@@ -1,11 +1,17 @@
 """Reasons not to act. To add one: one file with one `Guard`; it is then `use: <file name>` under `guard:`."""
 
 from abc import ABC, abstractmethod
+from datetime import timedelta
+from typing import Annotated
 
 from remediator.catalogue import Plugin
-from remediator.domain.budget import Budget
+from remediator.domain.budget import LONGEST_WINDOW, Budget
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.verdict import Verdict
+from remediator.language.duration import Duration, between
+
+Window = Annotated[Duration, between(timedelta(), LONGEST_WINDOW)]
+"""In which something is counted."""
 
 
 class Guard(Plugin, ABC):

@@ -5,15 +5,15 @@ from pydantic import Field
 from remediator.domain.budget import Budget
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.verdict import Allow, Deny, Verdict
-from remediator.guards import Guard
-from remediator.language.duration import Duration, format_duration
+from remediator.guards import Guard, Window
+from remediator.language.duration import format_duration
 
 
 class Attempts(Guard):
     """Denies a fix, so that a person is paged, once the rule has changed this target so often within a time."""
 
     at_most: int = Field(ge=1, description="Fixes of one target by this rule.")
-    within: Duration = Field(description="The time in which they are counted.")
+    within: Window = Field(description="The time in which they are counted.")
 
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
         key = f"attempts/{proposal.rule}/{proposal.target.key}/{format_duration(self.within)}"

@@ -10,8 +10,8 @@ from remediator.domain.errors import BadDocument
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.target import WORKLOADS
 from remediator.domain.verdict import Allow, Deny, Hold, Verdict
-from remediator.guards import Guard
-from remediator.language.duration import Duration, format_duration
+from remediator.guards import Guard, Window
+from remediator.language.duration import format_duration
 
 
 class UnboundedRadius(BadDocument, ValueError):
@@ -29,7 +29,7 @@ class BlastRadius(Guard):
     share: float | None = Field(
         default=None, gt=0, le=1, description="This share of the workload's desired pods, but one at least."
     )
-    within: Duration = Field(description="The time in which they are counted.")
+    within: Window = Field(description="The time in which they are counted.")
     ready_at_least: float = Field(
         default=0, ge=0, le=1, description="The share of pods that must be ready before anything is disturbed."
     )

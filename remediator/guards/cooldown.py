@@ -7,14 +7,14 @@ from pydantic import Field
 from remediator.domain.budget import Budget
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.verdict import Allow, Hold, Verdict
-from remediator.guards import Guard
-from remediator.language.duration import Duration, format_duration
+from remediator.guards import Guard, Window
+from remediator.language.duration import format_duration
 
 
 class Cooldown(Guard):
     """Holds a fix until some time has passed since this rule last changed this target."""
 
-    pause: Duration = Field(alias="for", description="How long the target is left alone after a fix.")
+    pause: Window = Field(alias="for", description="How long the target is left alone after a fix.")
     per: Literal["rule", "step"] = Field(
         default="rule",
         description="`step` lets the rule's next step follow at once and keeps the same one from repeating.",

@@ -89,6 +89,9 @@ class EscalationReader:
                 complaints.about((*path, "turn"), "a turn is whole days", hint="write it like 1d or 1w")
                 continue
             self._schedules[name] = _schedule(name, part)
+            for number, override in enumerate(part.overrides):
+                if override.ends <= override.starts:
+                    complaints.about((*path, "overrides", number, "ends"), "it ends before it starts")
             self._wanted_people += [(complaints, (*path, "participants"), person) for person in part.participants]
             self._wanted_people += [
                 (complaints, (*path, "overrides", number, "person"), override.person)

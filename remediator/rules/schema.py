@@ -39,11 +39,10 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _wall_clock(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _wall_clock(value: object) -> datetime:
+    """Of a number the library would make seconds since 1970, with an offset: 20260105 is somebody's date."""
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(_text(value))
     except ValueError as error:
         raise BadMoment(f"{value!r} is not a moment; write it like 2026-01-05T09:00") from error
     if moment.tzinfo is not None:
@@ -51,13 +50,20 @@ def _wall_clock(value: object) -> object:
     return moment
 
 
-def _clock_time(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _clock_time(value: object) -> time:
     try:
-        return time.fromisoformat(value)
+        of_day = time.fromisoformat(_text(value))
     except ValueError as error:
         raise BadMoment(f"{value!r} is not a time of day; write it like 09:00") from error
+    if of_day.tzinfo is not None:
+        raise BadMoment(f"{value!r} carries an offset; write local time and name the `timezone`")
+    return of_day
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("no text")  # a `TypeError` would not be told as a problem of the file
+    return value
 
 
 def _as_list(value: object) -> object:
@@ -205,7 +211,7 @@ class SchedulePart(Part):
     starts_on: WallClock
     """The first hand-over, in local time; later ones keep its wall-clock time."""
     timezone: Timezone = "UTC"
-    turn: Duration | None = None
+    turn: Annotated[Duration, between(timedelta(), LONGEST_WAIT)] | None = None
     """Whole days; one week where it is left out."""
     overrides: list[OverridePart] = []
 

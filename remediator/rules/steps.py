@@ -16,7 +16,7 @@ from remediator.language.suggestion import did_you_mean
 from remediator.language.template import ListValue, MappingValue, Template, Value, compile_value
 from remediator.language.validation import explain_detail
 from remediator.rules.complaints import Complaints
-from remediator.rules.rule import Step
+from remediator.rules.rule import CannotBuild, Step
 
 P = TypeVar("P", bound=Plugin)
 
@@ -65,7 +65,13 @@ def build_now(base: type[P], written: Mapping[str, object], path: Path, complain
     if plugin is None:
         return None
     step = compile_step(plugin, written, path, scope=NO_VALUES, complaints=complaints)
-    return step.build({}) if step is not None else None
+    if step is None:
+        return None
+    try:
+        return step.build({})
+    except CannotBuild as error:  # an expression that fits by its type, and has no value, or none that is allowed
+        complaints.about(path, str(error).removeprefix(f"{step.path}: "))
+        return None
 
 
 def step_path(path: Path) -> StepPath:

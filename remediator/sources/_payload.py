@@ -137,8 +137,11 @@ def _decoded(body: bytes) -> _Envelope:
     try:
         return _ENVELOPE.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        whole = body.decode("utf-8", "replace").encode()
-        return _ENVELOPE.decode(_ESCAPES.sub(lambda found: found[1] or rb"\ufffd", whole))
+        return _ENVELOPE.decode(_ESCAPES.sub(lambda found: found[1] or rb"\ufffd", _utf8(body)))
+
+
+def _utf8(raw: bytes) -> bytes:
+    return raw.decode("utf-8", "replace").encode()
 
 
 def _read_alerts(
@@ -148,7 +151,7 @@ def _read_alerts(
     rejected: list[Rejected] = []
     for position, raw in enumerate(raw_alerts):
         try:
-            alerts.append(_alert(_ALERT.decode(raw), source))
+            alerts.append(_alert(_ALERT.decode(_utf8(bytes(raw))), source))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadPayload) as error:
             rejected.append(Rejected(position, str(error), bytes(raw)))
     return tuple(alerts), tuple(rejected)

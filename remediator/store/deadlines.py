@@ -1,7 +1,8 @@
 """What must be sent even where the database is lost, read ahead of time: pages that wait, and escalations soon due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cache, partial
 from typing import Any
 
 from remediator.domain.escalation import EscalationPolicy, Severity
@@ -11,37 +12,43 @@ from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification
 from remediator.domain.oncall import Contact
 from remediator.store.database import Connection
-from remediator.store.documents import each_once, from_json
+from remediator.store.documents import from_json, readable
 
 HORIZON = timedelta(hours=1)
 
 # IS true keeps it to the index by time: the one by kind would have to read and sort every page that waits.
 WAITING_PAGES = """
-SELECT notification::text, reach::text, due_at - now() AS due_in FROM outbox
+SELECT id, notification::text, reach::text, due_at - now() AS due_in FROM outbox
 WHERE due_at <= now() + $1::interval AND (kind = 'page') IS true ORDER BY due_at LIMIT $2
 """
-RUNNING_CHAINS = """
+_CHAINS = """
 SELECT e.incident_id, i.title, i.mode, e.severity::text, e.policy::text, e.run, e.due_at - now() AS due_in,
        now() - e.started_at AS since_start
 FROM escalations e JOIN incidents i ON i.id = e.incident_id
-WHERE e.due_at <= now() + $1::interval ORDER BY e.due_at LIMIT $2
+"""
+RUNNING_CHAINS = f"{_CHAINS} WHERE e.due_at <= now() + $1::interval ORDER BY e.due_at LIMIT $2"
+_SETTLED = f"""{_CHAINS}
+WHERE e.incident_id = ANY($1::bigint[])
+    AND (i.status = 'resolved' OR i.status = 'acknowledged' AND e.due_at > now())
 """
 
 
 async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_most: int) -> Deadlines:
-    """`now` reads the clock that the moments are to be told by."""
+    """`now` reads the clock that the moments are to be told by. What cannot be read is left out: the escalation clock
+    tells of it when it strikes."""
     pages = await connection.fetch(WAITING_PAGES, HORIZON, at_most)
     chains = await connection.fetch(RUNNING_CHAINS, HORIZON, at_most)
     at = now()
-    policies = each_once((row["policy"] for row in chains), EscalationPolicy)
-    severities = each_once((row["severity"] for row in chains), Severity)
-    return Deadlines.of(
-        [
-            *(_page(row, at) for row in pages),
-            *(_chain(row, at, policies[row["policy"]], severity=severities[row["severity"]]) for row in chains),
-        ],
-        at_most=at_most,
-    )
+    return Deadlines.of([*readable(pages, partial(_page, at=at)), *_running(chains, at)], at_most=at_most)
+
+
+async def settled(
+    connection: Connection, now: Callable[[], timedelta], incidents: Iterable[IncidentId]
+) -> dict[IncidentId, RunningChain | None]:
+    """Which of them are over (None), or in somebody's hands: such a chain starts again when that has run out."""
+    rows = await connection.fetch(_SETTLED, list(incidents))
+    acknowledged = _running([row for row in rows if row["due_in"] is not None], now())
+    return {row["incident_id"]: None for row in rows} | {chain.incident: chain for chain in acknowledged}
 
 
 def _page(row: Any, at: timedelta) -> WaitingPage:
@@ -49,6 +56,11 @@ def _page(row: Any, at: timedelta) -> WaitingPage:
     reach = from_json(row["reach"], tuple[Contact, ...])
     calls = tuple(Call(note.recipient, note.dedup_key, contact) for contact in reach)
     return WaitingPage(note, calls, at + row["due_in"])
+
+
+def _running(rows: Sequence[Any], at: timedelta) -> list[RunningChain]:
+    policy, severity = cache(partial(from_json, kind=EscalationPolicy)), cache(partial(from_json, kind=Severity))
+    return readable(rows, lambda row: _chain(row, at, policy(row["policy"]), severity=severity(row["severity"])))
 
 
 def _chain(row: Any, at: timedelta, policy: EscalationPolicy, *, severity: Severity) -> RunningChain:

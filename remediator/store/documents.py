@@ -1,17 +1,20 @@
 """Domain objects as JSON text and back. Facts keep their types: a duration read back is still a duration to CEL."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from remediator.domain.incident import Progress
 from remediator.store.database import to_json
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 _MOMENT, _SPAN = "$moment", "$seconds"
 _MARKS = '"$'
@@ -38,6 +41,18 @@ def from_json(text: str, kind: type[T]) -> T:
 def each_once(texts: Iterable[str], kind: type[T]) -> dict[str, T]:
     """By its text: thousands of rows share a handful of policies, and reading each anew would be felt."""
     return {text: from_json(text, kind) for text in set(texts)}
+
+
+def readable(rows: Iterable[Any], read: Callable[[Any], T]) -> list[T]:
+    """Without those that cannot be read: one that another release wrote, or a hand, must not keep the others back. It
+    is told of again whenever somebody comes by."""
+    found: list[T] = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except Exception as error:  # whatever is wrong with it
+            log.exception("a stored row cannot be read, it is passed over", row=row[0], error=str(error))
+    return found
 
 
 def progress_json(progress: Progress) -> str:

@@ -26,11 +26,11 @@ Known = tuple[dict[AlertKey, Book], datetime]
 # One row for each alert that is known in any way. There is one open episode at most; LIMIT keeps the look-ups apart,
 # else they may become a join that reads every open episode of the source.
 _KNOWN = """
-SELECT t.position, o.id, o.starts_at, o.last_seen_at > now() - $2::interval AS seen_lately,
+SELECT t.position, o.id, o.starts_at, o.incident_id, o.last_seen_at > now() - $2::interval AS seen_lately,
     COALESCE(e.ends_at, e.closed_at) AS ended_at, e.closed_at
 FROM told t
 LEFT JOIN LATERAL (
-    SELECT id, starts_at, last_seen_at FROM episodes
+    SELECT id, starts_at, incident_id, last_seen_at FROM episodes
     WHERE source = t.source AND fingerprint = t.fingerprint AND closed_at IS NULL LIMIT 1
 ) o ON true
 LEFT JOIN LATERAL (
@@ -42,8 +42,8 @@ WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
 """
 # Before them a row that has the time alone.
 _ANSWER = """
-SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, false AS seen_lately,
-    NULL::timestamptz AS ended_at, now() AS closed_at
+SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, NULL::bigint AS incident_id,
+    false AS seen_lately, NULL::timestamptz AS ended_at, now() AS closed_at
 UNION ALL SELECT * FROM known
 """
 _LOOK_UP = f"""
@@ -60,12 +60,13 @@ async def look_up(connection: Connection, told: Collection[AlertKey]) -> Known:
     return _known(told, await connection.fetch(_LOOK_UP, rows, SEEN_EVERY))
 
 
-# Where another replica opened the same episode a moment ago, ours is a refresh of it. Annotations and links are where
-# they are of use: in the incident's alert, and in the body as it was sent.
+# Where another replica opened the same episode a moment ago, ours is a refresh of it, and the later start counts.
+# Annotations and links are where they are of use: in the incident's alert, and in the body as it was sent.
 _OPEN = """
 INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
-{rows} ORDER BY source, fingerprint
-ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL DO UPDATE SET last_seen_at = now()
+{rows} ORDER BY source COLLATE "C", fingerprint COLLATE "C"
+ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL
+DO UPDATE SET last_seen_at = now(), starts_at = GREATEST(episodes.starts_at, excluded.starts_at)
 """
 # What another refreshes at this moment is skipped, for it would write the same.
 _REFRESH = """
@@ -103,12 +104,12 @@ async def keep(
 def _known(told: Collection[AlertKey], rows: Sequence[Sequence[Any]], *, refreshed: bool = False) -> Known:
     in_order = tuple(told)
     books: dict[AlertKey, Book] = {}
-    for position, number, starts_at, seen_lately, ended_at, closed_at in rows[1:]:
+    for position, number, starts_at, incident, seen_lately, ended_at, closed_at in rows[1:]:
         book = books[in_order[position - 1]] = Book(seen_lately=refreshed or seen_lately)
         if number is None:
             book.last_ended = EndedEpisode(ended_at, closed_at)
         else:
-            book.open_episode = OpenEpisode(EpisodeId(number), starts_at)
+            book.open_episode = OpenEpisode(EpisodeId(number), starts_at, incident)
     return books, rows[0][-1]
 
 
@@ -154,18 +155,19 @@ def _alert(alert: Alert) -> dict[str, object]:
 
 _RESTART = """
 WITH held AS (
-    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+    SELECT id FROM episodes WHERE id = ANY($1::bigint[] || $3::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
 )
 UPDATE episodes e SET last_seen_at = now(), starts_at = GREATEST(e.starts_at, k.starts_at)
 FROM unnest($1::bigint[], $2::timestamptz[]) k(id, starts_at) JOIN held USING (id) WHERE e.id = k.id RETURNING e.id
 """
 
 
-async def restart(tx: Connection, restarts: Mapping[int, datetime]) -> None:
-    """Raises `Temporary` where another replica has closed one meanwhile: filed once more, it opens anew."""
+async def restart(tx: Connection, restarts: Mapping[int, datetime], *, to_close: Collection[int]) -> None:
+    """Holds those that are `to_close` as well: after one another, two batches could wait for each other. Raises
+    `Temporary` where another replica has closed one meanwhile: filed once more, it opens anew."""
     if not restarts:
         return
-    noted = await tx.fetch(_RESTART, list(restarts), list(restarts.values()))
+    noted = await tx.fetch(_RESTART, list(restarts), list(restarts.values()), list(to_close))
     if len(noted) < len(restarts):
         raise Temporary("an alert ended while it was filed", system="database", operation="file")
 

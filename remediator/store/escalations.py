@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from remediator.domain.briefing import Briefing
+from remediator.domain.errors import NotFound
 from remediator.domain.escalation import EscalationPolicy, Severity
 from remediator.domain.ids import IncidentId, RuleName
-from remediator.domain.incident import Status
+from remediator.domain.incident import Incident, Status
 from remediator.domain.mode import Mode
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
@@ -74,12 +75,14 @@ _FURTHER_PAGES = _DUE.format("NOT NULL")
 
 async def claim_due(tx: Connection, *, limit: int, of: IncidentId | None = None) -> list[DueAlike]:
     """First pages before repeated ones: whoever was never told waits longest. Locked until the transaction ends;
-    `advance` in the same one. `of`: that incident's alone. An expired acknowledgement is lifted here."""
+    `advance` in the same one. `of`: that incident's alone. An expired acknowledgement is lifted here, unless somebody
+    is changing its incident at this moment: then the next look decides, on what they leave."""
     rows = await tx.fetch(_FIRST_PAGES, limit, of)
     if len(rows) < limit:
         rows += await tx.fetch(_FURTHER_PAGES, limit - len(rows), of)
-    await _lift(tx, [row for row in rows if row["status"] == Status.ACKNOWLEDGED])
-    return _alike(rows)
+    acknowledged = {row["incident_id"]: row["acknowledged_by"] for row in rows if row["status"] == Status.ACKNOWLEDGED}
+    in_hand = acknowledged.keys() - await _lift(tx, acknowledged)
+    return _alike([row for row in rows if row["incident_id"] not in in_hand])
 
 
 _FIRST = """
@@ -121,6 +124,17 @@ async def advance(tx: Connection, struck: Sequence[Struck]) -> None:
         await tx.execute(_ADVANCE, struck)
 
 
+async def from_the_start(connection: Connection, incident: Incident) -> DueAlike:
+    """As if its chain began now, whether it runs or has been stopped."""
+    row = await connection.fetchrow(
+        "SELECT policy::text AS policy, severity::text AS severity FROM escalations WHERE incident_id = $1", incident.id
+    )
+    if row is None:
+        raise NotFound(f"incident {incident.id} has no escalation")
+    policy, severity = from_json(row["policy"], EscalationPolicy), from_json(row["severity"], Severity)
+    return DueAlike(policy, severity, incident.mode, since_start=None, escalations=())
+
+
 def _alike(rows: Sequence[Any]) -> list[DueAlike]:
     together: defaultdict[tuple[str, str, str, timedelta | None], list[DueEscalation]] = defaultdict(list)
     for row in rows:
@@ -145,6 +159,7 @@ class _Known:
 
     findings: Mapping[str, _Look] = field(default_factory=dict)
     plan: Plan | None = None
+    last_word: str = ""
 
 
 def _briefing(row: Any) -> Briefing:
@@ -157,23 +172,30 @@ def _briefing(row: Any) -> Briefing:
         target=from_json(row["target"], Target) if row["target"] is not None else None,
         findings={name: look.summary for name, look in known.findings.items()},
         plan=known.plan,
+        last_word=known.last_word,
         summary=row["summary"] or "",
     )
 
 
-async def _lift(tx: Connection, acknowledged: Sequence[Any]) -> None:
+# Everybody else locks an incident before its deadline. We hold the deadline already, so we must not wait for it.
+_LIFT = """
+UPDATE incidents i SET status = 'triggered', acknowledged_by = '', nudges = nudges + 1
+FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED) k
+WHERE i.id = k.id RETURNING i.id
+"""
+
+
+async def _lift(tx: Connection, acknowledged: Mapping[int, str]) -> set[int]:
+    """Incident -> by whom; gives those that were lifted."""
     if not acknowledged:
-        return
-    await tx.execute(
-        """UPDATE incidents SET status = 'triggered', acknowledged_by = '', nudges = nudges + 1
-           WHERE id = ANY($1::bigint[])""",
-        [row["incident_id"] for row in acknowledged],
-    )
+        return set()
+    lifted = {row["id"] for row in await tx.fetch(_LIFT, list(acknowledged))}
     told = "the acknowledgement by {} has run out: the chain starts again"
     await timeline.append(
         tx,
         [
-            (row["incident_id"], Entry(EntryKind.PAGE, told.format(row["acknowledged_by"]), "escalate"))
-            for row in acknowledged
+            (number, Entry(EntryKind.PAGE, told.format(acknowledged[number]), "escalate"))
+            for number in acknowledged.keys() & lifted
         ],
     )
+    return lifted

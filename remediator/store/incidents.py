@@ -13,9 +13,9 @@ from remediator.domain.incident import Approval, Incident, Phase, Status
 from remediator.domain.mode import Mode
 from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import timeline
+from remediator.store import outbox, timeline
 from remediator.store.database import Connection, clean
-from remediator.store.documents import from_json, progress_from, progress_json
+from remediator.store.documents import from_json, progress_from, progress_json, readable
 
 # Of its own episodes and nothing else: EXISTS may be answered by hashing every episode there ever was, and a condition
 # on closed_at by reading every open one.
@@ -30,15 +30,17 @@ _COLUMNS = f"""
 """
 
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
-# The names of the rules with something due come from the index, one step a rule. More are picked than wanted, for
-# other replicas pick the same ones. NO KEY: a page being written holds the row by its foreign key, and a claim must not
-# pass it over for that. Each is looked up by itself: a join may read every incident that is due.
+# The names of the rules with something due come from the index, one step a rule, in the order of their bytes: what an
+# upgrade puts in another order may be passed over. More are picked than wanted, for other replicas pick the same ones.
+# NO KEY: a page being written holds the row by its foreign key, and a claim must not pass it over for that. Each is
+# looked up by itself: a join may read every incident that is due.
 _CLAIM = f"""
 WITH RECURSIVE rules AS (
-    (SELECT rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
+    (SELECT rule COLLATE "C" AS rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
     UNION ALL
     SELECT following.rule FROM rules r CROSS JOIN LATERAL (
-        SELECT i.rule FROM incidents i WHERE i.wake_at <= now() AND i.rule > r.rule ORDER BY i.rule LIMIT 1
+        SELECT i.rule COLLATE "C" AS rule FROM incidents i WHERE i.wake_at <= now() AND i.rule > r.rule
+        ORDER BY rule LIMIT 1
     ) following
 ), picked AS (
     SELECT p.id, p.wake_at, row_number() OVER (PARTITION BY r.rule ORDER BY p.wake_at) AS turn
@@ -66,8 +68,8 @@ _PHASES = [phase for phase in Phase if phase is not Phase.LATER]
 
 async def claim(tx: Connection, *, owner: str, lease: timedelta, limit: int) -> list[Incident]:
     """Those that are due and nobody else holds, rule by rule in turn; what a later release began is left to it. Each
-    claim raises the fencing number."""
-    return [_incident(row) for row in await tx.fetch(_CLAIM, owner, lease, limit, _PHASES)]
+    claim raises the fencing number. One that cannot be read stays leased: it is not tried round and round."""
+    return readable(await tx.fetch(_CLAIM, owner, lease, limit, _PHASES), _incident)
 
 
 async def release(tx: Connection, incident: Incident) -> None:
@@ -75,20 +77,6 @@ async def release(tx: Connection, incident: Incident) -> None:
     await tx.execute(
         "UPDATE incidents SET lease_until = NULL WHERE id = $1 AND epoch = $2", incident.id, incident.epoch
     )
-
-
-_NUDGE = """
-UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
-FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved'
-      ORDER BY id FOR NO KEY UPDATE) k
-WHERE i.id = k.id
-"""
-
-
-async def nudge(tx: Connection, numbers: Sequence[int]) -> None:
-    """Something happened to them from outside: they wake. Locked in the order of their numbers, as everybody does."""
-    if numbers:
-        await tx.execute(_NUDGE, list(numbers))
 
 
 async def get(connection: Connection, incident: IncidentId) -> Incident:
@@ -107,16 +95,19 @@ async def list_incidents(connection: Connection, *, status: Status | None = None
         status,
         limit,
     )
-    return [_incident(row) for row in rows]
+    return readable(rows, _incident)
 
 
 async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
+    """The chain first: whoever is ordering its pages is waited for, and they are stopped too."""
     if numbers:
         await tx.execute("UPDATE escalations SET due_at = NULL WHERE incident_id = ANY($1::bigint[])", list(numbers))
+        await outbox.stop_pages(tx, numbers)
 
 
 async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
-    """Stops the chain for as long as the severity lets an acknowledgement hold. Safe to repeat."""
+    """Stops the chain for as long as the severity lets an acknowledgement hold, and what it has ordered and nobody has
+    begun to send. Safe to repeat."""
     current = await _locked(tx, incident)
     if current.status is not Status.TRIGGERED:
         return
@@ -131,6 +122,7 @@ async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
                due_at = now() + (severity ->> 'acknowledged_for')::interval WHERE incident_id = $1""",
         incident,
     )
+    await outbox.stop_pages(tx, [incident])
     await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, f"acknowledged by {by}"))])
 
 
@@ -162,7 +154,9 @@ async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str)
     if plan.digest != digest:
         raise NotAllowed(f"the plan is now {plan.digest}, not {digest}: read it again")
     now = await tx.fetchval("SELECT now()")
-    progress = replace(current.progress, approval=Approval(digest, by, now), step=None, plan=None)
+    progress = replace(
+        current.progress, approval=Approval(digest, by, now), step=None, plan=None, last_word=f"approved by {by}"
+    )
     await tx.execute(
         """UPDATE incidents SET phase = 'opened', progress = $2::text::jsonb, wake_at = now(), lease_until = NULL,
                epoch = epoch + 1, nudges = nudges + 1 WHERE id = $1""",

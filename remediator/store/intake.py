@@ -3,18 +3,19 @@
 Set-based: a batch costs a handful of statements however many alerts it holds.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import Filing
+from remediator.domain.errors import Temporary
 from remediator.domain.filing import Birth, Changes, Familiar, decide
 from remediator.domain.ids import AlertKey
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.marks import Mark, reached
-from remediator.store import bodies, episodes, incidents, openings
+from remediator.store import bodies, episodes, openings
 from remediator.store.database import Connection
 
 OpeningFor = Callable[[Alert], Opening | None]
@@ -117,25 +118,26 @@ async def _write(connection: Connection, deliveries: Sequence[Delivery], changes
 
 
 async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:
-    """What others may be at as well, each held against them until the end of the transaction; what the incidents'
-    timelines are to say of it."""
-    await episodes.restart(tx, changes.restarts)
+    """What others may be at as well, each held against them until the end of the transaction: incidents first, as
+    everybody does. Gives what the incidents' timelines are to say of it."""
+    starts = await _open(tx, changes.births, changes.ends_in)
+    await episodes.restart(tx, changes.restarts, to_close=changes.ends)
     ended = await episodes.close(tx, changes.ends)
-    await incidents.nudge(tx, list(ended))
-    starts = await _open(tx, changes.births)
+    if ended.keys() - changes.ends_in:
+        raise Temporary("an alert was given to an incident while it ended", system="database", operation="file")
     ended_within = [(birth, birth.ended_by) for birth in changes.births if birth.ended_by is not None]
     of_nothing = [(Birth(end, end.starts_at), end) for end in changes.ends_of_nothing]
     await episodes.insert_ended(tx, ended_within + of_nothing)
     return [(incident, _end_of(alert)) for incident, alert in ended.items()] + starts
 
 
-async def _open(tx: Connection, births: Sequence[Birth]) -> list[tuple[int, Entry]]:
+async def _open(tx: Connection, births: Sequence[Birth], ends_in: Collection[int]) -> list[tuple[int, Entry]]:
     """Incidents opened or joined, and told to the births that asked for them; gives what is to be told of it."""
     requested: dict[str, openings.Requested] = {}
     for birth in births:
         if birth.opening is not None:
             requested.setdefault(birth.opening.run_key, openings.Requested(birth.opening, birth.alert))
-    opened = await openings.open_or_join(tx, list(requested.values()))
+    opened = await openings.open_or_join(tx, list(requested.values()), ends_in=ends_in)
     for birth in births:
         if birth.opening is not None:
             birth.incident = opened.incidents[birth.opening.run_key]

@@ -174,6 +174,12 @@ async def get_many(connection: Connection, wanted: Sequence[IntentId]) -> list[S
     return [found[intent] for intent in wanted]
 
 
+async def summary(connection: Connection, intent: IntentId) -> str:
+    """Of its plan, whatever release made it."""
+    found: str | None = await connection.fetchval("SELECT plan ->> 'summary' FROM intents WHERE id = $1", UUID(intent))
+    return found or f"intent {intent}, of which the journal tells nothing"
+
+
 async def of_incident(connection: Connection, incident: IncidentId) -> list[StoredIntent]:
     rows = await connection.fetch(f"{_SELECT} WHERE incident_id = $1 ORDER BY begun_at", incident)
     return [_stored(row) for row in rows]

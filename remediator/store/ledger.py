@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from remediator.domain.budget import LONGEST_WINDOW
 from remediator.domain.ledger import KillSwitch, Reservation
 from remediator.store.database import Connection, clean
 
@@ -23,12 +24,13 @@ async def now(connection: Connection) -> datetime:
 
 
 # A row of its own where nothing was spent, and none but that where the switch's row is missing.
-_SNAPSHOT = """
+_SNAPSHOT = f"""
 SELECT clock_timestamp() AS now, k.is_on, k.by, k.reason, r.key, r.at, r.units
 FROM (SELECT) one LEFT JOIN kill_switch k ON true LEFT JOIN LATERAL (
-    SELECT key, at, units FROM reservations WHERE key = ANY($1::text[]) AND at > now() - interval '31 days'
+    SELECT key, at, units FROM reservations
+    WHERE key = ANY($1::text[]) AND at > now() - interval '{LONGEST_WINDOW.days} days'
 ) r ON true
-"""
+"""  # noqa: S608  # constants only
 
 
 async def snapshot(connection: Connection, keys: Sequence[str]) -> Snapshot:

@@ -31,10 +31,6 @@ log = structlog.get_logger()
 
 _LOCK = 0x52454D45
 """Any number that is ours: "REME"."""
-_LIMITS = {**LIMITS, "application_name": "remediator (migrate)", "statement_timeout": "15min"}
-_COMMAND_SECONDS = 16 * 60.0
-"""A migration may have years of rows before it. It still does not wait long for a lock: others would queue behind."""
-
 LOCK_TIMEOUT = "500ms"
 """Writers queue behind a lock that is waited for: this is how long they may."""
 TRIES = 120
@@ -92,6 +88,7 @@ async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
             missing = await _pending(connection)
             for migration in missing:
                 await _apply(connection, migration, patience)
+            await connection.execute(_AS_IT_WAS)
             return [migration.name for migration in missing]
         finally:
             await connection.close()
@@ -129,6 +126,10 @@ async def _connect(dsn: str) -> "asyncpg.Connection[Any]":
     return await connect(dsn, command_timeout=None, limits=_LIMITS, statement_cache_size=0)
 
 
+_AS_IT_WAS = "SELECT pg_advisory_unlock_all(); RESET lock_timeout"
+"""Behind a pooler the session goes on, and is somebody else's."""
+
+
 async def _is_current(connection: Connection) -> bool:
     """Most starts find nothing to do, and then take no lock: behind a pooler a session's lock outlives the session."""
     exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
@@ -143,7 +144,7 @@ async def _take_turn(connection: Connection, patience: Patience) -> None:
 
 
 _BOOK = """CREATE TABLE IF NOT EXISTS migrations (
-    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),
+    name text COLLATE "C" PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),
     needs text NOT NULL DEFAULT '')"""
 
 

@@ -113,7 +113,7 @@ async def _update(tx: Connection, written: Sequence[Decided], lease: timedelta) 
     if not written:
         return {}
     moves = [one.move for one in written]
-    progress = [progress_json(move.progress) for move in moves]
+    progress = [progress_json(move.kept) for move in moves]
     rows = await tx.fetch(
         _UPDATE,
         [one.incident.id for one in written],

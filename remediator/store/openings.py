@@ -1,11 +1,12 @@
 """New incidents with their first escalation deadline, or the open ones that an alert joins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from remediator.domain.alert import Alert
+from remediator.domain.errors import Temporary
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store.database import Connection, clean
@@ -25,56 +26,76 @@ class Opened:
     """For the timelines, which the caller writes in the same transaction."""
 
 
-async def open_or_join(tx: Connection, requested: Sequence[Requested]) -> Opened:
-    """A new incident's first deadline is in the same statement: no later fault can cost the page."""
+async def open_or_join(tx: Connection, requested: Sequence[Requested], *, ends_in: Collection[int] = ()) -> Opened:
+    """Incidents in which an alert ends wake with those that one joins. Raises `Temporary` where one was resolved while
+    others are held already: filed once more, it opens anew."""
     wanted = {clean(request.opening.run_key): request for request in requested}
+    joined = await _join(tx, wanted.keys(), ends_in) if wanted or ends_in else {}
     new: dict[str, int] = {}
-    joined: dict[str, int] = {}
-    # More than once only where an incident was opened or resolved between the two statements.
-    while missing := sorted(wanted.keys() - new.keys() - joined.keys()):
-        joined |= await _join(tx, missing)
-        new |= await _insert(tx, [wanted[key] for key in missing if key not in joined])
-    told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
+    if wanted and not joined:
+        new, joined = await _open_or_join(tx, wanted, ends_in)
+    opened_elsewhere = wanted.keys() - new.keys()
+    if opened_elsewhere and not joined:
+        joined = await _join(tx, opened_elsewhere, ends_in)
     opened = new | joined
+    if wanted.keys() - opened.keys():
+        raise Temporary("an incident was resolved while an alert joined it", system="database", operation="file")
+    told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
     starts = [(opened[key], _start_of(request.alert)) for key, request in wanted.items()]
     return Opened({request.opening.run_key: opened[key] for key, request in wanted.items()}, starts + told)
 
 
-# Held until the end of the transaction: no incident that an alert joins is resolved under it. Locked in the order of
-# their numbers, as everybody does.
-_JOIN = """
+# Held until the end of the transaction: no incident that an alert joins is resolved under it. Nobody waits in a circle:
+# none is held before all of them are there, so that whoever waits for a new one holds nothing but new ones, by run key;
+# then all those that were there are locked in the order of their numbers, as everybody does.
+_OPEN = "SELECT id, run_key FROM incidents WHERE run_key = ANY($1::text[]) AND status <> 'resolved'"
+_WAKE = """
 UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
-FROM (SELECT id FROM incidents WHERE run_key = ANY($1::text[]) AND status <> 'resolved'
+FROM (SELECT id FROM incidents
+      WHERE id = ANY($2::bigint[] || ARRAY(SELECT id FROM open)) AND status <> 'resolved'
+          AND {there} = cardinality($1::text[])
       ORDER BY id FOR NO KEY UPDATE) k
 WHERE i.id = k.id RETURNING i.id, i.run_key
 """
+_JOIN = f"""
+WITH open AS MATERIALIZED ({_OPEN})
+{_WAKE.format(there="(SELECT count(*) FROM open)")}
+"""  # noqa: S608  # constants only
 
 
-async def _join(tx: Connection, run_keys: Sequence[str]) -> dict[str, int]:
-    return {row["run_key"]: row["id"] for row in await tx.fetch(_JOIN, run_keys)}
+async def _join(tx: Connection, run_keys: Collection[str], ends_in: Collection[int]) -> dict[str, int]:
+    """Run key -> the open incident; nothing is done where one is missing."""
+    return {row["run_key"]: row["id"] for row in await tx.fetch(_JOIN, list(run_keys), list(ends_in))}
 
 
-_INSERT = """
+# A new incident's first deadline is in the same statement: no later fault can cost the page.
+_OPEN_OR_JOIN = f"""
 WITH opening AS (
-    SELECT * FROM jsonb_to_recordset($1) o(rule text, rule_version text, run_key text, title text, severity jsonb,
+    SELECT * FROM jsonb_to_recordset($3) o(rule text, rule_version text, run_key text, title text, severity jsonb,
         mode text, alert jsonb, target jsonb, policy jsonb, first_page_in interval)
+), open AS MATERIALIZED ({_OPEN}
 ), new AS (
     INSERT INTO incidents (rule, rule_version, run_key, title, severity, mode, alert, target, wake_at)
-    SELECT rule, rule_version, run_key, title, severity ->> 'name', mode, alert, target, now() FROM opening
+    SELECT rule, rule_version, run_key, title, severity ->> 'name', mode, alert, target, now()
+    FROM opening WHERE run_key NOT IN (SELECT run_key FROM open)
     ON CONFLICT (run_key) WHERE status <> 'resolved' DO NOTHING RETURNING id, run_key
 ), chain AS (
     INSERT INTO escalations (incident_id, policy, severity, due_at)
     SELECT new.id, o.policy, o.severity, now() + o.first_page_in FROM new JOIN opening o USING (run_key)
-)
-SELECT id, run_key FROM new
-"""
+), woken AS ({_WAKE.format(there="(SELECT count(*) FROM new) + (SELECT count(*) FROM open)")})
+SELECT id, run_key, true AS is_new FROM new UNION ALL SELECT id, run_key, false FROM woken
+"""  # noqa: S608  # constants only
 
 
-async def _insert(tx: Connection, requested: Sequence[Requested]) -> dict[str, int]:
-    if not requested:
-        return {}
-    rows = await tx.fetch(_INSERT, [_incident(request) for request in requested])
-    return {row["run_key"]: row["id"] for row in rows}
+async def _open_or_join(
+    tx: Connection, wanted: Mapping[str, Requested], ends_in: Collection[int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Those that are new, and those that were open where none is missing now: one is that another replica has opened
+    while the statement ran."""
+    run_keys = sorted(wanted)
+    rows = await tx.fetch(_OPEN_OR_JOIN, run_keys, list(ends_in), [_incident(wanted[key]) for key in run_keys])
+    new = {row["run_key"]: row["id"] for row in rows if row["is_new"]}
+    return new, {row["run_key"]: row["id"] for row in rows if not row["is_new"]}
 
 
 def _incident(request: Requested) -> dict[str, object]:

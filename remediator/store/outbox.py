@@ -8,12 +8,17 @@ import msgspec
 from msgspec.structs import replace
 
 from remediator.domain.ids import IncidentId, RuleName
-from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.incident import Status
+from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.store import timeline
 from remediator.store.database import Connection, clean, to_json
-from remediator.store.documents import from_json
+from remediator.store.documents import from_json, readable
 
 _LAST_RESORT = ":last-resort"
+_OF_A_CHAIN = f"kind = 'page' AND split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
+"""As `Notification.ends_with_its_chain` has it."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -97,17 +102,19 @@ async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[
 _ITEM = "o.id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
 
 # Pages before everything else. Rules take turns: a storm of one rule must not hold up the first page of another.
-# The queues come from the index, one step each. More are picked than wanted, for other replicas pick the same ones, and
-# each is locked by its id alone: a join would be planned from how many rows there were when somebody last counted.
+# The queues come from the index, one step each, in the order of their bytes (see `incidents`). More are picked than
+# wanted, for other replicas pick the same ones, and each is locked by its id alone: a join would be planned from how
+# many rows there were when somebody last counted.
 _CLAIM = f"""
 WITH RECURSIVE queues AS (
-    (SELECT kind, rule, reach -> 0 ->> 'channel' AS channel FROM outbox WHERE due_at <= now()
-     ORDER BY kind, rule, reach -> 0 ->> 'channel' LIMIT 1)
+    (SELECT kind COLLATE "C" AS kind, rule COLLATE "C" AS rule, (reach -> 0 ->> 'channel') COLLATE "C" AS channel
+     FROM outbox WHERE due_at <= now() ORDER BY kind, rule, channel LIMIT 1)
     UNION ALL
     SELECT following.kind, following.rule, following.channel FROM queues q CROSS JOIN LATERAL (
-        SELECT o.kind, o.rule, o.reach -> 0 ->> 'channel' AS channel FROM outbox o
+        SELECT o.kind COLLATE "C" AS kind, o.rule COLLATE "C" AS rule,
+            (o.reach -> 0 ->> 'channel') COLLATE "C" AS channel FROM outbox o
         WHERE o.due_at <= now() AND (o.kind, o.rule, o.reach -> 0 ->> 'channel') > (q.kind, q.rule, q.channel)
-        ORDER BY o.kind, o.rule, o.reach -> 0 ->> 'channel' LIMIT 1
+        ORDER BY kind, rule, channel LIMIT 1
     ) following
 ), picked AS (
     SELECT p.id, row_number() OVER (PARTITION BY q.kind, q.rule ORDER BY p.due_at, p.id) AS turn, q.kind, p.due_at
@@ -135,7 +142,27 @@ async def claim(
 ) -> list[OutboxItem]:
     """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`. One statement: it is its
     own commit."""
-    return [_item(row) for row in await connection.fetch(_CLAIM, lease, limit, list(passing_over))]
+    return readable(await connection.fetch(_CLAIM, lease, limit, list(passing_over)), _item)
+
+
+_HOLD = "SELECT FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+# After that, in a statement of its own: it sees what was committed while we waited.
+_UNWANTED = f"""
+SELECT id, status FROM (
+    SELECT o.id, (SELECT i.status FROM incidents i WHERE i.id = o.incident_id) AS status
+    FROM outbox o WHERE o.id = ANY($1::bigint[]) AND {_OF_A_CHAIN}
+) page WHERE status <> 'triggered'
+"""  # noqa: S608  # constants only
+
+
+async def hold(tx: Connection, items: Sequence[OutboxItem]) -> dict[int, Status]:
+    """Until the transaction ends. Those among them that nobody is to be paged by any more: id -> the incident's status.
+
+    Whoever stops an incident's pages holds them too, in the same order: either it sees what is recorded here, or what
+    it did is seen here."""
+    numbers = [item.id for item in items]
+    await tx.execute(_HOLD, numbers)
+    return {row["id"]: Status(row["status"]) for row in await tx.fetch(_UNWANTED, numbers)}
 
 
 # ANY, though the join says as much: see `_CLAIM`.
@@ -187,16 +214,48 @@ async def next_contact(tx: Connection, item: OutboxItem, *, error: str) -> bool:
     return was_ours is not None
 
 
+_WITHDRAW = "UPDATE outbox SET state = 'failed', due_at = NULL, lease_until = NULL, error = 'withdrawn'"
+_WITHDRAWN = "RETURNING incident_id, recipient"
+# All are held, not the unbegun alone: that condition must stay outside, and a sub-select would take it in.
+_WITHDRAW_UNBEGUN = f"""
+WITH held AS (
+    SELECT id, lease_until FROM outbox WHERE incident_id = ANY($1::bigint[]) AND state = 'queued' AND {_OF_A_CHAIN}
+    ORDER BY id FOR NO KEY UPDATE
+)
+{_WITHDRAW} WHERE id = ANY(ARRAY(SELECT id FROM held WHERE lease_until IS NULL)) {_WITHDRAWN}
+"""  # noqa: S608  # constants only
+
+
+async def stop_pages(tx: Connection, numbers: Sequence[int]) -> None:
+    """Of these incidents, those that nobody has begun to send. Who sends another sees it when that is recorded
+    (`hold`)."""
+    await _tell_of(tx, await tx.fetch(_WITHDRAW_UNBEGUN, list(numbers)))
+
+
+async def withdraw(tx: Connection, item: OutboxItem) -> None:
+    """No further try, if it is still ours."""
+    rows = await tx.fetch(f"{_WITHDRAW} WHERE id = $1 AND epoch = $2 {_WITHDRAWN}", item.id, item.epoch)
+    await _tell_of(tx, rows)
+
+
+async def _tell_of(tx: Connection, withdrawn: Sequence[Any]) -> None:
+    told = "page to {} withdrawn"
+    await timeline.append(
+        tx,
+        [(row["incident_id"], Entry(EntryKind.PAGE, told.format(row["recipient"]), "escalate")) for row in withdrawn],
+    )
+
+
 async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:
     """Of these incidents, in the order they were sent."""
     if not numbers:
         return []
     rows = await connection.fetch(
         f"""SELECT {_ITEM} FROM outbox o
-            WHERE incident_id = ANY($1::bigint[]) AND kind = 'page' AND state = 'sent' ORDER BY id""",  # noqa: S608
+            WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608
         list(numbers),
     )
-    return [_item(row) for row in rows]
+    return readable(rows, _item)
 
 
 def _item(row: Any) -> OutboxItem:

@@ -24,19 +24,37 @@ async def open_episodes(connection: Connection, source: SourceName) -> list[Know
     ]
 
 
-# Locked in the order in which intake locks them.
+# A fix that was held for it is judged again as soon as it is lifted.
+_NUDGE_LIFTED = """
+UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
+FROM (SELECT id FROM incidents WHERE status <> 'resolved' AND phase = 'opened' AND id = ANY(ARRAY(
+          SELECT incident_id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL))
+      ORDER BY id FOR NO KEY UPDATE) k
+WHERE i.id = k.id
+"""
+_HOLD = "SELECT FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE"
+
+
+async def keep(
+    tx: Connection, source: SourceName, absences: Mapping[EpisodeId, Absence], suppressions: Mapping[EpisodeId, str]
+) -> None:
+    """Of episodes that are open still. Locks in the order in which intake does: incidents, then episodes."""
+    lifted = sorted(number for number, by in suppressions.items() if not by)
+    if lifted:
+        await tx.execute(_NUDGE_LIFTED, lifted)
+    await tx.execute(_HOLD, sorted({*absences, *suppressions}))
+    await _keep_absences(tx, absences)
+    await _suppress(tx, source, suppressions)
+
+
 _KEEP_ABSENCES = """
-WITH held AS (
-    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
-    ORDER BY source, fingerprint FOR UPDATE
-)
 UPDATE episodes e SET missed_polls = told.polls, missed_since = told.since
-FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[]) told(id, polls, since) JOIN held USING (id)
-WHERE e.id = told.id
+FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[]) told(id, polls, since)
+WHERE e.id = told.id AND e.closed_at IS NULL
 """
 
 
-async def keep_absences(tx: Connection, absences: Mapping[EpisodeId, Absence]) -> None:
+async def _keep_absences(tx: Connection, absences: Mapping[EpisodeId, Absence]) -> None:
     if absences:
         ids = sorted(absences)
         await tx.execute(_KEEP_ABSENCES, ids, [absences[i].polls for i in ids], [absences[i].since for i in ids])
@@ -45,7 +63,6 @@ async def keep_absences(tx: Connection, absences: Mapping[EpisodeId, Absence]) -
 _SUPPRESS = """
 WITH held AS (
     SELECT id, suppressed_by AS was FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
-    ORDER BY source, fingerprint FOR UPDATE
 )
 UPDATE episodes e SET suppressed_by = told.by
 FROM unnest($1::bigint[], $2::text[]) told(id, by) JOIN held USING (id)
@@ -54,27 +71,22 @@ RETURNING e.incident_id, e.labels ->> 'alertname' AS name, e.suppressed_by AS by
 """
 
 
-async def suppress(tx: Connection, source: SourceName, suppressions: Mapping[EpisodeId, str]) -> None:
-    """Told on the incidents. A fix that was held for it is judged again as soon as it is lifted."""
+async def _suppress(tx: Connection, source: SourceName, suppressions: Mapping[EpisodeId, str]) -> None:
+    """Told on the incidents."""
     if not suppressions:
         return
     ids = sorted(suppressions)
     rows = [row for row in await tx.fetch(_SUPPRESS, ids, [clean(suppressions[i]) for i in ids]) if row["incident_id"]]
     await _tell(tx, [(row["incident_id"], _suppression(row, source)) for row in rows])
-    await tx.execute(
-        """UPDATE incidents i SET nudges = nudges + 1, wake_at = now()
-           FROM (SELECT id FROM incidents WHERE id = ANY($1::bigint[]) AND status <> 'resolved' AND phase = 'opened'
-                 ORDER BY id FOR NO KEY UPDATE) k WHERE i.id = k.id""",
-        sorted({row["incident_id"] for row in rows if not row["by"]}),
-    )
 
 
-async def alerts_of(connection: Connection, ids: Sequence[EpisodeId]) -> list[Alert]:
+async def alerts_of(connection: Connection, ids: Sequence[EpisodeId], *, untold_since: datetime) -> list[Alert]:
     """Of open episodes: what tells them apart, for a notification that ends them."""
     rows = await connection.fetch(
         """SELECT source, fingerprint, labels, starts_at FROM episodes
-           WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY source, fingerprint""",
+           WHERE id = ANY($1::bigint[]) AND closed_at IS NULL AND last_seen_at < $2 ORDER BY source, fingerprint""",
         list(ids),
+        untold_since,
     )
     return [
         Alert(

@@ -8,10 +8,11 @@ first that is too young: no index on the hot tables serves the clearing up alone
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from remediator.domain.budget import LONGEST_WINDOW
 from remediator.store.database import Connection
 
-RESERVATIONS_KEPT = timedelta(days=35)
-"""The ledger reads 31 days back."""
+RESERVATIONS_KEPT = LONGEST_WINDOW + timedelta(days=4)
+"""They count until the longest window is over; with their intent, and that with its incident, they would go sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,14 @@ EPISODES = Sweep("episodes", "opened_at", "t.incident_id IS NULL AND t.closed_at
 INCIDENTS = Sweep(
     "incidents",
     "opened_at",
-    """t.status = 'resolved' AND t.resolved_at < now() - $1::interval
+    f"""t.status = 'resolved' AND t.resolved_at < now() - $1::interval
        AND t.wake_at IS NULL AND (t.lease_until IS NULL OR t.lease_until < now())
        AND NOT EXISTS (SELECT FROM episodes e WHERE e.incident_id = t.id AND e.closed_at IS NULL)
        AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = t.id AND o.due_at IS NOT NULL)
-       AND NOT EXISTS (SELECT FROM intents n WHERE n.incident_id = t.id AND n.state = 'begun')""",
+       AND NOT EXISTS (SELECT FROM intents n WHERE n.incident_id = t.id
+           AND (n.state = 'begun' OR n.begun_at > now() - interval '{RESERVATIONS_KEPT.days} days'))""",  # noqa: S608  # constants only
 )
+"""However short the time: what was written in it still counts for the guards."""
 
 OUTBOX = Sweep(
     "outbox",
@@ -159,6 +162,18 @@ async def drop_facts(tx: Connection, *, age: timedelta, limit: int) -> int:
             ids,
         )
     return len(ids)
+
+
+async def forget_budgets(tx: Connection, *, limit: int) -> int:
+    """Of which nothing is spent any more. A row is only there to be locked: who needs it again inserts it."""
+    gone = await tx.fetch(
+        """DELETE FROM budgets WHERE key IN (
+               SELECT key FROM budgets b WHERE NOT EXISTS (SELECT FROM reservations r WHERE r.key = b.key)
+               LIMIT $1 FOR UPDATE SKIP LOCKED)
+           RETURNING key""",
+        limit,
+    )
+    return len(gone)
 
 
 async def forget_rule_versions(tx: Connection, *, age: timedelta, limit: int) -> int:

@@ -4,7 +4,6 @@ Fails closed, compares in constant time, and never says which part was wrong.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +39,15 @@ class ApiGate:
     tokens: Mapping[str, ApiToken]
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
-        """A bearer token, or basic login with the token as the password. Raises `Unauthenticated`."""
-        given = _bearer(headers) or _basic(headers)[1]
+        """By bearer token alone: a login is what a browser adds by itself to whatever another site has it send. Raises
+        `Unauthenticated`."""
+        return self._known(_bearer(headers))
+
+    def reader(self, headers: Mapping[str, str]) -> Caller:
+        """Of a page: also by basic login, with the token as the password. Raises `Unauthenticated`."""
+        return self._known(_bearer(headers) or _basic(headers)[1])
+
+    def _known(self, given: str) -> Caller:
         found = [name for name, token in self.tokens.items() if _same(given, token.token.get_secret_value())]
         if not given or not found:
             raise Unauthenticated("an API token is needed: `Authorization: Bearer ...`")
@@ -123,7 +129,7 @@ def _basic(headers: Mapping[str, str]) -> tuple[str, str]:
         return "", ""
     try:
         user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither base64, nor what base64 may be written in, nor UTF-8
         return "", ""
     return user, password
 

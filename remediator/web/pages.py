@@ -14,7 +14,7 @@ from remediator.engine.links import Links
 from remediator.engine.respond import Responder
 from remediator.store import incidents, timeline
 from remediator.store.database import Database
-from remediator.web.auth import ApiGate
+from remediator.web.auth import ApiGate, Role
 
 _TEMPLATES = Environment(
     loader=PackageLoader("remediator.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -81,11 +81,14 @@ class Pages:
     def _ask_for_login(self, request: web.Request) -> web.Response | None:
         """Browsers log in with HTTP basic: any user name, an API token as the password."""
         try:
-            self._gate.caller(request.headers)
+            caller = self._gate.reader(request.headers)
         except Unauthenticated:
             return web.Response(
                 status=401, text="Log in with an API token as the password.", headers={"WWW-Authenticate": "Basic"}
             )
+        if Role.READ not in caller.roles:
+            message = f"the API token {caller.name!r} lacks the role 'read'"
+            return _page("message.html", status=403, heading="These pages are not for you", message=message)
         return None
 
 

@@ -53,6 +53,7 @@ class Webhooks:
         self._body_limit = body_limit
         self._sources: Mapping[str, Source] = {name: source() for name, source in plugins_of(Source).items()}
         self._count = cache(metrics.deliveries.labels)
+        self._rejected = metrics.alerts.labels(filing="rejected")
 
     def routes(self) -> list[web.RouteDef]:
         """A path of its own for each kind: it is looked up, where a pattern would be matched for every request."""
@@ -92,7 +93,9 @@ class Webhooks:
         announced = request.content_length
         if announced is not None and announced > self._body_limit:
             raise web.HTTPRequestEntityTooLarge(max_size=self._body_limit, actual_size=announced)
-        with self._intake.admit(sender or kind, announced or 0) as hold:
+        # Whoever has proven nothing yet has room by address: a stranger must not use up that of the one who will.
+        room = sender or SourceName(f"{kind} from {request.remote}")
+        with self._intake.admit(room, announced or 0) as hold:
             if announced is not None and request.content.is_eof():
                 body = request.content.read_nowait()  # it came in one piece with its headers, as most do
             else:
@@ -125,4 +128,12 @@ class Webhooks:
             await self._intake.quarantine(sender, body, str(error))
             raise
         accepted = await self._intake.accept(delivery)
+        if delivery.rejected:
+            self._tell_rejected(delivery)
         return Receipt(body=_ENCODER.encode(accepted), status=202, content_type="application/json")
+
+    def _tell_rejected(self, delivery: Delivery) -> None:
+        """The sender has its 2xx, for the same again would be of no use: somebody here must hear of it."""
+        self._rejected.inc(len(delivery.rejected))
+        reasons = sorted({each.reason for each in delivery.rejected})
+        log.warning("alerts not read", source=delivery.source, alerts=len(delivery.rejected), reasons=reasons[:5])

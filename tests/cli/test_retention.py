@@ -55,3 +55,13 @@ def test_days_or_for_ever_are_taken(days: object) -> None:
     kept = load_settings({"retention": {"raw_days": days}}, {}).retention.raw_days
 
     assert str(kept) == str(days)
+
+
+@pytest.mark.parametrize("command", [["retention"], ["deliveries", "list"]])
+def test_a_database_that_is_not_set_up_yet_is_told(empty_database_address: str, command: list[str]) -> None:
+    result = CliRunner().invoke(main, command, env={"DATABASE_URL": empty_database_address})
+
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: the database lacks migrations of this release: `remediator migrate` applies them\n",
+    )

@@ -69,6 +69,17 @@ def test_a_rotation_hands_over_at_a_wall_clock_time(local: str, who: str | None)
     assert on_call(WEEKLY, datetime.fromisoformat(local).replace(tzinfo=ZoneInfo("Europe/Berlin"))) == who
 
 
+@pytest.mark.parametrize("starts_on", ["2026-10-25T02:30", "2026-10-18T02:30"])
+def test_what_was_handed_over_in_an_hour_that_comes_twice_stays_so(starts_on: str) -> None:
+    schedule = Schedule("p", ("ann", "bob"), datetime.fromisoformat(starts_on), "Europe/Berlin")
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30, and once more an hour later
+
+    before, *after = (on_call(schedule, first + n * MINUTE) for n in (-1, 0, 29, 30, 59, 60, 120))
+
+    assert len(set(after)) == 1
+    assert before not in after
+
+
 def test_an_override_goes_before_the_rotation() -> None:
     schedule = Schedule("p", ("ann",), datetime(2026, 1, 1), overrides=(Override("eve", NOW, NOW + MINUTE),))
 

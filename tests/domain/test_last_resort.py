@@ -1,9 +1,11 @@
 """What is sent without a database, and when; what counts as one outage. Time is a value."""
 
+import dataclasses
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from remediator.domain.escalation import EscalationPolicy, EscalationStep
 from remediator.domain.ids import IncidentId
@@ -96,6 +98,16 @@ def test_a_page_that_was_written_keeps_its_key_on_every_channel() -> None:
         ("7:1:0:ann", Contact("ops", "")),
     ]
     assert by_every_channel(spread, ["chat", "ops"]) == spread
+
+
+def test_what_is_settled_is_forgotten_but_for_its_chain_to_come_and_for_what_was_left_behind() -> None:
+    ends, again = page(Contact("chat", "U1")), chain(due=30 * MINUTE)
+    left = dataclasses.replace(ends, notification=replace(ends.notification, dedup_key="7:left:some-write:ann"))
+
+    over = Deadlines((chain(), ends, left)).without({IncidentId(7): None})
+    acknowledged = Deadlines((chain(), ends, left)).without({IncidentId(7): again})
+
+    assert (over.all, acknowledged.all) == ((left,), (left, again))
 
 
 def test_a_recovery_of_a_moment_does_not_end_an_outage() -> None:

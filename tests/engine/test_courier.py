@@ -16,18 +16,23 @@ from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.engine.bell import Bell
+from remediator.engine.clock import DatabaseClock
 from remediator.engine.courier import CLAIMED_AT_ONCE, Courier
+from remediator.engine.links import Links
+from remediator.engine.pages import PageWriter
+from remediator.engine.respond import Responder
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import outbox, timeline
 from remediator.store.database import Database
 from remediator.store.outbox import Outgoing
 from remediator.toolbox import Messengers
+from tests.cluster.eventually import eventually
 from tests.store.facts import claimed
 from tests.system.rules import write_rules
 
-CONSOLE = Contact("console", "")
-BUSY = Contact("busy", "")
+CONSOLE, BUSY = Contact("console", ""), Contact("busy", "")
+WRITER = PageWriter("https://remediator.example.invalid", Links(b"secret", DatabaseClock()))
 
 
 async def nothing() -> None:
@@ -41,7 +46,7 @@ class Channel:
     url: str = ""
     status: int | None = 503
     """None: hangs up."""
-    meanwhile: Callable[[], Awaitable[None]] = nothing
+    meanwhile: Callable[[], Awaitable[object]] = nothing
     """While it is asked."""
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -71,7 +76,20 @@ channels:
     rulebook = load_rules(write_rules(tmp_path, oncall__channels=channels)).rulebook
     async with open_http(private_networks=True) as http:
         messengers = Messengers(http, secrets={"bench": "signing"})
-        yield Courier(database, lambda: rulebook, messengers, bell=Bell(), poll=timedelta(seconds=1), metrics=Metrics())
+        yield Courier(
+            database,
+            lambda: rulebook,
+            messengers,
+            WRITER,
+            bell=Bell(),
+            poll=timedelta(seconds=1),
+            metrics=Metrics(),
+        )
+
+
+@pytest.fixture
+def people(database: Database) -> Responder:
+    return Responder(database, WRITER, Bell())
 
 
 def page(incident: Incident, key: str, *reach: Contact, kind: NotificationKind = NotificationKind.PAGE) -> Outgoing:
@@ -102,6 +120,18 @@ async def test_what_was_sent_is_recorded_and_told(database: Database, courier: C
 
     assert await states(database) == {"key-0": "sent", "key-1": "sent", "key-2": "sent"}
     assert (await told(database, incident.id))[-3:] == ["page sent to alice by console"] * 3
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_back(database: Database, courier: Courier) -> None:
+    """A later release wrote it, or a hand."""
+    incident = await claimed(database)
+    await order(database, page(incident, "unreadable", CONSOLE), page(incident, "sound", CONSOLE))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE outbox SET notification = '{}' WHERE dedup_key = 'unreadable'")
+
+    await courier.deliver()
+
+    assert await states(database) == {"unreadable": "queued", "sound": "sent"}
 
 
 async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database: Database, courier: Courier) -> None:
@@ -213,3 +243,96 @@ async def test_a_stop_lets_arrive_what_is_on_its_way(database: Database, courier
     await asyncio.gather(running, return_exceptions=True)
 
     assert await states(database) == {"under way": "sent"}
+
+
+async def test_a_page_that_arrives_after_the_end_is_followed_by_a_notice_of_its_own(
+    database: Database, courier: Courier, busy: Channel, people: Responder
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "early", CONSOLE))
+    await courier.deliver()
+    await order(database, page(incident, "late", BUSY))
+    busy.status, busy.meanwhile = 200, lambda: people.resolve(incident.id, by="bob")
+
+    await courier.deliver()
+    recorded = await states(database)
+    while await courier.deliver():
+        pass
+
+    told = f"{incident.id}:resolved:alice"
+    assert recorded == {"early": "sent", told: "queued", "late": "sent", "late:resolved": "queued"}
+    assert await states(database) == {"early": "sent", told: "sent", "late": "sent", "late:resolved": "sent"}
+
+
+async def test_a_page_not_begun_when_its_incident_ends_is_withdrawn(
+    database: Database, courier: Courier, people: Responder
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "too late", CONSOLE))
+
+    await people.resolve(incident.id, by="bob")
+
+    assert await courier.deliver() == 0
+    assert await states(database) == {"too late": "failed"}
+    assert "page to alice withdrawn" in await told(database, incident.id)
+
+
+@pytest.mark.parametrize("answer", [503, 400], ids=["would be tried again", "would go to every channel"])
+@pytest.mark.parametrize("ending", [Responder.resolve, Responder.acknowledge], ids=["over", "acknowledged"])
+async def test_a_page_that_fails_when_nobody_waits_for_it_any_more_is_not_tried_again(
+    database: Database,
+    courier: Courier,
+    busy: Channel,
+    people: Responder,
+    ending: Callable[..., Awaitable[object]],
+    answer: int,
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "late", BUSY))
+    busy.status, busy.meanwhile = answer, lambda: ending(people, incident.id, by="bob")
+
+    await courier.deliver()
+
+    assert await states(database) == {"late": "failed"}
+    assert (await told(database, incident.id))[-1] == "page to alice withdrawn"
+
+
+async def test_an_acknowledgement_stops_what_is_tried_where_no_channel_is_left(
+    database: Database, courier: Courier, people: Responder
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "lost", Contact("no-such-channel", "")))
+    await courier.deliver()
+
+    await people.acknowledge(incident.id, by="bob")
+
+    assert await courier.deliver() == 0
+    assert set((await states(database)).values()) == {"failed"}
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["sent", "to be tried again"])
+async def test_an_end_waits_for_what_is_just_being_recorded_and_sees_it(
+    database: Database, people: Responder, *, arrives: bool
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "just now", CONSOLE))
+    async with database.connection() as connection:
+        [item] = await outbox.claim(connection, lease=timedelta(seconds=30), limit=1)
+
+    async with database.transaction() as recording:
+        assert await outbox.hold(recording, [item]) == {}
+        ending = asyncio.create_task(people.resolve(incident.id, by="bob"))
+        await eventually(lambda: is_waiting(database))
+        if arrives:
+            await outbox.sent(recording, [(item, Receipt())])
+        else:
+            await outbox.retry(recording, item, delay=timedelta(), error="busy")
+    await ending
+
+    notice = {f"{incident.id}:resolved:alice": "queued"}
+    assert await states(database) == ({"just now": "sent"} | notice if arrives else {"just now": "failed"})
+
+
+async def is_waiting(database: Database) -> bool:
+    async with database.connection() as connection:
+        return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))

@@ -125,14 +125,15 @@ async def test_a_page_tells_what_was_found(database: Database, escalator: Escala
         await tx.execute("UPDATE escalations SET due_at = now()")
         await tx.execute(
             """UPDATE incidents SET alert = jsonb_set(alert, '{annotations}', '{"summary": "it is down"}'),
-                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}}}'"""
+                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}},
+                                "last_word": "held"}'"""
         )
 
     await escalator.strike()
 
     async with database.connection() as connection:
         [item] = await outbox.claim(connection, lease=LEASE, limit=10)
-    assert item.notification.body.splitlines()[2:] == ["pods: 2 of 3 failing", "it is down"]
+    assert item.notification.body.splitlines()[2:] == ["pods: 2 of 3 failing", "automation: held", "it is down"]
 
 
 async def test_a_crowd_is_struck_to_the_last_and_each_once(database: Database, escalator: Escalator) -> None:
@@ -183,6 +184,21 @@ async def test_one_that_cannot_be_paged_for_keeps_nobody_elses_page_back(
         paged = await connection.fetch("SELECT run_key FROM outbox JOIN incidents i ON i.id = incident_id")
         assert {row["run_key"] for row in paged} == {*names} - {"unreadable"}
         assert await connection.fetchval("SELECT min(due_at) > now() FROM escalations")
+
+
+async def test_an_acknowledgement_that_runs_out_waits_for_whoever_changes_its_incident_and_holds_nobody_up(
+    database: Database, escalator: Escalator
+) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.acknowledge(tx, incident.id, by="alice")
+        await tx.execute("UPDATE escalations SET due_at = now()")
+
+    async with database.transaction() as tx:
+        await tx.execute("SELECT FROM incidents FOR NO KEY UPDATE")
+        meanwhile = await escalator.strike()
+
+    assert (meanwhile, await escalator.strike()) == (0, 1)
 
 
 @pytest.mark.parametrize("repeat_every", [timedelta(), timedelta(days=999_999)])

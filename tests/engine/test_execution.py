@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,8 @@ class Cache:
 
     async def unlink(self, *keys: bytes) -> int:
         self.unlinked += len(keys)
+        if self.frozen_before == "never, but a bug":
+            raise KeyError("a bug in the client")
         if self.frozen_before == "the second batch":
             self.at += LEASE
         return len(keys)
@@ -59,6 +62,7 @@ class Cache:
         pytest.param("never", 700, IntentState.DONE, id="in time"),
         pytest.param("SCAN", 0, IntentState.FAILED, id="while it looked"),
         pytest.param("UNLINK", 0, IntentState.FAILED, id="while it waited for a connection"),
+        pytest.param("never, but a bug", 500, IntentState.UNKNOWN, id="a bug after a write: likewise"),
         pytest.param("the second batch", 500, IntentState.UNKNOWN, id="between two writes: a person sees to the rest"),
     ],
 )
@@ -90,6 +94,16 @@ async def _carried_out(wire: Any) -> IntentResult:
     intent = new_intent(incident, "fix[0]", PLAN, action=FLUSH)
 
     return await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, desk)
+
+
+async def test_a_write_that_this_release_cannot_read_has_a_result_all_the_same() -> None:
+    """Else its incident would be kept for ever, as one with a write that may be under way."""
+    incident = replace(incident_of(PLAN.target), epoch=2)
+    intent = new_intent(incident, "fix[0]", changed(PLAN, action="of_a_later_release"), action=FLUSH)
+
+    result = await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, NOBODY)
+
+    assert (result.result, "of_a_later_release" in result.detail) == (IntentState.UNKNOWN, True)
 
 
 def test_the_writer_of_the_cluster_is_fenced_too() -> None:

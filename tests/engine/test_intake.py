@@ -25,12 +25,12 @@ from tests.store.facts import alert, count, opening
 
 @dataclass
 class Rules:
-    """A rulebook that opens one incident for all alerts, and stumbles over one of them."""
+    """A rulebook that opens one incident for all alerts, and stumbles over some of them."""
 
     stumbles_over: str = ""
 
     def opening(self, alert: Alert, *, ceiling: Mode) -> Opening | None:
-        if alert.fingerprint == self.stumbles_over:
+        if alert.fingerprint in self.stumbles_over.split():
             raise ZeroDivisionError("a bug in a rule")
         return opening()
 
@@ -92,6 +92,16 @@ async def test_an_alert_that_cannot_be_stored_is_put_aside_and_its_neighbours_ar
     assert (await count(database, "episodes"), await count(database, "quarantine")) == (10, 1)
 
 
+async def test_alerts_put_aside_say_which_they_were_and_their_body_is_kept_once(database: Database) -> None:
+    async with running(database, Rules(stumbles_over="f0 f1 f2 f3")) as intake:
+        await intake.accept(of(*(alert(f"f{n}") for n in range(4))))
+
+    async with database.connection() as connection:
+        positions = await connection.fetch("SELECT position FROM quarantine ORDER BY position")
+    assert [row["position"] for row in positions] == [0, 1, 2, 3]
+    assert await count(database, "deliveries WHERE body <> ''") == 1
+
+
 @asynccontextmanager
 async def given_up_on(
     database: Database, monkeypatch: pytest.MonkeyPatch, rules: Rules | None = None
@@ -132,10 +142,10 @@ async def test_a_body_is_kept_once_however_often_the_rest_of_it_is_tried(
     """An alert told with a later start is taken for one that is told again: its body is kept before that is seen."""
     restart, failures = episodes.restart, iter([Temporary("a deadlock", system="database", operation="file")] * 3)
 
-    async def stumbling(tx: Connection, restarts: Mapping[int, datetime]) -> None:
+    async def stumbling(tx: Connection, restarts: Mapping[int, datetime], **how: Any) -> None:
         if restarts and (failure := next(failures, None)) is not None:
             raise failure
-        await restart(tx, restarts)
+        await restart(tx, restarts, **how)
 
     monkeypatch.setattr(episodes, "restart", stumbling)
     async with running(database) as intake:

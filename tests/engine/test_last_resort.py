@@ -1,6 +1,6 @@
 """The last resort at work: read ahead while the database is well, sent from memory while it is not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 
 from remediator.clients.http import open_http
 from remediator.domain.errors import BadDocument
+from remediator.domain.ids import IncidentId
 from remediator.domain.last_resort import WaitingPage
 from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification, NotificationKind
@@ -18,8 +19,8 @@ from remediator.engine.last_resort import MARK, LastResort, Terms
 from remediator.engine.rules_in_force import RulesInForce
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
-from remediator.store import outbox
-from remediator.store.database import Database
+from remediator.store import incidents, outbox
+from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.outbox import Outgoing
 from remediator.toolbox import Messengers
@@ -27,6 +28,7 @@ from tests.store.facts import claimed
 from tests.system.rules import CHANNELS, write_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DEAD = "channels:\n  console: { use: webhook, url: 'http://127.0.0.1:1/', secret: nobody-has-it }\n"
 AT_ONCE = Terms(grace=timedelta(), tell_after=timedelta(minutes=2))
 
 
@@ -61,12 +63,23 @@ class Scene:
             metrics=self.metrics,
         )
 
-    async def waiting_page(self) -> None:
+    async def waiting_page(self) -> IncidentId:
         """In the outbox, due, and not sent."""
         incident = await claimed(self.database)
         note = Notification(incident.id, NotificationKind.PAGE, "1:1:0:alice", "alice", "", "", "down", "sev1", "")
         async with self.database.transaction() as tx:
             await outbox.enqueue(tx, [Outgoing(note, (Contact("console", "tty"),), incident.rule)])
+        return incident.id
+
+    async def page_that_nobody_took(self) -> tuple[LastResort, IncidentId]:
+        """The database is lost; in memory are that page, due again, and the chain of its incident."""
+        incident = await self.waiting_page()
+        resort = self.resort(oncall__channels=DEAD)
+        await resort.tick()
+        self.lost_for(timedelta(seconds=1))
+        for page in await resort.tick():
+            await resort.carry(page)
+        return resort, incident
 
     def lost_for(self, duration: timedelta) -> None:
         self.database.health.lost("reset")
@@ -121,6 +134,23 @@ async def test_an_escalation_strikes_at_its_time_with_the_key_of_the_ordinary_pa
     assert list(await resort.tick()) == [], "the next step has its own time"
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    ["UPDATE escalations SET severity = '{}'", "UPDATE outbox SET notification = '{}'"],
+    ids=["a chain", "a page"],
+)
+async def test_what_cannot_be_read_ahead_keeps_nothing_else_back(scene: Scene, spoil: str) -> None:
+    await scene.waiting_page()
+    async with scene.database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        await tx.execute(spoil)
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+
+    assert len(await resort.tick()) == 1
+
+
 async def test_an_outage_within_the_grace_is_sat_out(scene: Scene) -> None:
     await scene.waiting_page()
     resort = scene.resort(Terms(grace=timedelta(seconds=30)))
@@ -146,17 +176,56 @@ async def test_it_says_why_it_comes_this_way(scene: Scene, capsys: pytest.Captur
 
 
 async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:
-    await scene.waiting_page()
-    dead = "channels:\n  console: { use: webhook, url: 'http://127.0.0.1:1/', secret: nobody-has-it }\n"
-    resort = scene.resort(oncall__channels=dead)
-    await resort.tick()
-    scene.lost_for(timedelta(seconds=1))
-    [page] = await resort.tick()
-
-    await resort.carry(page)
+    resort, _ = await scene.page_that_nobody_took()
 
     assert scene.sent(result="failed") == 1
     assert resort.watched == 2, "the page again, and the chain of its incident"
+
+
+async def resolve(tx: Connection, incident: IncidentId) -> None:
+    await incidents.resolve(tx, incident, by="bob", note="")
+
+
+async def acknowledge(tx: Connection, incident: IncidentId) -> None:
+    await incidents.acknowledge(tx, incident, by="bob")
+
+
+async def acknowledge_long_ago(tx: Connection, incident: IncidentId) -> None:
+    await incidents.acknowledge(tx, incident, by="bob")
+    await tx.execute("UPDATE escalations SET due_at = now() - interval '1 second'")
+
+
+async def nothing(_tx: Connection, _incident: IncidentId) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("happens", "left"),
+    [
+        pytest.param(nothing, 2, id="nobody has it"),
+        pytest.param(resolve, 0, id="it is over"),
+        pytest.param(acknowledge, 1, id="acknowledged: its chain starts again, later"),
+        pytest.param(acknowledge_long_ago, 2, id="the acknowledgement has run out"),
+    ],
+)
+async def test_a_moment_in_which_the_database_answers_tells_what_need_not_be_tried_any_more(
+    scene: Scene, happens: Callable[[Connection, IncidentId], Awaitable[None]], left: int
+) -> None:
+    resort, incident = await scene.page_that_nobody_took()
+    scene.database.health.found_well()
+    async with scene.database.transaction() as tx:
+        await happens(tx, incident)
+
+    assert (list(await resort.tick()), resort.watched) == ([], left)
+
+
+async def test_only_what_the_database_says_ends_a_page(scene: Scene) -> None:
+    resort, incident = await scene.page_that_nobody_took()
+    scene.database.health.found_well()
+    async with scene.database.transaction() as tx:
+        await resolve(tx, incident)
+    scene.database.pool.terminate()
+
+    assert (list(await resort.tick()), resort.watched) == ([], 2)
 
 
 async def test_one_dead_channel_does_not_stop_another(scene: Scene) -> None:

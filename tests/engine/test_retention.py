@@ -42,6 +42,7 @@ async def age(database: Database, days: int) -> None:
         f"""UPDATE incidents SET opened_at = opened_at {back}, resolved_at = resolved_at {back};
             UPDATE episodes SET opened_at = opened_at {back}, closed_at = closed_at {back};
             UPDATE outbox SET created_at = created_at {back};
+            UPDATE intents SET begun_at = begun_at {back};
             UPDATE reservations SET at = at {back};
             UPDATE rule_versions SET seen_at = seen_at {back}""",
     )
@@ -73,6 +74,21 @@ async def over_and_done_with(database: Database) -> None:
 
 async def left(database: Database) -> dict[str, int]:
     return {table: await count(database, table) for table in ("incidents", *OF_AN_INCIDENT)}
+
+
+async def test_a_budget_goes_with_the_last_that_was_spent_from_it(database: Database) -> None:
+    """There is one for each target that was ever changed."""
+    await over_and_done_with(database)
+    await age(database, 36)
+    await execute(
+        database,
+        """INSERT INTO budgets VALUES ('cooldown'), ('blast_radius');
+           INSERT INTO reservations (key, intent_id, units) SELECT 'blast_radius', id, 1 FROM intents""",
+    )
+
+    await clearing(database).look()
+
+    assert await count(database, "budgets WHERE key = 'blast_radius'") == await count(database, "budgets") == 1
 
 
 async def test_an_incident_past_its_time_takes_everything_under_it_along(database: Database) -> None:
@@ -124,6 +140,20 @@ async def test_what_is_not_over_is_kept_whatever_its_age(database: Database, wha
 
     assert (await count(database, "incidents"), await count(database, "intents")) == (1, 1)
     assert await count(database, "outbox WHERE due_at IS NOT NULL") == ("outbox" in what)
+
+
+async def test_what_was_written_counts_for_the_guards_however_short_incidents_are_kept(database: Database) -> None:
+    await over_and_done_with(database)
+    keep = Keep(raw=None, decisions=timedelta(days=1), diagnostics=None)
+
+    await age(database, 31)
+    await clearing(database, keep).look()
+    still_counted = await count(database, "reservations")
+    await age(database, 5)
+    await clearing(database, keep).look()
+
+    assert still_counted == 1
+    assert (await count(database, "reservations"), await count(database, "incidents")) == (0, 0)
 
 
 async def test_after_a_month_the_facts_are_gone_and_what_was_concluded_stays(database: Database) -> None:

@@ -30,7 +30,8 @@ from remediator.domain.incident import (
     Progress,
 )
 from remediator.domain.mode import Mode
-from remediator.domain.plan import Plan
+from remediator.domain.oncall import Contact, Person, Roster
+from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
 from remediator.engine import undo, worker
 from remediator.engine.bell import Bell
@@ -43,7 +44,7 @@ from remediator.engine.pipeline import next_move
 from remediator.engine.worker import Pace, Worker
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
-from remediator.store import incidents, moves
+from remediator.store import incidents, moves, outbox, timeline
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox
@@ -134,13 +135,16 @@ async def test_what_was_scaled_for_a_while_is_scaled_back(database: Database, mo
     assert move.phase is Phase.UNDOING
 
 
-async def test_a_daemon_that_may_only_look_leaves_the_undo_to_another(database: Database) -> None:
+async def test_a_daemon_that_may_only_look_leaves_the_undo_to_another_and_says_so_once(database: Database) -> None:
     incident = await claimed(database)
     fix = Intent(new_id(), incident.id, "fix[0]", SCALED)
+    desk = desk_for(fix, IntentState.DONE)
 
-    move = await next_move(overdue(incident, fix.id), NO_RULE, desk_for(fix, IntentState.DONE))
+    move = await next_move(overdue(incident, fix.id), NO_RULE, desk)
+    again = await next_move(replace(incident, phase=move.phase, progress=move.progress), NO_RULE, desk)
 
     assert (move.progress.undo is not None, move.wake_in) == (True, undo.UNTIL_SOMEBODY_CAN)
+    assert (len(move.entries), again.entries, again.wake_in) == (1, (), undo.UNTIL_SOMEBODY_CAN)
 
 
 async def test_a_second_fix_does_not_forget_what_the_first_left_to_be_taken_back(database: Database) -> None:
@@ -175,12 +179,14 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
 
     move = await next_move(incident, rule, desk)
 
-    assert [entry.message for entry in move.entries] == ["passed over: another leased fix is still to be taken back"]
-    assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER),)
+    why = "passed over: another leased fix is still to be taken back"
+    assert [entry.message for entry in move.entries] == [why]
+    assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER, why),)
 
 
 class AnyRule:
     guards = ()
+    roster = Roster({"alice": Person("alice", "Alice", (Contact("console", ""),))}, {}, frozenset({"console"}))
 
     def version(self, _: str) -> object:
         return object()
@@ -231,8 +237,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[IntentId]:
     return made
 
 
-async def wakes_for_its_undo(database: Database, plan: Plan = SCALED) -> Incident:
-    """An incident in people's hands whose leased fix is to be taken back now."""
+async def wakes_for_its_undo(database: Database, plan: Plan = SCALED, *, tries: int = 0) -> Incident:
+    """An incident in people's hands whose leased fix is to be taken back now, after so many tries that failed."""
     incident = await claimed(database)
     fix = new_id()
     async with database.transaction() as tx:
@@ -245,9 +251,9 @@ async def wakes_for_its_undo(database: Database, plan: Plan = SCALED) -> Inciden
         )
         await tx.execute(
             "UPDATE incidents SET phase = 'handed_over', progress = $1, wake_at = now(), lease_until = NULL",
-            overdue(incident, fix).progress,
+            overdue(incident, fix, tries=tries).progress,
         )
-    return incident
+    return overdue(incident, fix, tries=tries)
 
 
 async def test_an_undo_that_the_journal_refuses_waits_and_is_made_when_it_may(
@@ -261,18 +267,22 @@ async def test_an_undo_that_the_journal_refuses_waits_and_is_made_when_it_may(
         await tx.execute("UPDATE kill_switch SET is_on = true")
 
     async with at_work(database):
-        await eventually(lambda: refused(database), within=10)
+        await eventually(lambda: moved(database, at_least=incident.epoch + 3), within=10)
         async with database.transaction() as tx:
             await tx.execute("UPDATE kill_switch SET is_on = false")
         await eventually(lambda: so(bool(written)), within=10)
 
-    assert await count(database, "timeline") < 100, "refused now and then, not round and round"
-
-
-async def refused(database: Database) -> bool:
     async with database.connection() as connection:
-        said: int = await connection.fetchval("SELECT count(*) FROM timeline WHERE message LIKE 'not taken back yet%'")
-    return said > 1
+        told = [entry.message for entry in await timeline.of_incident(connection, incident.id)]
+        epoch = await connection.fetchval("SELECT epoch FROM incidents")
+    assert len([line for line in told if line.startswith("not taken back yet")]) == 1, "however often it is refused"
+    assert epoch < 100, "refused now and then, not round and round"
+
+
+async def moved(database: Database, *, at_least: int) -> bool:
+    """Claimed so often: each claim asks again."""
+    async with database.connection() as connection:
+        return bool(await connection.fetchval("SELECT epoch >= $1 FROM incidents", at_least))
 
 
 async def so(is_so: bool) -> bool:
@@ -318,6 +328,118 @@ async def tells(database: Database, what: str) -> bool:
         return bool(
             await connection.fetchval("SELECT EXISTS (SELECT FROM timeline WHERE message LIKE $1)", f"%{what}%")
         )
+
+
+SAID = "kubernetes: PATCH: 503"
+
+
+@pytest.mark.parametrize(
+    ("state", "tries", "is_left"),
+    [
+        pytest.param(IntentState.DONE, undo.MOST_TRIES, False, id="taken back in the end"),
+        pytest.param(IntentState.FAILED, 0, False, id="to be tried again"),
+        pytest.param(IntentState.FAILED, undo.MOST_TRIES, True, id="failed too often"),
+        pytest.param(IntentState.UNKNOWN, 0, True, id="nobody knows"),
+    ],
+)
+async def test_a_change_that_is_left_behind_is_told_though_its_incident_is_closed(
+    database: Database, monkeypatch: pytest.MonkeyPatch, state: IntentState, tries: int, *, is_left: bool
+) -> None:
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        return IntentResult(journalled.intent.id, state, SAID)
+
+    monkeypatch.setattr(undo, "carry_out", carry_out)
+    incident = await wakes_for_its_undo(database, tries=tries)
+    await close(database, incident)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, SAID), within=10)
+
+    assert await pages(database) == ([left_behind(incident)] if is_left else [])
+    assert await is_resolved(database)
+
+
+async def test_a_change_that_cannot_be_taken_back_is_told_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scale, "undo", lambda *_: NoPlan("it is not what the fix left"))
+    incident = await wakes_for_its_undo(database)
+    await close(database, incident)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "not taken back: it is not what the fix left"), within=10)
+
+    assert await pages(database) == [left_behind(incident)]
+
+
+async def test_a_write_that_nobody_can_tell_of_is_told_though_its_incident_is_closed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
+
+    monkeypatch.setattr(undo, "carry_out", carry_out)
+    incident = await wakes_for_its_undo(database)
+    fix = owed(incident).intent
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE intents SET state = 'begun'")
+        await tx.execute("UPDATE incidents SET progress = $1", Progress(intent=fix))
+    await close(database, incident)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, SAID), within=10)
+
+    assert await pages(database) == [left_behind(incident)]
+
+
+async def test_what_is_left_behind_is_told_whatever_happens_to_the_incident(database: Database) -> None:
+    """An open one, here: its own pages end with it, this one does not."""
+    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    async with at_work(database):
+        await eventually(lambda: tells(database, "of_a_later_release"), within=10)
+
+    await close(database, incident)
+
+    async with database.connection() as connection:
+        [item] = await outbox.claim(connection, lease=LEASE, limit=10)
+        assert await outbox.hold(connection, [item]) == {}
+    assert item.notification.dedup_key == left_behind(incident)
+    assert item.notification.title == "Change left behind: ServiceDown on backend"
+    assert item.notification.body.startswith("scale deployment backend from 3 to 5 replicas\nhanded over to people")
+    assert item.notification.acknowledge_url == "", "that would be the incident, not this"
+
+
+async def test_in_observe_mode_nobody_is_woken_for_what_is_left_behind(database: Database) -> None:
+    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET mode = 'observe'")
+    await close(database, incident)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "would page alice"), within=10)
+
+    assert await pages(database) == []
+
+
+async def close(database: Database, incident: Incident) -> None:
+    async with database.transaction() as tx:
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+
+
+async def pages(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT dedup_key FROM outbox WHERE kind = 'page' AND state = 'queued'")
+    return [row["dedup_key"] for row in rows]
+
+
+def left_behind(incident: Incident) -> str:
+    """The key of the page that tells of it."""
+    return f"{incident.id}:left:{owed(incident).intent}:alice"
+
+
+def owed(incident: Incident) -> PendingUndo:
+    assert incident.progress.undo is not None
+    return incident.progress.undo
 
 
 async def test_a_fix_that_the_journal_refuses_waits_before_it_is_looked_at_again(

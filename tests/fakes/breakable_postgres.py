@@ -63,6 +63,14 @@ class BreakablePostgres:
         finally:
             await connection.close()
 
+    async def number(self, sql: str) -> int:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            found: int = await connection.fetchval(sql)
+        finally:
+            await connection.close()
+        return found
+
     @property
     def processes(self) -> list[psutil.Process]:
         postmaster = psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))

@@ -117,7 +117,8 @@ def _pages(evidence: Evidence) -> Iterator[Violation]:
     for key, row in rows.items():
         if row["state"] == "sent" and key not in arrived:
             yield Violation(Kind.LOST, f"page {key} is recorded as sent and never arrived")
-        if row["state"] == "failed" and not key.endswith(":last-resort"):
+        gave_up = row["kind"] == "page" and row["state"] == "failed" and row["error"] != "withdrawn"
+        if gave_up and not key.endswith(":last-resort"):
             missing = [name for name in CHANNELS if f"{key}:{name}:last-resort" not in rows]
             if missing:
                 yield Violation(

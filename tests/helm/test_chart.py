@@ -101,6 +101,11 @@ def test_the_pod_is_locked_down() -> None:
     }
 
 
+def test_the_names_of_services_are_no_settings() -> None:
+    """For a Service called remediator, a pod gets REMEDIATOR_PORT=tcp://...: no port, so the daemon would not start."""
+    assert render().pod["enableServiceLinks"] is False
+
+
 def test_the_probes_ask_what_the_daemon_answers() -> None:
     (container,) = render().pod["containers"]
 

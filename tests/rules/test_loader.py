@@ -202,8 +202,16 @@ def schedule(**parts: str) -> str:
         ),
         ("oncall__schedules", schedule(participants="alic"), "there is no person 'alic': did you mean 'alice'?"),
         ("oncall__schedules", schedule(turn="12h"), "a turn is whole days: write it like 1d or 1w"),
+        ("oncall__schedules", schedule(turn="500000w"), "3500000d is not between 0s and 366d"),
         ("oncall__schedules", schedule(timezone="Berlin"), "'Berlin' is not a time zone"),
         ("oncall__schedules", schedule(starts_on="monday"), "'monday' is not a moment"),
+        ("oncall__schedules", schedule(starts_on="20260105"), "20260105 is not a moment"),
+        ("oncall__schedules", schedule(starts_on="2026-01-05T09:00Z"), "carries an offset"),
+        (
+            "oncall__schedules",
+            schedule(overrides="[{ person: bob, starts: 2026-01-06T09:00, ends: 2026-01-05T09:00 }]"),
+            "it ends before it starts",
+        ),
         (
             "oncall__channels",
             "channels:\n  ops: { use: consol }\n",
@@ -222,6 +230,12 @@ def schedule(**parts: str) -> str:
             "45s is not between 100ms and 15s",
         ),
         ("guards", "guards: [{ use: cooldown, for: '${{ alert.name }}' }]\n", "alert"),
+        ("guards", "guards: [{ use: attempts, at_most: '${{ 1 / 0 }}', within: 1h }]\n", "divide by zero"),
+        ("guards", "guards: [{ use: attempts, at_most: '${{ 1 - 1 }}', within: 1h }]\n", "greater than or equal to 1"),
+        ("guards", "guards: [{ use: attempts, at_most: 1, within: 60d }]\n", "60d is not between 0s and 31d"),
+        ("guards", "guards: [{ use: cooldown, for: 32d }]\n", "32d is not between 0s and 31d"),
+        ("guards", "guards: []\nbusiness_hours: { starts: '09:00+02:00' }\n", "carries an offset"),
+        ("guards", "guards: []\nbusiness_hours: { ends: 17 }\n", "17 is not a time of day"),
     ],
 )
 def test_names_that_stand_for_nothing_are_told(tmp_path: Path, file: str, text: str, problem: str) -> None:
@@ -236,6 +250,7 @@ def test_names_that_stand_for_nothing_are_told(tmp_path: Path, file: str, text: 
         pytest.param({"guards": "guards: [{ use: nothing }]\n"}, id="an unknown guard"),
         pytest.param({"guards": "guards: 3\n"}, id="no list of guards"),
         pytest.param({"guards": "guards:\n  - ["}, id="no YAML"),
+        pytest.param({"guards": "guards: [{ use: attempts, at_most: '${{ 1 / 0 }}', within: 1h }]\n"}, id="no value"),
         pytest.param({"guards": "gaurds: [{ use: cooldown, for: 1h }]\n"}, id="misspelt guards"),
     ],
 )

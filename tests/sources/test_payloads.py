@@ -42,6 +42,15 @@ def test_an_alert_is_read_to_the_microsecond_and_year_1_as_no_end() -> None:
     assert (alert.fingerprint, alert.name, alert.is_firing) == ("00ab12cd34ef5678", "ServiceDown", True)
 
 
+def test_bytes_that_are_no_text_are_replaced_wherever_they_are() -> None:
+    raw = body(ALERT, ALERT).replace(b"ServiceDown", b"Service\xffDown", 1)
+
+    delivery = parse(raw)
+
+    assert [alert.name for alert in delivery.alerts] == ["Service\ufffdDown", "ServiceDown"]
+    assert delivery.rejected == ()
+
+
 @pytest.mark.parametrize(
     "change",
     [

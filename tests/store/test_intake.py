@@ -68,6 +68,25 @@ async def test_an_alert_never_joins_an_incident_that_is_resolved_at_that_moment(
     assert await count(database, "episodes e JOIN incidents i ON i.id = incident_id WHERE i.status = 'triggered'") == 1
 
 
+async def test_a_firing_that_meets_another_replicas_news_of_an_earlier_one_is_not_closed_by_that_ones_end(
+    database: Database,
+) -> None:
+    now = datetime.now(UTC)
+    async with database.transaction() as tx:
+        await tx.execute(
+            """INSERT INTO episodes (source, fingerprint, labels, starts_at)
+               VALUES ('am', 'f1', '{}', now() - interval '1 min')"""
+        )
+        telling = asyncio.create_task(file(database, alert("f1", starts_at=now), opens=lambda _: None))
+        while not await tx.fetchval("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"):
+            assert not telling.done()
+    await telling
+
+    late_end = await file(database, msgspec.structs.replace(resolved("f1"), ends_at=now - timedelta(seconds=30)))
+
+    assert late_end == {Filing.STALE: 1}
+
+
 async def test_a_fire_and_its_end_in_one_batch_leave_a_closed_episode(database: Database) -> None:
     filings = await file(database, alert(), resolved())
 

@@ -152,7 +152,7 @@ def test_a_contract_names_the_migration_that_a_release_must_ship() -> None:
 
 SAYS_SO = "-- locks: "
 LONG_LOCKS = {
-    r"ALTER COLUMN \w+ (SET DATA )?TYPE|ALTER \w+ TYPE": "rewrites the table under lock: add a column, fill it, swap",
+    r"ALTER COLUMN \w+ (SET DATA )?TYPE|ALTER \w+ TYPE": "rewrites the table or indexes under lock: add, fill, swap",
     r"SET NOT NULL": "reads the whole table under lock: add a CHECK as NOT VALID and validate it",
     r"ADD COLUMN (?!.*DEFAULT)[^,;]*NOT NULL": "fails on rows that are there: give a default",
     r"ADD COLUMN [^,;]*(clock_timestamp|random|gen_random_uuid|nextval|IDENTITY)": "rewrites the table under lock",

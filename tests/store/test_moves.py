@@ -53,6 +53,22 @@ async def test_what_a_later_release_began_is_left_to_it_and_still_shown(database
     assert ([one.id for one in taken], shown.phase) == ([later + 1], Phase.LATER)
 
 
+@pytest.mark.parametrize("unreadable", ["progress = '{\"findings\": 7}'", "mode = 'rehearse'", "target = '7'"])
+async def test_an_incident_that_cannot_be_read_keeps_nobody_from_the_others(
+    database: Database, unreadable: str
+) -> None:
+    """Another release has stored it; the loop that claims must not die of it, and the daemon with it."""
+    await file(database, alert("f1"), alert("f2"), opens=lambda told: opening(told.fingerprint))
+    async with database.transaction() as tx:
+        await tx.execute(f"UPDATE incidents SET {unreadable} WHERE run_key = 'f1'")  # noqa: S608  # our own
+        readable = await tx.fetchval("SELECT id FROM incidents WHERE run_key = 'f2'")
+
+    assert [incident.id for incident in await claim(database)] == [readable]
+    async with database.connection() as connection:
+        assert [incident.id for incident in await incidents.list_incidents(connection)] == [readable]
+    assert await claim(database) == [], "it is tried again when its lease has run out, not round and round"
+
+
 async def test_two_workers_never_hold_the_same_incident(database: Database) -> None:
     await file(database, *(alert(f"f{n}") for n in range(50)), opens=lambda a: opening(a.fingerprint))
 

@@ -18,12 +18,12 @@ from msgspec.structs import replace
 
 from remediator.domain.budget import Budget
 from remediator.domain.finding import Finding
-from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.ids import EpisodeId, IncidentId, RuleName
 from remediator.domain.incident import IntentResult, IntentState, Move, Phase, Progress, Status
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import escalations, incidents, intents, ledger, moves, outbox, retention, timeline
+from remediator.store import escalations, incidents, intents, ledger, moves, outbox, retention, strays, timeline
 from remediator.store.connecting import LIMITS
 from remediator.store.database import Database
 from remediator.store.escalations import Struck
@@ -31,7 +31,7 @@ from remediator.store.moves import Decided
 from remediator.store.outbox import Outgoing
 from tests.fakes.watched import watched_database
 from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
-from tests.store.history import EPISODES, INCIDENTS
+from tests.store.history import EPISODES, INCIDENTS, OPEN
 from tests.store.test_moves import commit, intent_of
 
 BIG = ("episodes", "incidents", "timeline", "escalations", "outbox", "intents", "reservations")
@@ -162,10 +162,21 @@ async def page(database: Database) -> None:
             tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")), RuleName("rule"))]
         )
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
+        await outbox.hold(tx, [item])
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
         await outbox.enqueue_last_resort(tx, item, [Contact("chat", "")])
         await outbox.sent(tx, [(item, Receipt())])
+
+
+async def look_for_strays(database: Database) -> None:
+    """All that is open is looked at, and 200 are."""
+    async with database.transaction() as tx:
+        await strays.outliving(tx, by=timedelta(minutes=30))
+        assert not [stray async for stray in strays.unwanted(tx)]
+        await tx.execute("UPDATE incidents SET status = 'resolved' WHERE id = 250")
+        [stray] = await strays.these(tx, [EpisodeId(1_000), EpisodeId(2_000)])
+        await strays.adopt(tx, {IncidentId(500): [stray]})
 
 
 async def read_as_people_do(database: Database) -> None:
@@ -210,6 +221,7 @@ async def clear_up(database: Database) -> None:
         pytest.param(claim_nothing, 0, id="a poll that finds nothing"),
         pytest.param(strike, 50, id="deadlines that strike"),
         pytest.param(page, 1, id="a page"),
+        pytest.param(look_for_strays, OPEN, id="alerts that nobody works on"),
         pytest.param(read_as_people_do, 50, id="reading"),
         pytest.param(respond, 1, id="a person responds"),
         pytest.param(judge, 10, id="the ledger"),
@@ -287,6 +299,7 @@ async def test_an_outbox_that_filled_since_it_was_looked_at_is_still_read_by_ind
             explainer.plans.clear()
             items = await outbox.claim(connection, lease=LEASE, limit=20)
             await outbox.claim(connection, lease=LEASE, limit=20, passing_over=["email"])
+            await outbox.hold(connection, items)
             await outbox.sent(connection, [(item, Receipt()) for item in items])
 
     assert len(items) == 20

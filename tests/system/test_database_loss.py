@@ -268,6 +268,7 @@ async def test_a_pooler_in_transaction_mode_costs_nothing_and_its_loss_is_the_da
     ):
         crowd = [made.client.alert(alertname="Down", instance=f"crowd {number}") for number in range(100)]
         assert set(await asyncio.gather(*crowd)) == {202}
+        assert await postgres.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
         await lost_and_found(made, pooler.gone())
 
 

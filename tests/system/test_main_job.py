@@ -1,5 +1,7 @@
 """The main job, end to end: a webhook in, and out come a fixed cluster, a page, or a plan that nobody carried out."""
 
+import re
+
 import pytest
 from pydantic import SecretStr
 
@@ -29,8 +31,8 @@ async def test_a_failing_pod_is_replaced_and_the_fix_is_proven(
     ]
 
 
-async def test_a_fix_that_does_not_work_pages_the_person_on_call(
-    settings_of: SettingsOf, fake_cluster: FakeCluster
+async def test_a_fix_that_does_not_work_pages_the_person_on_call_and_says_so(
+    settings_of: SettingsOf, fake_cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_pods("prod", "backend", reason=Fault.CRASHING)
@@ -47,6 +49,7 @@ async def test_a_fix_that_does_not_work_pages_the_person_on_call(
 
     assert incident["status"] == "triggered"
     assert any("not healthy within 2s" in line for line in told(incident))
+    assert "automation: not healthy within 2s: NOT ok" in capsys.readouterr().out
     assert (status, acknowledged["acknowledged_by"]) == (200, "tests")
     assert resolved["resolution"] == "the alert resolved"
 
@@ -118,7 +121,7 @@ async def test_an_alert_that_no_rule_matches_is_stored_and_opens_nothing(setting
 
 
 async def test_a_refused_permission_is_named_and_goes_to_a_person(
-    settings_of: SettingsOf, fake_cluster: FakeCluster
+    settings_of: SettingsOf, fake_cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)
@@ -131,6 +134,7 @@ async def test_a_refused_permission_is_named_and_goes_to_a_person(
         incident = await client.until(1, lambda seen: any("sent to alice" in line for line in told(seen)))
 
     assert any("forbidden" in line for line in told(incident)), told(incident)
+    assert re.search(r"automation: .*no other fix step applies; fix\[0\]: .*forbidden", capsys.readouterr().out)
     assert fake_cluster.requests.writes == []
 
 

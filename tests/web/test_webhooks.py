@@ -45,10 +45,12 @@ class FakeIntake:
 
     accepted: list[Delivery] = field(default_factory=list)
     quarantined: list[tuple[str, bytes, str]] = field(default_factory=list)
+    admitted: list[SourceName] = field(default_factory=list)
     fails_with: Exception | None = None
     room: Room = field(default_factory=lambda: Room(10 * LIMIT))
 
     def admit(self, source: SourceName, size: int) -> AbstractContextManager[Hold]:
+        self.admitted.append(source)
         return self.room.hold(source, size)
 
     async def accept(self, delivery: Delivery) -> Accepted:
@@ -124,6 +126,7 @@ async def test_a_sender_is_recorded_by_the_name_of_its_credential(
         pytest.param({"Authorization": "Bearer wrong"}, id="wrong token"),
         pytest.param({"Authorization": "Bearer fïrst"}, id="no ASCII"),
         pytest.param({"Authorization": "Basic !!!"}, id="no base64"),
+        pytest.param({"Authorization": "Basic fïrst"}, id="a login that is no ASCII"),
         pytest.param({"Authorization": "Basic " + base64.b64encode(b"am:").decode()}, id="no password"),
         pytest.param({"Authorization": "Basic " + base64.b64encode(b"am:first").decode()}, id="another's secret"),
         pytest.param({"X-Grafana-Alerting-Signature": "00"}, id="a signature without a timestamp"),
@@ -157,6 +160,14 @@ async def test_grafanas_signature_covers_the_body_and_the_moment(
     door: Door, headers: dict[str, str], status: int
 ) -> None:
     assert (await door.send(GRAFANA_BODY, to="grafana", headers=headers)).status == status
+
+
+async def test_whoever_has_proven_nothing_yet_has_room_of_their_own(door: Door) -> None:
+    """Anybody can write any signature and announce a large body."""
+    await door.send()
+    await door.send(GRAFANA_BODY, to="grafana", headers=signed(GRAFANA_BODY, at=int(NOW.timestamp())))
+
+    assert door.intake.admitted == ["prod-am", "grafana from 127.0.0.1"]
 
 
 async def test_a_body_that_cannot_be_read_is_kept_aside_and_answered_400(door: Door) -> None:
@@ -235,3 +246,10 @@ async def test_metrics_count_answers_by_source(door: Door) -> None:
 
     assert 'remediator_deliveries_total{answer="202",source="alertmanager"} 1.0' in text
     assert 'remediator_deliveries_total{answer="404",source="unknown"} 1.0' in text
+
+
+async def test_an_alert_that_cannot_be_read_is_counted_since_its_sender_is_not_told(door: Door) -> None:
+    answer = await door.send(json.dumps({"version": "4", "alerts": [ALERT, {**ALERT, "labels": {}}]}).encode())
+
+    assert (answer.status, (await answer.json())["rejected"]) == (202, 1)
+    assert 'remediator_alerts_total{filing="rejected"} 1.0' in await (await door.client.get("/metrics")).text()

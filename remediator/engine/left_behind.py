@@ -1,0 +1,50 @@
+"""Tells somebody of a change that stays in the world because nobody takes it back. Its incident may be closed, or in
+somebody's hands: then no page of its own would tell."""
+
+from remediator.domain.ids import IntentId
+from remediator.domain.incident import Incident, IntentState, Move
+from remediator.domain.notification import LEFT_BEHIND
+from remediator.domain.oncall import Roster
+from remediator.engine.escalate import order
+from remediator.engine.pages import PageWriter
+from remediator.store import escalations, intents, ledger, outbox, timeline
+from remediator.store.database import Connection
+from remediator.store.moves import Decided
+from remediator.store.outbox import Outgoing
+
+NO_REVIEW_CHANNEL = ""
+"""What only looks leaves nothing behind; should the mode have been lowered since, the timeline tells."""
+
+
+def left_behind(before: Incident, move: Move) -> IntentId | None:
+    """The write that stays for good with this move, or that may be there and nobody knows."""
+    due, result = before.progress.undo, move.result
+    if due is not None and move.progress.undo is None:
+        return due.intent if result is None or result.result is not IntentState.DONE else None
+    if result is not None and result.result is IntentState.UNKNOWN and not before.is_open:
+        return result.id
+    return None
+
+
+async def tell_of(tx: Connection, write: IntentId, decided: Decided, *, roster: Roster, writer: PageWriter) -> None:
+    """In the transaction of that move, once a write: to whoever the incident's policy pages first."""
+    incident = decided.incident
+    alike = await escalations.from_the_start(tx, incident)
+    ordered = order(alike, roster, await ledger.now(tx), review_channel=NO_REVIEW_CHANNEL)
+    told = (await intents.summary(tx, write), *(entry.message for entry in decided.move.entries))
+    messages = [
+        Outgoing(
+            writer.left_behind(
+                incident,
+                told,
+                recipient=call.recipient,
+                dedup_key=f"{incident.id}:{LEFT_BEHIND}:{write}:{call.key}",
+                kind=ordered.kind,
+            ),
+            call.reach,
+            incident.rule,
+        )
+        for call in ordered.calls
+    ]
+    await outbox.enqueue(tx, messages)
+    await timeline.append(tx, [(incident.id, entry) for entry in ordered.entries])

@@ -1,0 +1,113 @@
+"""Alerts that fire and that nobody works on get an incident after all. A rule may come after its alert, or its file may
+have been broken at the start; and what a person or a proof has closed may fire on. Nobody would tell of either again:
+to the sender they are the same alerts as before.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from remediator.domain.errors import Outdated, RemediatorError, Temporary
+from remediator.domain.ids import EpisodeId, IncidentId
+from remediator.domain.mode import Mode
+from remediator.domain.opening import Opening
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine.bell import Bell
+from remediator.language.duration import format_duration
+from remediator.metrics import Metrics
+from remediator.rules.rulebook import Rulebook
+from remediator.store import openings, strays, timeline
+from remediator.store.database import Connection, Database
+from remediator.store.openings import Requested
+from remediator.store.strays import Stray
+
+log = structlog.get_logger()
+
+EVERY = timedelta(minutes=1)
+REOPENED_AFTER = timedelta(minutes=30)
+"""Told again so long after its incident was closed. Sooner it may be the sender who has not noticed the end yet, or who
+repeats a whole group because of another alert in it."""
+LOOKS = 2
+"""With each set of rules: the second finds what was filed by the old ones while the first looked."""
+AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    database: Database
+    rulebook: Callable[[], Rulebook]
+    ceiling: Mode
+    bells: Sequence[Bell]
+    metrics: Metrics
+    _looked_with: deque[Rulebook] = field(default_factory=lambda: deque(maxlen=LOOKS))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Temporary as error:
+                await self.database.health.sit_out("look for alerts that nobody works on", error)
+            except Exception as error:  # a bug: alerts, pages and fixes must go on
+                log.exception("alerts that nobody works on not found", error=str(error))
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def look(self) -> int:
+        """How many have an incident now."""
+        rulebook = self.rulebook()
+        async with self.database.connection() as connection:
+            outliving = await strays.outliving(connection, by=REOPENED_AFTER)
+        found = [stray.episode for stray in outliving]
+        if self._looked_with.count(rulebook) < LOOKS:
+            found += await self._wanted_by(rulebook)
+        self._looked_with.append(rulebook)
+        return sum([await self._adopt(found[at : at + AT_ONCE], rulebook) for at in range(0, len(found), AT_ONCE)])
+
+    async def _wanted_by(self, rulebook: Rulebook) -> list[EpisodeId]:
+        async with self.database.transaction() as tx:
+            return [stray.episode async for stray in strays.unwanted(tx) if rulebook.matching(stray.alert)]
+
+    async def _adopt(self, episodes: Sequence[EpisodeId], rulebook: Rulebook) -> int:
+        try:
+            async with self.database.transaction() as tx:
+                adopted = await self._open_for(tx, await strays.these(tx, episodes), rulebook)
+        except Outdated as error:
+            log.info("to be looked for again", reason=str(error))
+            return 0
+        self.metrics.alerts.labels(filing="adopted").inc(adopted)
+        for bell in self.bells if adopted else ():
+            bell.ring()
+        return adopted
+
+    async def _open_for(self, tx: Connection, found: Sequence[Stray], rulebook: Rulebook) -> int:
+        requested: dict[str, Requested] = {}
+        together: defaultdict[str, list[Stray]] = defaultdict(list)
+        for stray in found:
+            opening = self._opening(stray, rulebook)
+            if opening is not None:
+                requested.setdefault(opening.run_key, Requested(opening, stray.alert))
+                together[opening.run_key].append(stray)
+        opened = await openings.open_or_join(tx, list(requested.values()))
+        adopted = {IncidentId(opened.incidents[key]): those for key, those in together.items()}
+        await strays.adopt(tx, adopted)
+        why = [(incident, _why(those[0])) for incident, those in adopted.items()]
+        await timeline.append(tx, [*opened.told, *why])
+        return sum(map(len, adopted.values()))
+
+    def _opening(self, stray: Stray, rulebook: Rulebook) -> Opening | None:
+        try:
+            return rulebook.opening(stray.alert, ceiling=self.ceiling)
+        except RemediatorError as error:
+            log.warning("no incident can be opened", alert=stray.alert.name, error=str(error))
+            return None
+
+
+def _why(stray: Stray) -> Entry:
+    if stray.closed is None:
+        return Entry(EntryKind.ALERT, f"it fires since {stray.alert.starts_at:%Y-%m-%d %H:%M} UTC: its rule came later")
+    later = format_duration(REOPENED_AFTER)
+    return Entry(EntryKind.ALERT, f"it fires on more than {later} after incident {stray.closed} was closed")

@@ -1,0 +1,73 @@
+"""A setting that is wrong ends the command with 2 and says what; one that would do nothing is told."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from remediator.cli import main
+from remediator.settings import unknown_names
+
+SETTINGS = 2
+
+
+def check(*arguments: str, environment: dict[str, str] | None = None) -> Result:
+    """Reads the settings, and stops because they name no source."""
+    return CliRunner().invoke(main, ["sources", "check", *arguments], env=environment)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        pytest.param("WEBHOOKS__TOKENS", "a-token", "webhooks", id="no JSON"),
+        pytest.param("WEBHOOKS__TOKENS", '{"am": "a-token"}', "webhooks.tokens.am", id="another shape"),
+        pytest.param("ENGINE__LEASE_SECONDS", "inf", "engine.lease_seconds", id="for ever"),
+        pytest.param("RETENTION__RAW_DAYS", "9999999", "retention.raw_days", id="longer than there are dates"),
+    ],
+)
+def test_a_wrong_variable_is_told_and_its_value_is_not(variable: str, value: str, problem: str) -> None:
+    result = check(environment={f"REMEDIATOR_{variable}": value})
+
+    assert result.exit_code == SETTINGS
+    assert "settings are wrong" in result.output
+    assert problem in result.output
+    assert "a-token" not in result.output
+
+
+def test_a_settings_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(b"\xff\xfe")
+
+    result = check("--config", str(file))
+
+    assert result.exit_code == SETTINGS
+    assert "can't decode" in result.output
+
+
+def test_a_variable_that_names_no_setting_is_told() -> None:
+    result = check(environment={"REMEDIATOR_MOED": "observe"})
+
+    assert "Warning: REMEDIATOR_MOED is no setting, and does nothing" in result.output
+
+
+def test_what_names_no_setting_is_found_among_what_does(tmp_path: Path) -> None:
+    for name in ("api_token", "link_secret", "..data"):
+        (tmp_path / name).write_text("secret")
+    (tmp_path / "webhooks").mkdir()
+    environment = dict.fromkeys(
+        [
+            "PATH",
+            "REMEDIATOR_MODE",
+            "REMEDIATOR_ENGINE__WORKERS",
+            "REMEDIATOR_KUBERNETES_ENABLED",
+            "REMEDIATOR_URL",
+            "REMEDIATOR_SERVICE_HOST",
+            "REMEDIATOR_SERVICE_PORT_HTTP",
+            "REMEDIATOR_PORT_80_TCP_ADDR",
+        ],
+        "",
+    )
+
+    found = list(unknown_names(environment, tmp_path))
+
+    assert found == ["REMEDIATOR_KUBERNETES_ENABLED", str(tmp_path / "api_token")]

@@ -1,0 +1,160 @@
+"""An alert that fires has an incident as soon as a rule wants it, and again where it outlives the one it had."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediator.domain.alert import Alert
+from remediator.domain.errors import Temporary
+from remediator.domain.mode import Mode
+from remediator.engine.bell import Bell
+from remediator.engine.strays import Strays
+from remediator.metrics import Metrics
+from remediator.rules.loader import load_rules
+from remediator.rules.rulebook import Rulebook
+from remediator.store import episodes, incidents, timeline
+from remediator.store import strays as stored
+from remediator.store.database import Connection, Database
+from remediator.store.strays import Stray
+from tests.store.facts import alert, count, file, resolved
+from tests.system.rules import write_rules
+
+ANNOTATED = {"summary": "it is down"}
+CLOSED_LONG_AGO = "UPDATE incidents SET status = 'resolved', phase = 'closed', resolved_at = now() - interval '31 min'"
+
+
+@pytest.fixture
+def rulebook(tmp_path: Path) -> Rulebook:
+    return load_rules(write_rules(tmp_path / "rules")).rulebook
+
+
+def looking(database: Database, rulebook: Callable[[], Rulebook]) -> Strays:
+    return Strays(database, rulebook, Mode.ACT, (Bell(),), Metrics())
+
+
+def down(fingerprint: str = "f1", deployment: str = "backend", name: str = "ServiceDown") -> Alert:
+    labels = {"alertname": name, "namespace": "prod", "deployment": deployment}
+    return alert(fingerprint, labels=labels, annotations=ANNOTATED)
+
+
+async def told_before_their_rule(database: Database, *alerts: Alert) -> None:
+    await file(database, *alerts, opens=lambda _: None)
+
+
+async def execute(database: Database, sql: str) -> None:
+    async with database.transaction() as tx:
+        await tx.execute(sql)
+
+
+async def messages(database: Database, number: int) -> list[str]:
+    async with database.connection() as connection:
+        incident = (await incidents.list_incidents(connection))[number].id
+        return [entry.message for entry in await timeline.of_incident(connection, incident)]
+
+
+async def test_an_alert_that_was_there_before_its_rule_has_an_incident_when_the_rule_comes(
+    database: Database, rulebook: Rulebook
+) -> None:
+    await told_before_their_rule(database, down("f1"), down("f2"), down("f3", "feed"), down("f4", name="Other"))
+
+    assert await looking(database, lambda: rulebook).look() == 3
+
+    async with database.connection() as connection:
+        found = await incidents.list_incidents(connection)
+        due = await connection.fetchval("SELECT count(*) FROM escalations WHERE due_at IS NOT NULL")
+    assert sorted(str(incident.target) for incident in found) == ["deployment/prod/backend", "deployment/prod/feed"]
+    assert ([incident.firing for incident in found], due) == ([True, True], 2)
+    assert any(line.endswith("its rule came later") for line in await messages(database, 0))
+
+
+async def test_each_set_of_rules_is_tried_twice_and_no_more(
+    database: Database, rulebook: Rulebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was filed by the old rules while the first look was on its way is found by the second."""
+    in_force, looks = rulebook, 0
+
+    def unwanted(tx: Connection) -> AsyncIterator[Stray]:
+        nonlocal looks
+        looks += 1
+        return look(tx)
+
+    look = stored.unwanted
+    monkeypatch.setattr(stored, "unwanted", unwanted)
+    strays = looking(database, lambda: in_force)
+    for _ in range(4):
+        await strays.look()
+    first, in_force = looks, load_rules(write_rules(tmp_path / "other")).rulebook
+    for _ in range(4):
+        await strays.look()
+
+    assert (first, looks) == (2, 4)
+
+
+async def test_an_alert_that_is_told_again_long_after_its_incident_was_closed_has_another(
+    database: Database, rulebook: Rulebook
+) -> None:
+    await file(database, down(), opens=lambda told: rulebook.opening(told, ceiling=Mode.ACT))
+    await execute(database, CLOSED_LONG_AGO)
+    strays = looking(database, lambda: rulebook)
+
+    assert await strays.look() == 1
+    assert await strays.look() == 0
+
+    async with database.connection() as connection:
+        latest, closed = await incidents.list_incidents(connection)
+    assert (latest.status, latest.alert.annotations, closed.firing) == ("triggered", ANNOTATED, False)
+    assert f"it fires on more than 30m after incident {closed.id} was closed" in await messages(database, 0)
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "UPDATE episodes SET last_seen_at = now() - interval '20 min'",
+        "UPDATE incidents SET resolved_at = now() - interval '29 min'",
+        "UPDATE episodes SET closed_at = now()",
+        "UPDATE incidents SET status = 'acknowledged'",
+    ],
+    ids=["not told again since", "closed a moment ago", "it has ended", "not closed at all"],
+)
+async def test_nothing_is_opened_anew_for_what_need_not_be(database: Database, rulebook: Rulebook, since: str) -> None:
+    await file(database, down(), opens=lambda told: rulebook.opening(told, ceiling=Mode.ACT))
+    await execute(database, f"{CLOSED_LONG_AGO}; {since}")
+
+    assert await looking(database, lambda: rulebook).look() == 0
+    assert await count(database, "incidents") == 1
+
+
+async def test_replicas_that_look_at_once_open_one(database: Database, rulebook: Rulebook) -> None:
+    await told_before_their_rule(database, *(down(f"f{number}", f"d{number}") for number in range(150)))
+
+    adopted = await asyncio.gather(*(looking(database, lambda: rulebook).look() for _ in range(3)))
+    last = await looking(database, lambda: rulebook).look()
+
+    assert sum(adopted) + last == 150
+    assert await count(database, "incidents") == await count(database, "escalations") == 150
+
+
+async def test_an_end_that_comes_at_the_same_moment_closes_what_was_opened(
+    database: Database, rulebook: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the write of the end; else nobody would wake the incident."""
+    await told_before_their_rule(database, down())
+    look_up, end = episodes.look_up, resolved("f1", labels=down().labels)
+
+    async def then_adopted(*arguments: Any) -> object:
+        known = await look_up(*arguments)
+        await looking(database, lambda: rulebook).look()
+        return known
+
+    monkeypatch.setattr(episodes, "look_up", then_adopted)
+    with pytest.raises(Temporary, match="given to an incident"):
+        await file(database, end)
+    monkeypatch.undo()
+    await file(database, end)
+
+    async with database.connection() as connection:
+        [incident] = await incidents.list_incidents(connection)
+    assert (incident.firing, incident.nudges) == (False, 1)

@@ -1,0 +1,75 @@
+"""The pages' door: a login or a signed link, and nothing that a stranger writes is worth a traceback."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from remediator.domain.ids import IncidentId
+from remediator.engine.bell import Bell
+from remediator.engine.links import Links
+from remediator.engine.pages import PageWriter
+from remediator.engine.respond import Responder
+from remediator.settings import ApiToken
+from remediator.store.database import Database
+from remediator.web.api import Api
+from remediator.web.auth import ApiGate
+from remediator.web.pages import Pages
+from remediator.web.server import make_app
+
+Client = TestClient[web.Request, web.Application]
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LINKS = Links(b"secret", lambda: NOW)
+TOKENS = {
+    "reader": {"token": "reads", "roles": ["read"]},
+    "responder": {"token": "responds", "roles": ["respond"]},
+    "everybody": {"token": "does-all", "roles": ["read", "respond", "approve"]},
+}
+
+
+def logged_in(token: str) -> Mapping[str, str]:
+    return {"Authorization": aiohttp.encode_basic_auth("anybody", token)}
+
+
+@pytest.fixture
+async def client(database: Database) -> AsyncIterator[Client]:
+    gate = ApiGate({name: ApiToken.model_validate(token) for name, token in TOKENS.items()})
+    responder = Responder(database, PageWriter("https://remediator.example.invalid", LINKS), Bell())
+    pages = Pages(database, responder, links=LINKS, gate=gate)
+    async with TestClient(TestServer(make_app(pages, Api(database, responder, gate=gate), body_limit=1 << 20))) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [("reads", 200), ("does-all", 200), ("responds", 403), ("wrong", 401), ("", 401)],
+)
+async def test_reading_takes_the_role_read(client: Client, token: str, status: int) -> None:
+    async with client.get("/incidents", headers=logged_in(token)) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("what", ["acknowledge", "resolve", "approve"])
+async def test_a_login_that_a_browser_adds_by_itself_changes_nothing(client: Client, what: str) -> None:
+    """Another site can have the browser send a form, and the login goes with it."""
+    async with client.post(f"/api/v1/incidents/1/{what}", headers=logged_in("does-all")) as answer:
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param("", id="none"),
+        pytest.param(LINKS.sign(IncidentId(2), "alice"), id="another incident's"),
+        pytest.param(f"{'9' * 5_000}.alice.00", id="more digits than a number may have"),
+        pytest.param("\u0661\u0662.alice.00", id="digits of another script"),
+    ],
+)
+async def test_a_link_that_nobody_signed_is_refused(client: Client, token: str) -> None:
+    path = "/incidents/1/acknowledge"
+    async with client.get(path, params={"token": token}) as asked, client.post(path, params={"token": token}) as sent:
+        assert (asked.status, sent.status) == (403, 403)
