@@ -70,6 +70,7 @@ async def file(
         birth.opening = match(birth.alert)
     to_do_for = await _write(connection, deliveries, changes)
     familiar.learn(books)
+    to_do_for += await _end_what_crossed(connection, changes)
     return FilingResult(changes.filings, begun, to_do_for)
 
 
@@ -115,6 +116,17 @@ async def _write(connection: Connection, deliveries: Sequence[Delivery], changes
         await episodes.write(connection, deliveries, changes.seen, still_open, entries)
         reached(Mark.DELIVERY_FILED)
     return len({incident for incident, _ in entries})
+
+
+async def _end_what_crossed(connection: Connection, changes: Changes) -> int:
+    """An alert's start and its end, filed by two replicas at once: neither saw the other, and no sender tells either
+    again. Whoever commits last sees both. Gives how many incidents there is something to do for."""
+    began = [birth for birth in changes.births if birth.ended_by is None]
+    ends = [*changes.ends_of_nothing, *await episodes.ended_meanwhile(connection, began)]
+    if not ends:
+        return 0
+    books, now = await episodes.look_up(connection, [end.key for end in ends])
+    return await _write(connection, (), decide(ends, books, now))
 
 
 async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:

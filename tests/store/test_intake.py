@@ -12,11 +12,12 @@ from remediator.domain.alert import Alert, Delivery, Rejected
 from remediator.domain.episode import Filing
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
+from remediator.domain.incident import Incident
 from remediator.domain.opening import Opening
 from remediator.store import incidents, intake
 from remediator.store.database import Database
 from tests.fakes.watched import watched_database
-from tests.store.facts import alert, claimed, count, file, opening, resolved
+from tests.store.facts import LEASE, alert, claimed, count, file, opening, resolved
 
 
 async def test_an_alert_told_again_is_the_same_episode_and_the_same_incident(database: Database) -> None:
@@ -104,6 +105,30 @@ async def test_a_batch_that_tells_of_a_restart_and_of_an_end_loses_neither(datab
 
     assert filings == {Filing.REFRESH: 1, Filing.CLOSE: 1}
     assert await count(database, f"episodes WHERE closed_at IS NOT NULL AND fingerprint = '{ends}'") == 1
+
+
+@pytest.mark.parametrize("starts_here", [True, False], ids=["its start", "its end"])
+async def test_an_alert_whose_end_another_replica_files_at_the_same_moment_is_over(
+    database: Database, database_address: str, *, starts_here: bool
+) -> None:
+    """What we file was looked up before the other wrote: neither sees the other, and no sender tells either again."""
+    start, end = alert(), resolved()
+    ours, theirs = (start, end) if starts_here else (end, start)
+    is_filed = False
+
+    async def meanwhile(_: Any, _method: str, _sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]) -> Any:
+        nonlocal is_filed
+        answer = await go_on()
+        if not is_filed:
+            is_filed = True
+            await file(database, theirs)
+        return answer
+
+    async with watched_database(database_address, meanwhile) as replica:
+        await _tell(replica, Familiar(), ours, opens=opening())
+
+    assert await count(database, "episodes WHERE closed_at IS NULL") == 0
+    assert [one.firing for one in await _claim(database)] == [False]
 
 
 async def test_an_alert_without_a_rule_is_kept_as_an_episode_alone(database: Database) -> None:
@@ -204,6 +229,11 @@ async def _tell(database: Database, familiar: Familiar, *alerts: Alert, opens: O
     async with database.connection() as connection:
         sent = [Delivery(SourceName("am"), b"{}", alerts)]
         return await intake.file(connection, sent, alerts, lambda _: opens, familiar)
+
+
+async def _claim(database: Database) -> list[Incident]:
+    async with database.transaction() as tx:
+        return await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
 
 
 @pytest.mark.parametrize("is_ruled", [True, False])
