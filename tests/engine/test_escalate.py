@@ -111,6 +111,8 @@ async def test_a_strike_orders_the_page_tells_of_it_and_sets_the_next_deadline(
     async with database.connection() as connection:
         [item] = await outbox.claim(connection, lease=LEASE, limit=10)
         told = await timeline.of_incident(connection, incident.id)
+        following = await escalations.next_due_in(connection, at_most=timedelta(hours=1))
+    assert timedelta(minutes=14) < following <= POLICY.steps[0].wait
     assert item.notification.dedup_key == f"{incident.id}:1:0:alice"
     assert item.notification.body.splitlines() == [
         f"incident {incident.id}, severity sev1, rule service-down",

@@ -313,6 +313,27 @@ async def is_resolved(database: Database) -> bool:
         return bool(await connection.fetchval("SELECT bool_and(status = 'resolved') FROM incidents"))
 
 
+async def test_a_worker_that_is_told_to_stop_ends_the_write_it_has_begun(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        begun.set()
+        await may_end.wait()
+        return IntentResult(journalled.intent.id, IntentState.DONE, "scaled back")
+
+    monkeypatch.setattr(undo, "carry_out", carry_out)
+    await wakes_for_its_undo(database)
+
+    async with at_work(database):
+        await begun.wait()
+        asyncio.get_running_loop().call_soon(may_end.set)
+
+    assert await count(database, "intents WHERE undoes IS NOT NULL AND state = 'done'") == 1
+    assert await count(database, "incidents WHERE lease_until IS NULL") == 1
+
+
 async def test_an_undo_that_cannot_be_read_is_told_once(database: Database) -> None:
     """As after going back to a release that does not know the action."""
     await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))

@@ -21,6 +21,7 @@ from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
 
 PLAN = Plan("scale", Target("deployment", "backend", "prod"), "scale it", (), "still 3")
 ON = Move(Phase.DIAGNOSED, Progress())
+SOMEBODY_WAITS = "SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
 
 
 def intent_of(incident: Incident, *budgets: Budget, **changes: object) -> Intent:
@@ -174,21 +175,24 @@ async def test_the_kill_switch_waits_for_a_write_that_is_being_journalled(databa
     async with database.transaction() as tx:
         await moves.commit(tx, [Decided(incident, replace(ON, intent=intent_of(incident)))], lease=LEASE)
         stopping = asyncio.create_task(stop())
-        while not await tx.fetchval("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"):
+        while not await tx.fetchval(SOMEBODY_WAITS):
             assert not stopping.done()
     await stopping
 
 
 async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_once(database: Database) -> None:
     await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
-    both = await claim(database)
     budget = Budget("cluster", at_most=1, within=timedelta(hours=1))
+    first, second = [Decided(i, replace(ON, intent=intent_of(i, budget))) for i in await claim(database)]
 
-    results = await asyncio.gather(
-        *(commit(database, i, replace(ON, intent=intent_of(i, budget))) for i in both), return_exceptions=True
-    )
+    async with database.transaction() as tx:
+        await moves.commit(tx, [first], lease=LEASE)
+        reaching = asyncio.create_task(commit(database, second.incident, second.move))
+        while not await tx.fetchval(SOMEBODY_WAITS):
+            assert not reaching.done()
 
-    assert [type(result) for result in results if isinstance(result, BaseException)] == [BudgetSpent]
+    with pytest.raises(BudgetSpent):
+        await reaching
 
 
 async def test_the_first_result_of_an_intent_counts(database: Database) -> None:
