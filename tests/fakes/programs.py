@@ -1,5 +1,5 @@
 """Real programs that Debian packages. Where one is missing the test is skipped with its name, or failed where
-REMEDIATOR_REQUIRE_ALL=1."""
+TESTS_REQUIRE_ALL=1."""
 
 import os
 import shutil
@@ -15,6 +15,6 @@ def program(name: str) -> str:
 
 
 def refuse(reason: str) -> NoReturn:
-    if os.environ.get("REMEDIATOR_REQUIRE_ALL") == "1":
+    if os.environ.get("TESTS_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
