@@ -32,7 +32,9 @@ FROM episodes e LEFT JOIN LATERAL (
 WHERE e.closed_at IS NULL AND {}
 """
 _UNWANTED = _STRAY.format("e.incident_id IS NULL")
-_OUTLIVING = _STRAY.format("i.status = 'resolved' AND e.last_seen_at > i.resolved_at + $1::interval")
+_OUTLIVING = _STRAY.format(
+    "e.incident_id IS NOT NULL AND i.status = 'resolved' AND e.last_seen_at > i.resolved_at + $1::interval"
+)
 _THESE = _STRAY.format("e.id = ANY($1::bigint[]) AND (e.incident_id IS NULL OR i.status = 'resolved')")
 
 
