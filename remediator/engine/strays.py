@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 
-from remediator.domain.errors import Outdated, RemediatorError, Temporary
+from remediator.domain.errors import Outdated, Temporary
 from remediator.domain.ids import EpisodeId, IncidentId
 from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
@@ -101,8 +101,8 @@ class Strays:
     def _opening(self, stray: Stray, rulebook: Rulebook) -> Opening | None:
         try:
             return rulebook.opening(stray.alert, ceiling=self.ceiling)
-        except RemediatorError as error:
-            log.warning("no incident can be opened", alert=stray.alert.name, error=str(error))
+        except Exception as error:  # a bug, in a rule or in us: the others must not wait for it
+            log.exception("no incident can be opened", alert=stray.alert.name, error=str(error))
             return None
 
 

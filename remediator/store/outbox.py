@@ -252,7 +252,7 @@ async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[Out
         return []
     rows = await connection.fetch(
         f"""SELECT {_ITEM} FROM outbox o
-            WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608
+            WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608  # constants only
         list(numbers),
     )
     return readable(rows, _item)

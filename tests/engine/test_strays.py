@@ -10,6 +10,7 @@ import pytest
 from remediator.domain.alert import Alert
 from remediator.domain.errors import Temporary
 from remediator.domain.mode import Mode
+from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
 from remediator.engine.strays import Strays
 from remediator.metrics import Metrics
@@ -68,6 +69,22 @@ async def test_an_alert_that_was_there_before_its_rule_has_an_incident_when_the_
     assert sorted(str(incident.target) for incident in found) == ["deployment/prod/backend", "deployment/prod/feed"]
     assert ([incident.firing for incident in found], due) == ([True, True], 2)
     assert any(line.endswith("its rule came later") for line in await messages(database, 0))
+
+
+async def test_one_that_nothing_can_be_opened_for_keeps_no_other_waiting(
+    database: Database, rulebook: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = Rulebook.opening
+
+    def failing(self: Rulebook, told: Alert, *, ceiling: Mode) -> Opening | None:
+        if told.fingerprint == "f1":
+            raise ZeroDivisionError
+        return opening(self, told, ceiling=ceiling)
+
+    monkeypatch.setattr(Rulebook, "opening", failing)
+    await told_before_their_rule(database, down("f1"), down("f2", "feed"))
+
+    assert await looking(database, lambda: rulebook).look() == 1
 
 
 async def test_each_set_of_rules_is_tried_twice_and_no_more(

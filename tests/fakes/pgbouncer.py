@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +23,7 @@ class PgBouncer:
     dsn: str
     """Of the same database, through us."""
     _command: tuple[str, ...]
-    _processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+    _process: asyncio.subprocess.Process | None = None
 
     @classmethod
     @asynccontextmanager
@@ -61,7 +60,7 @@ class PgBouncer:
 
     async def _start(self) -> None:
         quiet = asyncio.subprocess.DEVNULL
-        self._processes.append(await asyncio.create_subprocess_exec(*self._command, stdout=quiet, stderr=quiet))
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=quiet, stderr=quiet)
         await eventually(self._answers, within=10)
 
     async def _answers(self) -> bool:
@@ -72,6 +71,6 @@ class PgBouncer:
         return True
 
     async def _stop(self) -> None:
-        process = self._processes.pop()
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from tests.cluster.eventually import eventually
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
 from tests.fakes.alertmanager_peers import Timing, Truth
 from tests.fakes.kubernetes import FakeCluster
@@ -335,15 +336,16 @@ class World:
     async def _let_hours_pass(self) -> None:
         """Once, whatever befalls the database meanwhile."""
         line = Line(self.dsn)
-        while True:
+
+        async def have_passed() -> bool:
             try:
-                connection = await line.connection()
-                await connection.execute(_EVERY_WAIT_IS_OVER)
+                await (await line.connection()).execute(_EVERY_WAIT_IS_OVER)
             except _DATABASE_ERRORS:
-                await asyncio.sleep(0.1)
-            else:
-                await line.close()
-                return
+                return False
+            return True
+
+        await eventually(have_passed, within=REST_WITHIN)
+        await line.close()
 
     async def _resolve_everything(self) -> None:
         for number, _ in enumerate(self.scenario.alarms):
