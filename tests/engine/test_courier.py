@@ -27,8 +27,7 @@ from remediator.store import outbox, timeline
 from remediator.store.database import Database
 from remediator.store.outbox import Outgoing
 from remediator.toolbox import Messengers
-from tests.cluster.eventually import eventually
-from tests.store.facts import claimed
+from tests.store.facts import claimed, until_they_wait
 from tests.system.rules import write_rules
 
 CONSOLE, BUSY = Contact("console", ""), Contact("busy", "")
@@ -322,7 +321,8 @@ async def test_an_end_waits_for_what_is_just_being_recorded_and_sees_it(
     async with database.transaction() as recording:
         assert await outbox.hold(recording, [item]) == {}
         ending = asyncio.create_task(people.resolve(incident.id, by="bob"))
-        await eventually(lambda: is_waiting(database))
+        await until_they_wait(recording, ending)
+        assert not ending.done()
         if arrives:
             await outbox.sent(recording, [(item, Receipt())])
         else:
@@ -331,8 +331,3 @@ async def test_an_end_waits_for_what_is_just_being_recorded_and_sees_it(
 
     notice = {f"{incident.id}:resolved:alice": "queued"}
     assert await states(database) == ({"just now": "sent"} | notice if arrives else {"just now": "failed"})
-
-
-async def is_waiting(database: Database) -> bool:
-    async with database.connection() as connection:
-        return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))

@@ -1,7 +1,9 @@
 """Alerts, openings and a filed incident, as short as a test can say them."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -14,7 +16,7 @@ from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.domain.target import Target
 from remediator.store import incidents, intake
-from remediator.store.database import Database
+from remediator.store.database import Connection, Database
 
 LEASE = timedelta(seconds=60)
 POLICY = EscalationPolicy("on-call", (EscalationStep(("alice",)), EscalationStep(("bob",))))
@@ -64,6 +66,15 @@ async def claimed(database: Database) -> Incident:
     async with database.transaction() as tx:
         [incident] = await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
     return incident
+
+
+_WAITING = "SELECT count(DISTINCT pid) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
+
+
+async def until_they_wait(connection: Connection, *tasks: asyncio.Future[Any]) -> None:
+    """Each is over, or waits for a row that somebody holds."""
+    while await connection.fetchval(_WAITING) < sum(not task.done() for task in tasks):
+        pass
 
 
 async def count(database: Database, table: str) -> int:

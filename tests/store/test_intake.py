@@ -17,7 +17,7 @@ from remediator.domain.opening import Opening
 from remediator.store import incidents, intake
 from remediator.store.database import Database
 from tests.fakes.watched import watched_database
-from tests.store.facts import LEASE, alert, claimed, count, file, opening, resolved
+from tests.store.facts import LEASE, alert, claimed, count, file, opening, resolved, until_they_wait
 
 
 async def test_an_alert_told_again_is_the_same_episode_and_the_same_incident(database: Database) -> None:
@@ -62,8 +62,8 @@ async def test_an_alert_never_joins_an_incident_that_is_resolved_at_that_moment(
     async with database.transaction() as tx:
         await incidents.resolve(tx, incident.id, by="alice", note="")
         joining = asyncio.create_task(file(database, alert("f2")))
-        while not await tx.fetchval("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"):
-            assert not joining.done()
+        await until_they_wait(tx, joining)
+        assert not joining.done()
     await joining
 
     assert await count(database, "episodes e JOIN incidents i ON i.id = incident_id WHERE i.status = 'triggered'") == 1
@@ -79,8 +79,8 @@ async def test_a_firing_that_meets_another_replicas_news_of_an_earlier_one_is_no
                VALUES ('am', 'f1', '{}', now() - interval '1 min')"""
         )
         telling = asyncio.create_task(file(database, alert("f1", starts_at=now), opens=lambda _: None))
-        while not await tx.fetchval("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"):
-            assert not telling.done()
+        await until_they_wait(tx, telling)
+        assert not telling.done()
     await telling
 
     late_end = await file(database, msgspec.structs.replace(resolved("f1"), ends_at=now - timedelta(seconds=30)))

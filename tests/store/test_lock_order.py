@@ -16,11 +16,9 @@ from remediator.domain.reconciliation import Absence
 from remediator.store import escalations, incidents, moves, reconciliation
 from remediator.store.database import Connection, Database
 from remediator.store.moves import Decided
-from tests.store.facts import LEASE, alert, count, file, opening, resolved
+from tests.store.facts import LEASE, alert, count, file, opening, resolved, until_they_wait
 
 Party: TypeAlias = Callable[[], Awaitable[object]]
-
-_WAITING = "SELECT count(DISTINCT pid) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
 
 
 async def meet(database: Database, gate: str, *parties: Party) -> Sequence[object]:
@@ -30,8 +28,7 @@ async def meet(database: Database, gate: str, *parties: Party) -> Sequence[objec
         assert await tx.fetch(gate)
         for party in parties:
             tasks.append(asyncio.ensure_future(party()))
-            while await tx.fetchval(_WAITING) < sum(not task.done() for task in tasks):
-                pass
+            await until_they_wait(tx, *tasks)
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -17,11 +17,10 @@ from remediator.domain.target import Target
 from remediator.store import incidents, intents, ledger, moves
 from remediator.store.database import Database
 from remediator.store.moves import Decided
-from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
+from tests.store.facts import LEASE, alert, claimed, file, opening, resolved, until_they_wait
 
 PLAN = Plan("scale", Target("deployment", "backend", "prod"), "scale it", (), "still 3")
 ON = Move(Phase.DIAGNOSED, Progress())
-SOMEBODY_WAITS = "SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
 
 
 def intent_of(incident: Incident, *budgets: Budget, **changes: object) -> Intent:
@@ -175,8 +174,8 @@ async def test_the_kill_switch_waits_for_a_write_that_is_being_journalled(databa
     async with database.transaction() as tx:
         await moves.commit(tx, [Decided(incident, replace(ON, intent=intent_of(incident)))], lease=LEASE)
         stopping = asyncio.create_task(stop())
-        while not await tx.fetchval(SOMEBODY_WAITS):
-            assert not stopping.done()
+        await until_they_wait(tx, stopping)
+        assert not stopping.done()
     await stopping
 
 
@@ -188,8 +187,8 @@ async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_
     async with database.transaction() as tx:
         await moves.commit(tx, [first], lease=LEASE)
         reaching = asyncio.create_task(commit(database, second.incident, second.move))
-        while not await tx.fetchval(SOMEBODY_WAITS):
-            assert not reaching.done()
+        await until_they_wait(tx, reaching)
+        assert not reaching.done()
 
     with pytest.raises(BudgetSpent):
         await reaching
