@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from msgspec.structs import replace
 
 from remediator.domain.errors import Ambiguous, RemediatorError, Temporary
 from remediator.domain.incident import Status
-from remediator.domain.notification import NotificationKind, Receipt
+from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.announce import announce_to_the_late
@@ -165,7 +166,15 @@ class Courier:
     async def _send(self, item: OutboxItem) -> Receipt:
         notifier = self._rulebook().notifier(item.contact.channel)
         async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
-            return await notifier.send(item.addressed, self._messengers)
+            return await notifier.send(self._message(item), self._messengers)
+
+    def _message(self, item: OutboxItem) -> Notification:
+        """A page says what is known now, not what was known when it was ordered, or tried the first time."""
+        note = item.addressed
+        if item.about is None:
+            return note
+        fresh = self._writer.page(item.about, recipient=note.recipient, dedup_key=note.dedup_key, kind=note.kind)
+        return replace(fresh, channel=note.channel, address=note.address)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
         taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]

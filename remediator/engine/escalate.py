@@ -24,8 +24,8 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import escalations, ledger, outbox, timeline
 from remediator.store.database import Connection, Database
-from remediator.store.escalations import DueAlike, DueEscalation, Struck
-from remediator.store.outbox import Outgoing
+from remediator.store.escalations import DueAlike, Struck
+from remediator.store.outbox import PageOrder
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class Escalator:
             if due:
                 await self._page(tx, due)
                 reached(Mark.PAGE_ORDERED)
-        return sum(len(alike.escalations) for alike in due)
+        return sum(len(alike.incidents) for alike in due)
 
     async def _strike_one_by_one(self) -> int:
         struck = 0
@@ -128,29 +128,29 @@ class Escalator:
 
     async def _page(self, tx: Connection, due: Sequence[DueAlike]) -> None:
         roster, at = self.rulebook().roster, await ledger.now(tx)
-        messages: list[Outgoing] = []
-        told: list[tuple[list[IncidentId], Entry]] = []
+        pages: list[PageOrder] = []
+        told: list[tuple[Sequence[IncidentId], Entry]] = []
         struck: list[Struck] = []
         for alike in due:
             ordered = order(alike, roster, at, review_channel=self.review_channel)
-            messages += [message for one in alike.escalations for message in self._messages(one, ordered)]
+            pages += [self._page_order(alike, ordered, call) for call in ordered.calls]
             told += [(alike.incidents, entry) for entry in ordered.entries]
             struck.append(Struck(alike.incidents, ordered.step, ordered.next_in))
-        await outbox.enqueue(tx, messages)
+        await outbox.order_pages(tx, pages)
         await timeline.append_alike(tx, told)
         await escalations.advance(tx, struck)
 
-    def _messages(self, escalation: DueEscalation, ordered: "Order") -> list[Outgoing]:
-        about = escalation.briefing
-        prefix = f"{about.incident}:{escalation.run}:{ordered.step}"
-        return [
-            Outgoing(
-                self.writer.page(about, recipient=call.recipient, dedup_key=f"{prefix}:{call.key}", kind=ordered.kind),
-                call.reach,
-                about.rule,
-            )
-            for call in ordered.calls
-        ]
+    def _page_order(self, alike: DueAlike, ordered: "Order", call: "Call") -> PageOrder:
+        return PageOrder(
+            incidents=alike.incidents,
+            run=alike.run,
+            step=ordered.step,
+            key=call.key,
+            kind=ordered.kind,
+            recipient=call.recipient,
+            reach=call.reach,
+            incidents_url=self.writer.incidents_url,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,13 @@ class PageWriter:
     public_url: str
     links: Links
 
+    @property
+    def incidents_url(self) -> str:
+        """An incident's own is this and its number."""
+        return f"{self.public_url}/incidents/"
+
     def page(self, about: Briefing, *, recipient: str, dedup_key: str, kind: NotificationKind) -> Notification:
-        url = f"{self.public_url}/incidents/{about.incident}"
+        url = f"{self.incidents_url}{about.incident}"
         return Notification(
             incident=about.incident,
             kind=kind,

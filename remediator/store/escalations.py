@@ -1,34 +1,21 @@
 """The escalation clock's rows: who is due to be paged, by the database's time."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from remediator.domain.briefing import Briefing
 from remediator.domain.errors import NotFound
 from remediator.domain.escalation import EscalationPolicy, Severity
-from remediator.domain.ids import IncidentId, RuleName
-from remediator.domain.incident import Incident, Status
+from remediator.domain.ids import IncidentId
+from remediator.domain.incident import Incident
 from remediator.domain.mode import Mode
-from remediator.domain.plan import Plan
-from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
 from remediator.store.database import Connection
 from remediator.store.documents import each_once, from_json
-
-
-class DueEscalation(msgspec.Struct, frozen=True):
-    briefing: Briefing
-    run: int
-
-    @property
-    def incident(self) -> IncidentId:
-        return self.briefing.incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +27,8 @@ class DueAlike:
     mode: Mode
     since_start: timedelta | None
     """Since the first page of this run of the chain; None: this is it."""
-    escalations: Sequence[DueEscalation]
-
-    @property
-    def incidents(self) -> list[IncidentId]:
-        return [one.incident for one in self.escalations]
+    run: int
+    incidents: Sequence[IncidentId]
 
 
 class Struck(msgspec.Struct, frozen=True):
@@ -57,17 +41,17 @@ class Struck(msgspec.Struct, frozen=True):
 
 # LIMIT keeps the look-ups of the incidents apart, else they may become a join that reads every incident there is.
 _DUE = """
-SELECT e.incident_id, e.policy, e.severity, e.since_start, e.run,
-    i.rule, i.title, i.named, i.mode, i.status, i.acknowledged_by, i.target, i.progress, i.summary
+SELECT e.policy::text AS policy, e.severity::text AS severity, e.since_start, e.run, i.mode, i.acknowledged_by,
+    array_agg(e.incident_id) AS incidents
 FROM (
-    SELECT incident_id, policy::text AS policy, severity::text AS severity, now() - started_at AS since_start, run
+    SELECT incident_id, policy, severity, now() - started_at AS since_start, run
     FROM escalations WHERE due_at <= now() AND started_at IS {} AND ($2::bigint IS NULL OR incident_id = $2)
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ) e CROSS JOIN LATERAL (
-    SELECT rule, title, severity AS named, mode, status, acknowledged_by, target::text AS target,
-        progress::text AS progress, alert -> 'annotations' ->> 'summary' AS summary
+    SELECT mode, CASE status WHEN 'acknowledged' THEN acknowledged_by END AS acknowledged_by
     FROM incidents WHERE id = e.incident_id LIMIT 1
 ) i
+GROUP BY e.policy, e.severity, e.since_start, e.run, i.mode, i.acknowledged_by
 """
 _FIRST_PAGES = _DUE.format("NULL")
 _FURTHER_PAGES = _DUE.format("NOT NULL")
@@ -78,11 +62,17 @@ async def claim_due(tx: Connection, *, limit: int, of: IncidentId | None = None)
     `advance` in the same one. `of`: that incident's alone. An expired acknowledgement is lifted here, unless somebody
     is changing its incident at this moment: then the next look decides, on what they leave."""
     rows = await tx.fetch(_FIRST_PAGES, limit, of)
-    if len(rows) < limit:
-        rows += await tx.fetch(_FURTHER_PAGES, limit - len(rows), of)
-    acknowledged = {row["incident_id"]: row["acknowledged_by"] for row in rows if row["status"] == Status.ACKNOWLEDGED}
+    left = limit - sum(len(row["incidents"]) for row in rows)
+    if left > 0:
+        rows += await tx.fetch(_FURTHER_PAGES, left, of)
+    acknowledged = {
+        number: row["acknowledged_by"]
+        for row in rows
+        if row["acknowledged_by"] is not None
+        for number in row["incidents"]
+    }
     in_hand = acknowledged.keys() - await _lift(tx, acknowledged)
-    return _alike([row for row in rows if row["incident_id"] not in in_hand])
+    return [alike for alike in _alike(rows, without=in_hand) if alike.incidents]
 
 
 _FIRST = """
@@ -127,54 +117,29 @@ async def advance(tx: Connection, struck: Sequence[Struck]) -> None:
 async def from_the_start(connection: Connection, incident: Incident) -> DueAlike:
     """As if its chain began now, whether it runs or has been stopped."""
     row = await connection.fetchrow(
-        "SELECT policy::text AS policy, severity::text AS severity FROM escalations WHERE incident_id = $1", incident.id
+        "SELECT policy::text AS policy, severity::text AS severity, run FROM escalations WHERE incident_id = $1",
+        incident.id,
     )
     if row is None:
         raise NotFound(f"incident {incident.id} has no escalation")
     policy, severity = from_json(row["policy"], EscalationPolicy), from_json(row["severity"], Severity)
-    return DueAlike(policy, severity, incident.mode, since_start=None, escalations=())
+    return DueAlike(policy, severity, incident.mode, since_start=None, run=row["run"], incidents=[incident.id])
 
 
-def _alike(rows: Sequence[Any]) -> list[DueAlike]:
-    together: defaultdict[tuple[str, str, str, timedelta | None], list[DueEscalation]] = defaultdict(list)
-    for row in rows:
-        circumstances = row["policy"], row["severity"], row["mode"], row["since_start"]
-        together[circumstances].append(DueEscalation(_briefing(row), row["run"]))
+def _alike(rows: Sequence[Any], *, without: Collection[int]) -> list[DueAlike]:
     policies = each_once((row["policy"] for row in rows), EscalationPolicy)
     severities = each_once((row["severity"] for row in rows), Severity)
     return [
-        DueAlike(policies[policy], severities[severity], Mode(mode), since_start, due)
-        for (policy, severity, mode, since_start), due in together.items()
+        DueAlike(
+            policies[row["policy"]],
+            severities[row["severity"]],
+            Mode(row["mode"]),
+            row["since_start"],
+            row["run"],
+            [IncidentId(number) for number in row["incidents"] if number not in without],
+        )
+        for row in rows
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Of an incident's `Progress`, what people are told."""
-
-    findings: Mapping[str, _Look] = field(default_factory=dict)
-    plan: Plan | None = None
-    last_word: str = ""
-
-
-def _briefing(row: Any) -> Briefing:
-    known = from_json(row["progress"], _Known)
-    return Briefing(
-        incident=IncidentId(row["incident_id"]),
-        rule=RuleName(row["rule"]),
-        title=row["title"],
-        severity=row["named"],
-        target=from_json(row["target"], Target) if row["target"] is not None else None,
-        findings={name: look.summary for name, look in known.findings.items()},
-        plan=known.plan,
-        last_word=known.last_word,
-        summary=row["summary"] or "",
-    )
 
 
 # Everybody else locks an incident before its deadline. We hold the deadline already, so we must not wait for it.

@@ -5,20 +5,25 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
+from remediator.domain.briefing import Briefing
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.incident import Status
 from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import timeline
+from remediator.store import briefings, timeline
 from remediator.store.database import Connection, clean, to_json
 from remediator.store.documents import from_json, readable
 
+log = structlog.get_logger()
+
 _LAST_RESORT = ":last-resort"
-_OF_A_CHAIN = f"kind = 'page' AND split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
+_FOR_ITS_CHAIN = f"split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
 """As `Notification.ends_with_its_chain` has it."""
+_OF_A_CHAIN = f"kind = 'page' AND {_FOR_ITS_CHAIN}"
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -37,6 +42,8 @@ class OutboxItem(msgspec.Struct, frozen=True):
     reach: tuple[Contact, ...]
     """Those still to try; the first is under way."""
     notification: Notification
+    about: Briefing | None = None
+    """Of a page that its chain has ordered: what is known by now, to be told instead of what was known then."""
 
     @property
     def incident(self) -> IncidentId:
@@ -79,6 +86,45 @@ async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
         await tx.execute(_ENQUEUE, reaching)
 
 
+class PageOrder(msgspec.Struct, frozen=True):
+    """The same message about each of many incidents. What it says of each is read when it is sent."""
+
+    incidents: Sequence[IncidentId]
+    run: int
+    step: int
+    key: str
+    """The end of the dedup key, after the incident, the run of its chain and the step."""
+    kind: NotificationKind
+    recipient: str
+    reach: tuple[Contact, ...]
+    incidents_url: str
+    """The incident's number is missing."""
+
+
+# The text is for when the incident cannot be read: from memory while the database is lost, or by another release.
+_ORDER_PAGES = """
+INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, rule, notification)
+SELECT i.id, i.key, m.kind, m.recipient, m.reach, i.rule, jsonb_build_object(
+    'incident', i.id, 'kind', m.kind, 'dedup_key', i.key, 'recipient', m.recipient, 'channel', '', 'address', '',
+    'title', i.title, 'severity', i.severity, 'incident_url', m.incidents_url || i.id,
+    'body', 'incident ' || i.id || ', severity ' || i.severity || ', rule ' || i.rule)
+FROM jsonb_to_recordset($1) m(
+    incidents bigint[], run bigint, step int, key text, kind text, recipient text, reach jsonb, incidents_url text
+), unnest(m.incidents) number CROSS JOIN LATERAL (
+    SELECT id, rule, title, severity, concat_ws(':', id, m.run, m.step, m.key) AS key
+    FROM incidents WHERE id = number LIMIT 1
+) i
+ON CONFLICT (dedup_key) DO NOTHING
+"""
+
+
+async def order_pages(tx: Connection, orders: Sequence[PageOrder]) -> None:
+    """As `enqueue`; one statement for however many."""
+    reaching = [order for order in orders if order.reach]
+    if reaching:
+        await tx.execute(_ORDER_PAGES, reaching)
+
+
 _ENQUEUE_LAST_RESORT = """
 INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification, rule)
 SELECT o.incident_id, m.dedup_key, o.kind, o.recipient, m.reach::jsonb,
@@ -99,7 +145,7 @@ async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[
     )
 
 
-_ITEM = "o.id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
+_ITEM = "o.id, o.incident_id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
 
 # Pages before everything else. Rules take turns: a storm of one rule must not hold up the first page of another.
 # The queues come from the index, one step each, in the order of their bytes (see `incidents`). More are picked than
@@ -131,9 +177,14 @@ WITH RECURSIVE queues AS (
         WHERE o.id = p.id AND o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
         FOR UPDATE SKIP LOCKED
     ) free LIMIT $2
+), claimed AS (
+    UPDATE outbox o SET lease_until = now() + $1, epoch = o.epoch + 1
+    WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
-UPDATE outbox o SET lease_until = now() + $1, epoch = o.epoch + 1
-WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING {_ITEM}
+SELECT {_ITEM}, about.* FROM claimed o LEFT JOIN LATERAL (
+    SELECT {briefings.COLUMNS} FROM incidents
+    WHERE id = o.incident_id AND o.kind IN ('page', 'review') AND {_FOR_ITS_CHAIN} LIMIT 1
+) about ON true
 """  # noqa: S608  # constants only
 
 
@@ -142,7 +193,8 @@ async def claim(
 ) -> list[OutboxItem]:
     """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`. One statement: it is its
     own commit."""
-    return readable(await connection.fetch(_CLAIM, lease, limit, list(passing_over)), _item)
+    rows = await connection.fetch(_CLAIM, lease, limit, list(passing_over))
+    return readable(rows, lambda row: replace(_item(row), about=_about(row)))
 
 
 _HOLD = "SELECT FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
@@ -266,3 +318,13 @@ def _item(row: Any) -> OutboxItem:
         reach=from_json(row["reach"], tuple[Contact, ...]),
         notification=from_json(row["notification"], Notification),
     )
+
+
+def _about(row: Any) -> Briefing | None:
+    if row["rule"] is None:
+        return None
+    try:
+        return briefings.briefing(IncidentId(row["incident_id"]), row)
+    except Exception as error:  # whatever is wrong with it: a page that says less must still go out
+        log.exception("what is known of an incident cannot be read", incident=row["incident_id"], error=str(error))
+        return None

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -13,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from remediator.clients.http import open_http
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
-from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
@@ -47,8 +48,10 @@ class Channel:
     """None: hangs up."""
     meanwhile: Callable[[], Awaitable[object]] = nothing
     """While it is asked."""
+    told: list[Notification] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
+        self.told.append(msgspec.json.decode(await request.read(), type=Notification))
         await self.meanwhile()
         if self.status is None and request.transport is not None:
             request.transport.abort()
@@ -92,7 +95,7 @@ def people(database: Database) -> Responder:
 
 
 def page(incident: Incident, key: str, *reach: Contact, kind: NotificationKind = NotificationKind.PAGE) -> Outgoing:
-    note = Notification(incident.id, kind, key, "alice", "", "", "down", "sev1", "")
+    note = Notification(incident.id, kind, key, "alice", "", "", "down", "sev1", "as ordered")
     return Outgoing(note, reach, incident.rule)
 
 
@@ -131,6 +134,63 @@ async def test_one_that_cannot_be_read_keeps_no_other_back(database: Database, c
     await courier.deliver()
 
     assert await states(database) == {"unreadable": "queued", "sound": "sent"}
+
+
+async def test_a_page_says_what_is_known_when_it_is_sent(database: Database, courier: Courier, busy: Channel) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "1:1:0:alice", BUSY))
+    async with database.transaction() as tx:
+        await tx.execute(
+            """UPDATE incidents SET alert = jsonb_set(alert, '{annotations}', '{"summary": "it is down"}'),
+                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}},
+                                "last_word": "held"}'"""
+        )
+    await courier.deliver()
+    async with database.transaction() as tx:
+        await tx.execute("""UPDATE incidents SET progress = '{"last_word": "no other fix applies"}'""")
+    await next_try(database)
+    await courier.deliver()
+
+    first, second = busy.told
+    assert first.body.splitlines() == [
+        f"incident {incident.id}, severity sev1, rule service-down",
+        "target: deployment/prod/backend",
+        "pods: 2 of 3 failing",
+        "automation: held",
+        "it is down",
+    ]
+    assert second.body.splitlines()[2:] == ["automation: no other fix applies", "it is down"]
+    assert second.acknowledge_url.startswith(f"https://remediator.example.invalid/incidents/{incident.id}/acknowledge")
+    assert {note.dedup_key for note in busy.told} == {"1:1:0:alice"}
+
+
+async def test_a_dry_run_says_what_its_page_would_have_said(
+    database: Database, courier: Courier, busy: Channel
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "1:1:0:review", BUSY, kind=NotificationKind.REVIEW))
+
+    await courier.deliver()
+
+    [note] = busy.told
+    assert (note.title, note.acknowledge_url) == (f"[dry run] {incident.title}", "")
+    assert "target: deployment/prod/backend" in note.body
+
+
+@pytest.mark.parametrize("key", ["1:1:0:alice", f"1:{LEFT_BEHIND}:7:alice"], ids=["unreadable", "has words of its own"])
+async def test_a_page_goes_out_as_it_was_ordered_where_nothing_is_to_be_told_instead(
+    database: Database, courier: Courier, busy: Channel, key: str
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, key, BUSY))
+    if LEFT_BEHIND not in key:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE incidents SET progress = '[]'")
+
+    await courier.deliver()
+
+    [note] = busy.told
+    assert (note.title, note.body, note.recipient) == ("down", "as ordered", "alice")
 
 
 async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database: Database, courier: Courier) -> None:

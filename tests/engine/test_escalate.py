@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from remediator.domain.briefing import Briefing
+from remediator.domain.briefing import briefing_on
 from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT, Severity, due_now
-from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.ids import IncidentId
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
 from remediator.domain.oncall import Contact, Person, Roster
@@ -23,18 +23,17 @@ from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, outbox, timeline
 from remediator.store.database import Connection, Database
-from remediator.store.escalations import DueAlike, DueEscalation
+from remediator.store.escalations import DueAlike
 from tests.store.facts import LEASE, POLICY, SEVERITY, alert, claimed, file, opening
 from tests.system.rules import write_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MAIL, CHAT = Contact("email", "a@example.invalid"), Contact("chat", "alice")
 ROSTER = Roster({"alice": Person("alice", "Alice", (MAIL, CHAT))}, {}, frozenset({"chat", "email"}))
-DUE = DueEscalation(Briefing(IncidentId(7), RuleName("service-down"), "down", "sev1"), run=1)
 
 
 def due_alike(*, severity: Severity = SEVERITY, mode: Mode = Mode.ACT, since: timedelta | None = None) -> DueAlike:
-    return DueAlike(POLICY, severity, mode, since, [DUE])
+    return DueAlike(POLICY, severity, mode, since, 1, [IncidentId(7)])
 
 
 @pytest.fixture
@@ -114,28 +113,10 @@ async def test_a_strike_orders_the_page_tells_of_it_and_sets_the_next_deadline(
         following = await escalations.next_due_in(connection, at_most=timedelta(hours=1))
     assert timedelta(minutes=14) < following <= POLICY.steps[0].wait
     assert item.notification.dedup_key == f"{incident.id}:1:0:alice"
-    assert item.notification.body.splitlines() == [
-        f"incident {incident.id}, severity sev1, rule service-down",
-        "target: deployment/prod/backend",
-    ]
+    assert item.notification.body == f"incident {incident.id}, severity sev1, rule service-down"
+    assert item.notification.incident_url == f"https://remediator.example.invalid/incidents/{incident.id}"
+    assert item.about == briefing_on(incident)
     assert told[-1].message == "paging alice (console)"
-
-
-async def test_a_page_tells_what_was_found(database: Database, escalator: Escalator) -> None:
-    await claimed(database)
-    async with database.transaction() as tx:
-        await tx.execute("UPDATE escalations SET due_at = now()")
-        await tx.execute(
-            """UPDATE incidents SET alert = jsonb_set(alert, '{annotations}', '{"summary": "it is down"}'),
-                   progress = '{"findings": {"pods": {"ok": true, "summary": "2 of 3 failing"}},
-                                "last_word": "held"}'"""
-        )
-
-    await escalator.strike()
-
-    async with database.connection() as connection:
-        [item] = await outbox.claim(connection, lease=LEASE, limit=10)
-    assert item.notification.body.splitlines()[2:] == ["pods: 2 of 3 failing", "automation: held", "it is down"]
 
 
 async def test_a_crowd_is_struck_to_the_last_and_each_once(database: Database, escalator: Escalator) -> None:

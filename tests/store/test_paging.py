@@ -24,7 +24,7 @@ def message(incident: IncidentId, key: str = "1:1:0:alice") -> Outgoing:
 
 async def due(tx: Connection) -> list[IncidentId]:
     await tx.execute("UPDATE escalations SET due_at = now() WHERE due_at IS NOT NULL")
-    return [one.incident for alike in await escalations.claim_due(tx, limit=10) for one in alike.escalations]
+    return [number for alike in await escalations.claim_due(tx, limit=10) for number in alike.incidents]
 
 
 async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database: Database) -> None:
@@ -40,7 +40,7 @@ async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database:
 
     assert held.acknowledged_by == "alice"
     assert (lifted.status, lifted.acknowledged_by) == ("triggered", "")
-    assert (again.since_start, [one.run for one in again.escalations]) == (None, [2])
+    assert (again.since_start, again.run, again.incidents) == (None, 2, [incident.id])
 
 
 async def test_a_resolved_incident_pages_nobody(database: Database) -> None:

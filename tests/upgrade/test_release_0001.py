@@ -75,9 +75,7 @@ async def test_every_statement_of_the_release_before_is_answered_as_ever(databas
 async def test_what_the_release_before_left_due_is_claimed(left_behind: str) -> None:
     async with Database.open(left_behind, pool=2) as database, database.transaction() as tx:
         claimed = {i.id: i for i in await incidents.claim(tx, owner="new", lease=LEASE, limit=20)}
-        [due] = [
-            alike for alike in await escalations.claim_due(tx, limit=20) if alike.escalations[0].incident == PAGE_DUE
-        ]
+        [due] = [alike for alike in await escalations.claim_due(tx, limit=20) if PAGE_DUE in alike.incidents]
         [begun] = await intents.get_many(tx, [BEGUN])
         await tx.execute("UPDATE outbox SET lease_until = NULL")
         queued = await outbox.claim(tx, lease=LEASE, limit=20)
