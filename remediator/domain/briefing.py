@@ -1,4 +1,4 @@
-"""What a message to people tells of an incident: little enough to be read for thousands of them at once."""
+"""What a message to people tells of an incident: little enough to be read along with every page that is sent."""
 
 from collections.abc import Mapping
 

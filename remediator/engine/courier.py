@@ -173,7 +173,11 @@ class Courier:
         note = item.addressed
         if item.about is None:
             return note
-        fresh = self._writer.page(item.about, recipient=note.recipient, dedup_key=note.dedup_key, kind=note.kind)
+        try:
+            fresh = self._writer.page(item.about, recipient=note.recipient, dedup_key=note.dedup_key, kind=note.kind)
+        except Exception as error:  # a bug: a page that says less must still go out
+            log.exception("page is sent as it was ordered", incident=item.incident, error=str(error))
+            return note
         return replace(fresh, channel=note.channel, address=note.address)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:

@@ -177,15 +177,28 @@ async def test_a_dry_run_says_what_its_page_would_have_said(
     assert "target: deployment/prod/backend" in note.body
 
 
-@pytest.mark.parametrize("key", ["1:1:0:alice", f"1:{LEFT_BEHIND}:7:alice"], ids=["unreadable", "has words of its own"])
-async def test_a_page_goes_out_as_it_was_ordered_where_nothing_is_to_be_told_instead(
-    database: Database, courier: Courier, busy: Channel, key: str
+@pytest.mark.parametrize(
+    ("key", "progress", "writer"),
+    [
+        pytest.param("1:1:0:alice", "[]", WRITER, id="its incident cannot be read"),
+        pytest.param("1:1:0:alice", "{}", None, id="it cannot be written"),
+        pytest.param(f"1:{LEFT_BEHIND}:7:alice", "{}", WRITER, id="it has words of its own"),
+    ],
+)
+async def test_a_page_goes_out_as_it_was_ordered_where_it_cannot_or_must_not_be_written_anew(
+    database: Database,
+    courier: Courier,
+    busy: Channel,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    progress: str,
+    writer: PageWriter | None,
 ) -> None:
+    monkeypatch.setattr(courier, "_writer", writer)  # a bug
     incident = await claimed(database)
     await order(database, page(incident, key, BUSY))
-    if LEFT_BEHIND not in key:
-        async with database.transaction() as tx:
-            await tx.execute("UPDATE incidents SET progress = '[]'")
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET progress = $1::text::jsonb", progress)
 
     await courier.deliver()
 
