@@ -234,7 +234,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     courier = Courier(
         database, rules.rulebook, connections.messengers, writer, bell=courier_bell, poll=poll, metrics=metrics
     )
-    last_resort = _last_resort(settings, connections, opened, clock=clock, address=address, metrics=metrics)
+    last_resort = _last_resort(settings, connections, opened, clock=clock, writer=writer, metrics=metrics)
     every = timedelta(seconds=settings.retention.every_seconds)
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
     strays = Strays(database, rules.rulebook, ceiling, (work_bell, page_bell), metrics)
@@ -293,7 +293,7 @@ def _last_resort(
     opened: _Opened,
     *,
     clock: DatabaseClock,
-    address: str,
+    writer: PageWriter,
     metrics: Metrics,
 ) -> LastResort:
     told = settings.last_resort
@@ -304,7 +304,7 @@ def _last_resort(
         terms=Terms(told.channels, timedelta(seconds=told.grace_seconds), timedelta(seconds=told.tell_after_seconds)),
         ceiling=Mode(settings.mode),
         clock=clock,
-        public_url=address,
+        writer=writer,
         metrics=metrics,
     )
 

@@ -25,7 +25,7 @@ from remediator.rules.rulebook import Rulebook
 from remediator.store import escalations, ledger, outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.escalations import DueAlike, Struck
-from remediator.store.outbox import PageOrder
+from remediator.store.outbox import PagesAlike
 
 log = structlog.get_logger()
 
@@ -128,20 +128,20 @@ class Escalator:
 
     async def _page(self, tx: Connection, due: Sequence[DueAlike]) -> None:
         roster, at = self.rulebook().roster, await ledger.now(tx)
-        pages: list[PageOrder] = []
+        pages: list[PagesAlike] = []
         told: list[tuple[Sequence[IncidentId], Entry]] = []
         struck: list[Struck] = []
         for alike in due:
             ordered = order(alike, roster, at, review_channel=self.review_channel)
-            pages += [self._page_order(alike, ordered, call) for call in ordered.calls]
+            pages += [self._pages_alike(alike, ordered, call) for call in ordered.calls]
             told += [(alike.incidents, entry) for entry in ordered.entries]
             struck.append(Struck(alike.incidents, ordered.step, ordered.next_in))
         await outbox.order_pages(tx, pages)
         await timeline.append_alike(tx, told)
         await escalations.advance(tx, struck)
 
-    def _page_order(self, alike: DueAlike, ordered: "Order", call: "Call") -> PageOrder:
-        return PageOrder(
+    def _pages_alike(self, alike: DueAlike, ordered: "Order", call: "Call") -> PagesAlike:
+        return PagesAlike(
             incidents=alike.incidents,
             run=alike.run,
             step=ordered.step,

@@ -3,15 +3,16 @@ than a grace, whatever strikes is sent by the last-resort channels. A second pag
 """
 
 import asyncio
+import dataclasses
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from remediator.domain.errors import Temporary
 from remediator.domain.ids import IncidentId
@@ -29,6 +30,8 @@ from remediator.domain.last_resort import (
 from remediator.domain.mode import Mode, lower
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.engine.escalate import whom
+from remediator.engine.pages import PageWriter
+from remediator.engine.sent_from_memory import SentFromMemory
 from remediator.language.duration import format_duration
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
@@ -49,6 +52,8 @@ MOST_A_CHANNEL = 10
 """In flight at once: a channel that hangs holds up its own pages only."""
 NO_INCIDENT = IncidentId(0)
 MARK = "the database is not reachable"
+FROM_MEMORY = ":from-memory"
+"""Ends the dedup key that such a page is recorded by: the page itself had the one of the ordinary path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class LastResort:
         terms: Terms,
         ceiling: Mode,
         clock: Callable[[], datetime],
-        public_url: str,
+        writer: PageWriter,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -79,9 +84,10 @@ class LastResort:
         self._terms = terms
         self._ceiling = ceiling
         self._clock = clock
-        self._public_url = public_url
+        self._writer = writer
         self._metrics = metrics
         self._known = Deadlines()
+        self._sent = SentFromMemory(database, writer)
         self._read_next = timedelta()
         self._outage = ""
         """The key of the outage that people have been told of; empty: of none."""
@@ -99,6 +105,7 @@ class LastResort:
     async def tick(self) -> Sequence[WaitingPage]:
         """What is to be sent now: nothing, while the database is well."""
         if self._health.is_steady:
+            await self._sent.write_down()
             await self._read_ahead()
             return self._end_of_outage()
         if self._health.is_well:
@@ -164,7 +171,7 @@ class LastResort:
             title=chain.title,
             severity=chain.severity,
             body=f"incident {chain.incident}, severity {chain.severity}",
-            url=f"{self._public_url}/incidents/{chain.incident}",
+            url=f"{self._writer.incidents_url}{chain.incident}",
         )
         return WaitingPage(note, ordered, now)
 
@@ -190,8 +197,8 @@ class LastResort:
         names = dict.fromkeys(name for policy in self._rulebook().policies.values() for name in policy.steps[0].page)
         people = [person for name in names if (person := roster.recipient(name, now)) is not None]
         severity = min(self._rulebook().severities.values(), key=lambda each: each.respond_within)
-        note = msgspec.structs.replace(
-            _note(NO_INCIDENT, title=title, severity=severity.name, body=body, url=self._public_url), kind=kind
+        note = replace(
+            _note(NO_INCIDENT, title=title, severity=severity.name, body=body, url=self._writer.public_url), kind=kind
         )
         page = WaitingPage(note, calls(key, people, self._channels(), urgent=False), monotonic())
         return self._unless_dry_run(page, self._ceiling)
@@ -211,24 +218,26 @@ class LastResort:
         taken = await asyncio.gather(*(self._call(page.notification, call) for call in page.calls))
         if not any(taken) and not self._health.is_well:
             jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
-            self._known = self._known.with_more([replace(page, due=monotonic() + TRY_AGAIN * jitter)])
+            self._known = self._known.with_more([dataclasses.replace(page, due=monotonic() + TRY_AGAIN * jitter)])
 
     async def _call(self, note: Notification, call: Call) -> bool:
-        channel = call.contact.channel
+        channel, addressed = call.contact.channel, self._addressed(note, call)
         try:
             notifier = self._rulebook().notifier(channel)
             async with self._room[channel], asyncio.timeout(notifier.timeout.total_seconds() + 1):
-                await notifier.send(self._addressed(note, call), self._messengers)
+                await notifier.send(addressed, self._messengers)
         except Exception as error:  # whatever is wrong with this channel, the others are tried all the same
             self._metrics.last_resort_pages.labels(channel=channel, result="failed").inc()
             log.warning("last resort did not reach anybody", channel=channel, key=call.dedup_key, error=str(error))
             return False
         self._metrics.last_resort_pages.labels(channel=channel, result="sent").inc()
         log.warning("paged without the database", channel=channel, key=call.dedup_key, recipient=call.recipient)
+        if note.incident != NO_INCIDENT:
+            self._sent.add(replace(addressed, dedup_key=f"{call.dedup_key}:{channel}{FROM_MEMORY}"))
         return True
 
     def _addressed(self, note: Notification, call: Call) -> Notification:
-        to = msgspec.structs.replace(
+        to = replace(
             note,
             recipient=call.recipient,
             dedup_key=call.dedup_key,
@@ -240,7 +249,7 @@ class LastResort:
         reason = (
             f"{MARK} ({self._health.reason}): this was sent from memory, and nobody can acknowledge until it is back"
         )
-        return msgspec.structs.replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}")
+        return replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}")
 
 
 def _note(incident: IncidentId, *, title: str, severity: str, body: str, url: str) -> Notification:

@@ -86,7 +86,7 @@ async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
         await tx.execute(_ENQUEUE, reaching)
 
 
-class PageOrder(msgspec.Struct, frozen=True):
+class PagesAlike(msgspec.Struct, frozen=True):
     """The same message about each of many incidents. What it says of each is read when it is sent."""
 
     incidents: Sequence[IncidentId]
@@ -118,9 +118,9 @@ ON CONFLICT (dedup_key) DO NOTHING
 """
 
 
-async def order_pages(tx: Connection, orders: Sequence[PageOrder]) -> None:
+async def order_pages(tx: Connection, pages: Sequence[PagesAlike]) -> None:
     """As `enqueue`; one statement for however many."""
-    reaching = [order for order in orders if order.reach]
+    reaching = [alike for alike in pages if alike.reach]
     if reaching:
         await tx.execute(_ORDER_PAGES, reaching)
 
@@ -146,6 +146,32 @@ async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[
 
 
 _ITEM = "o.id, o.incident_id, o.epoch, o.attempts, o.reach::text AS reach, o.notification::text AS notification"
+
+
+class SentAlready(msgspec.Struct, frozen=True):
+    """By a way that does not lead through the outbox."""
+
+    notification: Notification
+    reach: tuple[Contact]
+    ago: timedelta
+
+
+# The incidents are held: whoever ends one sees these as sent, or its end is seen by `hold`.
+_RECORD_SENT = f"""
+INSERT INTO outbox AS o (incident_id, dedup_key, kind, recipient, reach, notification, rule, state, due_at, sent_at)
+SELECT i.id, n ->> 'dedup_key', n ->> 'kind', n ->> 'recipient', m.reach, n, i.rule, 'sent', NULL, now() - m.ago
+FROM (SELECT notification AS n, reach, ago
+      FROM jsonb_to_recordset($1) m(notification jsonb, reach jsonb, ago interval)) m
+CROSS JOIN LATERAL (SELECT id, rule FROM incidents WHERE id = (n ->> 'incident')::bigint FOR NO KEY UPDATE) i
+ON CONFLICT (dedup_key) DO NOTHING RETURNING {_ITEM}
+"""  # noqa: S608  # constants only
+
+
+async def record_sent(tx: Connection, pages: Sequence[SentAlready]) -> list[OutboxItem]:
+    """Those that were not recorded before, and whose incident is still there."""
+    in_order = sorted(pages, key=lambda page: page.notification.incident)
+    return readable(await tx.fetch(_RECORD_SENT, in_order), _item)
+
 
 # Pages before everything else. Rules take turns: a storm of one rule must not hold up the first page of another.
 # The queues come from the index, one step each, in the order of their bytes (see `incidents`). More are picked than

@@ -4,30 +4,36 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from remediator.clients.http import open_http
-from remediator.domain.errors import BadDocument
+from remediator.domain.errors import BadDocument, Temporary
 from remediator.domain.ids import IncidentId
 from remediator.domain.last_resort import WaitingPage
 from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.domain.oncall import Contact
 from remediator.domain.outage import STEADY
+from remediator.engine.bell import Bell
 from remediator.engine.last_resort import MARK, LastResort, Terms
+from remediator.engine.links import Links
+from remediator.engine.pages import PageWriter
+from remediator.engine.respond import Responder
 from remediator.engine.rules_in_force import RulesInForce
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
-from remediator.store import incidents, outbox
+from remediator.store import incidents, outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.outbox import Outgoing
 from remediator.toolbox import Messengers
-from tests.store.facts import claimed
+from tests.store.facts import LEASE, claimed
 from tests.system.rules import CHANNELS, write_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WRITER = PageWriter("https://remediator.example.invalid", Links(b"secret", lambda: NOW))
 DEAD = "channels:\n  console: { use: webhook, url: 'http://127.0.0.1:1/', secret: nobody-has-it }\n"
 AT_ONCE = Terms(grace=timedelta(), tell_after=timedelta(minutes=2))
 
@@ -59,7 +65,7 @@ class Scene:
             terms=terms,
             ceiling=ceiling,
             clock=lambda: NOW,
-            public_url="https://remediator.example.invalid",
+            writer=WRITER,
             metrics=self.metrics,
         )
 
@@ -80,6 +86,22 @@ class Scene:
         for page in await resort.tick():
             await resort.carry(page)
         return resort, incident
+
+    async def page_from_memory(self) -> tuple[LastResort, IncidentId]:
+        """The database is lost, and that page was taken."""
+        incident = await self.waiting_page()
+        resort = self.resort()
+        await resort.tick()
+        self.lost_for(timedelta(seconds=1))
+        for page in await resort.tick():
+            await resort.carry(page)
+        return resort, incident
+
+    async def steady_again(self, resort: LastResort) -> None:
+        self.database.health.found_well()
+        self.clock.now += STEADY
+        self.database.health.found_well()
+        await resort.tick()
 
     def lost_for(self, duration: timedelta) -> None:
         self.database.health.lost("reset")
@@ -173,6 +195,60 @@ async def test_it_says_why_it_comes_this_way(scene: Scene, capsys: pytest.Captur
 
     assert f"down [{MARK}]" in capsys.readouterr().out
     assert scene.sent() == 1
+
+
+@pytest.mark.parametrize("ends", ["before it is written down", "afterwards"])
+async def test_who_was_paged_from_memory_hears_that_it_is_over(scene: Scene, ends: str) -> None:
+    resort, incident = await scene.page_from_memory()
+    responder = Responder(scene.database, WRITER, Bell())
+
+    scene.database.health.found_well()
+    if ends == "before it is written down":
+        await responder.resolve(incident, by="bob")
+    await scene.steady_again(resort)
+    if ends == "afterwards":
+        await responder.resolve(incident, by="bob")
+
+    async with scene.database.connection() as connection:
+        told = [entry.message for entry in await timeline.of_incident(connection, incident)]
+        notices = await outbox.claim(connection, lease=LEASE, limit=10)
+    assert "page sent to alice by console from memory, while the database was lost" in told
+    assert [(notice.kind, notice.recipient, notice.contact) for notice in notices] == [
+        (NotificationKind.RESOLVED, "alice", Contact("console", "tty"))
+    ]
+
+
+async def test_what_went_out_from_memory_is_written_down_once_and_what_waits_is_sent_all_the_same(
+    scene: Scene,
+) -> None:
+    resort, incident = await scene.page_from_memory()
+
+    await scene.steady_again(resort)
+    await scene.steady_again(resort)
+
+    async with scene.database.connection() as connection:
+        rows = await connection.fetch("SELECT dedup_key, state FROM outbox ORDER BY id")
+        told = [entry.message for entry in await timeline.of_incident(connection, incident)]
+    assert [tuple(row) for row in rows] == [("1:1:0:alice", "queued"), ("1:1:0:alice:console:from-memory", "sent")]
+    assert len([message for message in told if "from memory" in message]) == 1
+
+
+async def test_what_went_out_from_memory_waits_for_a_database_that_takes_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> NoReturn:
+        raise Temporary("read-only", system="database", operation="insert")
+
+    resort, incident = await scene.page_from_memory()
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "record_sent", refused)
+        await scene.steady_again(resort)
+
+    await scene.steady_again(resort)
+
+    async with scene.database.connection() as connection:
+        told = [entry.message for entry in await timeline.of_incident(connection, incident)]
+    assert told[-1] == "page sent to alice by console from memory, while the database was lost"
 
 
 async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:

@@ -11,12 +11,17 @@ from typing import TypeAlias
 from remediator.domain.alert import Alert
 from remediator.domain.ids import EpisodeId, IncidentId, SourceName
 from remediator.domain.incident import Move, PageOrder, Phase, Progress, Status
+from remediator.domain.notification import Notification, NotificationKind
+from remediator.domain.oncall import Contact
 from remediator.domain.opening import Opening
 from remediator.domain.reconciliation import Absence
-from remediator.store import escalations, incidents, moves, reconciliation
+from remediator.store import escalations, incidents, moves, outbox, reconciliation
 from remediator.store.database import Connection, Database
 from remediator.store.moves import Decided
+from remediator.store.outbox import SentAlready
 from tests.store.facts import LEASE, alert, count, file, opening, resolved, until_they_wait
+
+MAIL = (Contact("email", "a@example.invalid"),)
 
 Party: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -213,6 +218,28 @@ async def test_a_poll_that_finds_a_silence_lifted_and_the_end_of_its_alert(datab
     )
 
     assert failures(came_of_it) == []
+
+
+async def test_pages_from_memory_are_written_down_while_alerts_join_their_incidents(database: Database) -> None:
+    await three_incidents(database)
+    async with database.connection() as connection:
+        numbers = [row["id"] for row in await connection.fetch("SELECT id FROM incidents ORDER BY id DESC")]
+    pages = [
+        SentAlready(
+            Notification(number, NotificationKind.PAGE, f"{number}", "alice", "", "", "", "sev1", ""), MAIL, timedelta()
+        )
+        for number in numbers
+    ]
+
+    came_of_it = await meet(
+        database,
+        "SELECT FROM incidents WHERE run_key = 'i1' FOR NO KEY UPDATE",
+        lambda: file(database, of("i1", "g1"), of("i2", "g2"), of("i3", "g3"), opens=opens),
+        lambda: in_transaction(database, lambda tx: outbox.record_sent(tx, pages)),
+    )
+
+    assert failures(came_of_it) == []
+    assert await count(database, "outbox") == len(pages)
 
 
 async def an_expired_acknowledgement(database: Database) -> IncidentId:

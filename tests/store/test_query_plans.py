@@ -28,7 +28,7 @@ from remediator.store.connecting import LIMITS
 from remediator.store.database import Database
 from remediator.store.escalations import Struck
 from remediator.store.moves import Decided
-from remediator.store.outbox import Outgoing, PageOrder
+from remediator.store.outbox import Outgoing, PagesAlike
 from tests.fakes.watched import watched_database
 from tests.store.facts import LEASE, alert, claimed, file, opening, resolved
 from tests.store.history import EPISODES, INCIDENTS, OPEN
@@ -152,7 +152,8 @@ async def strike(database: Database) -> None:
         [alike] = await escalations.claim_due(tx, limit=200)
         assert len(alike.incidents) == 50
         await outbox.order_pages(
-            tx, [PageOrder(alike.incidents, 1, 0, "alice", NotificationKind.PAGE, "alice", (Contact("email", ""),), "")]
+            tx,
+            [PagesAlike(alike.incidents, 1, 0, "alice", NotificationKind.PAGE, "alice", (Contact("email", ""),), "")],
         )
         await escalations.advance(tx, [Struck(alike.incidents, 0, timedelta(hours=1))])
 
