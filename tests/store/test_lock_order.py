@@ -215,6 +215,20 @@ async def test_a_poll_that_finds_a_silence_lifted_and_the_end_of_its_alert(datab
     assert failures(came_of_it) == []
 
 
+async def test_what_forgets_a_source_that_nobody_polls_and_the_end_of_its_alert(database: Database) -> None:
+    await three_incidents(database)
+    await as_polled(database, [], await episodes_of(database, "f1"))
+
+    came_of_it = await meet(
+        database,
+        "SELECT FROM incidents WHERE run_key = 'i1' FOR NO KEY UPDATE",
+        lambda: file(database, resolved("f1")),
+        lambda: in_transaction(database, lambda tx: reconciliation.forget(tx, SourceName("am"))),
+    )
+
+    assert failures(came_of_it) == []
+
+
 async def an_expired_acknowledgement(database: Database) -> IncidentId:
     await file(database, alert())
     async with database.transaction() as tx:
