@@ -37,6 +37,7 @@ from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.rules_in_force import RulesInForce, remember
 from remediator.engine.strays import Strays
+from remediator.engine.unpolled import Unpolled
 from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
@@ -257,6 +258,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             escalator.run(),
             courier.run(),
             reconciler.run(),
+            Unpolled(database, tuple(map(SourceName, settings.sources))).run(),
             strays.run(),
             rules.keep_current(database, metrics),
             clearing.run(),

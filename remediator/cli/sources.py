@@ -77,10 +77,13 @@ def list_(api: Api, output: str) -> None:
 def check(config: Path | None, file: Path | None, receiver: str | None, output: str) -> None:
     """Ask every peer how it is configured, say what loses or delays alerts, and print the route to use.
 
-    With --file nobody is asked. Exits with 3 where there are errors, with 1 where a peer did not answer.
+    With --file nobody is asked; whether polling is necessary is told, unless the settings poll for the receiver. Exits
+    with 3 where there are errors, with 1 where a peer did not answer.
     """
     settings = read_settings(config)
-    reviews = [_review_file(file, receiver)] if file is not None else asyncio.run(_review_peers(settings, receiver))
+    reviews = (
+        [_review_file(file, receiver, settings)] if file is not None else asyncio.run(_review_peers(settings, receiver))
+    )
     if not reviews:
         raise bad_settings("no source is polled: name its peers in the settings (sources), or pass --file")
     routes = {review.receiver: _recommended(review.receiver, settings) for review in reviews}
@@ -92,7 +95,7 @@ def check(config: Path | None, file: Path | None, receiver: str | None, output: 
     sys.exit(_exit_code(reviews))
 
 
-def _review_file(file: Path, receiver: str | None) -> Review:
+def _review_file(file: Path, receiver: str | None, settings: "Settings") -> Review:
     from remediator.language.foreign_yaml import load_foreign
     from remediator.senders.lint import lint_alertmanager, receiver_by_address
 
@@ -104,7 +107,11 @@ def _review_file(file: Path, receiver: str | None) -> Review:
     except (OSError, UnicodeDecodeError) as error:
         return Review(str(file), receiver or "remediator", error=f"cannot be read: {error}")
     name = receiver or receiver_by_address(document) or "remediator"
-    return Review(str(file), name, text, lint_alertmanager(document, name))
+    return Review(str(file), name, text, lint_alertmanager(document, name, is_polled=_polls(settings, name)))
+
+
+def _polls(settings: "Settings", receiver: str) -> bool:
+    return any(each.kind == "alertmanager" and each.receiver == receiver for each in settings.sources.values())
 
 
 async def _review_peers(settings: "Settings", receiver: str | None) -> list[Review]:
@@ -135,7 +142,7 @@ async def _review_peer(peer: "Alertmanager", source: "PolledSource", receiver: s
         return Review(peer.url, receiver, error=str(error))
     if source.kind == "grafana":
         return Review(peer.url, receiver, text, *lint_grafana(document, receiver))
-    return Review(peer.url, receiver, text, lint_alertmanager(document, receiver))
+    return Review(peer.url, receiver, text, lint_alertmanager(document, receiver, is_polled=True))
 
 
 def _recommended(receiver: str, settings: "Settings") -> str:

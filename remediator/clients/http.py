@@ -1,6 +1,5 @@
 """HTTP to addresses that people wrote: never to link-local or metadata addresses, never along a redirect."""
 
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
+from remediator.clients.addresses import is_allowed
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
 
 MOST_BYTES = 1024 * 1024
@@ -169,17 +169,6 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
-
-
-@lru_cache(maxsize=1024)
-def is_allowed(address: str, *, private_networks: bool) -> bool:
-    """IPv4 inside IPv6 is judged as the IPv4 it is."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or str(ip) == "fd00:ec2::254":
-        return False
-    return private_networks or ip.is_global
 
 
 @lru_cache(maxsize=256)

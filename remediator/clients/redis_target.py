@@ -1,4 +1,4 @@
-"""Other people's Redis or Valkey: looks by allow-list, and one write, UNLINK of keys that a SCAN found.
+"""Other people's Redis or Valkey: short looks by allow-list, and one write, UNLINK of keys that a SCAN found.
 
 The library is imported where a connection is made: most daemons have none.
 """
@@ -11,7 +11,8 @@ from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, SystemFailure, Temporary
+from remediator.clients.redis_looks import as_sent
+from remediator.domain.errors import Ambiguous, Permanent, SystemFailure, Temporary
 from remediator.domain.plan import Fence, unfenced
 
 if TYPE_CHECKING:
@@ -23,15 +24,6 @@ Answer = TypeVar("Answer")
 SECONDS = 4.0
 MOST_CONNECTIONS = 4
 SCAN_COUNT = 500
-LOOKS = frozenset(
-    {
-        "PING", "INFO", "DBSIZE", "TTL", "PTTL", "TYPE", "EXISTS", "STRLEN", "LLEN", "HLEN", "SCARD", "ZCARD",
-        "XLEN", "GET", "LASTSAVE", "ROLE", "TIME", "MEMORY USAGE", "MEMORY STATS", "MEMORY DOCTOR",
-        "SLOWLOG GET", "SLOWLOG LEN", "LATENCY LATEST", "LATENCY DOCTOR", "CLIENT LIST", "CONFIG GET",
-        "CLUSTER INFO", "OBJECT ENCODING", "OBJECT IDLETIME",
-    }
-)  # fmt: skip
-"""None of them changes anything or takes longer than its own answer."""
 
 
 class Lines:
@@ -78,9 +70,9 @@ class RedisReader:
     lines: Lines
 
     async def run(self, command: Sequence[str]) -> Any:
-        """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list."""
-        check_looks(command)
-        return await self.lines.ask(command[0], methodcaller("execute_command", *command))
+        """`["INFO", "memory"]`. Raises `NotAllowed` for anything not on the list; of a value, gives the first bytes."""
+        words = as_sent(command)
+        return await self.lines.ask(command[0].upper(), methodcaller("execute_command", *words))
 
     async def info(self, section: str = "memory") -> dict[str, Any]:
         found: dict[str, Any] = await self.lines.ask("INFO", lambda client: client.info(section))
@@ -119,15 +111,6 @@ class RedisWriter:
         return removed
 
 
-def check_looks(command: Sequence[str]) -> None:
-    words = [word.upper() for word in command]
-    if not words or not ({words[0], " ".join(words[:2])} & LOOKS):
-        raise NotAllowed(
-            f"{' '.join(command[:2]) or 'an empty command'} is not on the list of read-only commands: "
-            f"{', '.join(sorted(LOOKS))}"
-        )
-
-
 def failure(error: "RedisError", name: str, operation: str) -> SystemFailure:
     from redis import exceptions
 
@@ -151,7 +134,7 @@ async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader,
         # With these on, the library goes on using a connection that the server has closed.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    clients = [_sending_once(connect()) for _ in range(MOST_CONNECTIONS)]
+    clients = [_guarded(connect()) for _ in range(MOST_CONNECTIONS)]
     lines = Lines(name, clients)
     try:
         yield RedisReader(lines), RedisWriter(lines)
@@ -160,13 +143,16 @@ async def connect_redis(name: str, url: str) -> AsyncIterator[tuple[RedisReader,
             await client.aclose()
 
 
-def _sending_once(client: "redis.Redis") -> "redis.Redis":
+def _guarded(client: "redis.Redis") -> "redis.Redis":
     """The query of the URL can ask for repetitions, and for a PING that goes ahead of the command; it wins over what is
-    given to `from_url`."""
+    given to `from_url`. It also says which protocol is spoken, and so how answers are read."""
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    client.connection_pool.connection_kwargs.update(
-        retry=Retry(NoBackoff(), 0), retry_on_timeout=False, retry_on_error=[], health_check_interval=0
-    )
+    from remediator.clients.redis_answers import ShortAnswersOfVersion2, ShortAnswersOfVersion3
+
+    how = client.connection_pool.connection_kwargs
+    reader = ShortAnswersOfVersion2 if str(how.get("protocol")) == "2" else ShortAnswersOfVersion3
+    once = {"retry": Retry(NoBackoff(), 0), "retry_on_timeout": False, "retry_on_error": [], "health_check_interval": 0}
+    how.update(**once, parser_class=reader)
     return client

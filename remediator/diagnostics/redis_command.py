@@ -5,11 +5,11 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import InitErrorDetails
 
-from remediator.clients.redis_target import check_looks
+from remediator.clients.redis_looks import NotALook, as_sent
 from remediator.diagnostics import Diagnostic, Look
-from remediator.domain.errors import NotAllowed
 from remediator.domain.incident import Incident
 from remediator.domain.number import number_of
 from remediator.toolbox import Toolbox
@@ -30,13 +30,18 @@ class Facts:
 
 
 class RedisCommand(Diagnostic):
-    """Runs one command of the read-only list (PING, INFO, DBSIZE, SLOWLOG GET ...) and keeps its answer."""
+    """Runs one read-only command and keeps its answer, which is short: no CONFIG, no KEYS, no value of any size."""
 
     Facts: ClassVar[type] = Facts
 
     connection: str = Field(min_length=1)
     """The name of a Redis connection in the settings."""
     command: list[str] = Field(default=["PING"], min_length=1, max_length=8)
+    """About the server PING, INFO, DBSIZE, ROLE, TIME, LASTSAVE, CLUSTER INFO, LATENCY DOCTOR, LATENCY HISTORY,
+    LATENCY LATEST, MEMORY DOCTOR, MEMORY STATS, SLOWLOG GET, SLOWLOG LEN; about keys EXISTS, TYPE, TTL, PTTL, GET (sent
+    as GETRANGE: 8 KiB of the value, nothing of a key that is not there), GETRANGE, STRLEN, LLEN, HLEN, SCARD, ZCARD,
+    ZCOUNT, XLEN, XPENDING, XINFO GROUPS, MEMORY USAGE, OBJECT ENCODING, OBJECT FREQ, OBJECT IDLETIME. An answer beyond
+    1 MiB or 10,000 elements is an error."""
 
     @field_validator("command", mode="before")
     @classmethod
@@ -47,9 +52,9 @@ class RedisCommand(Diagnostic):
     @classmethod
     def _only_looks(cls, command: list[str]) -> list[str]:
         try:
-            check_looks(command)
-        except NotAllowed as error:
-            raise ValueError(str(error)) from error
+            as_sent(command)
+        except NotALook as error:
+            raise _at(error, command) from error
         return command
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
@@ -62,6 +67,13 @@ class RedisCommand(Diagnostic):
             used_memory=_memory_share(answer),
         )
         return Look(f"{self.connection}: {' '.join(self.command)} -> {facts.text[:120]}", facts)
+
+
+def _at(error: NotALook, command: list[str]) -> ValidationError:
+    """About the word that is wrong, for the others may wait for values that are known at night only."""
+    place = () if error.word is None else (error.word,)
+    detail = InitErrorDetails(type="value_error", loc=place, input=command, ctx={"error": ValueError(str(error))})
+    return ValidationError.from_exception_data("command", [detail])
 
 
 def in_words(answer: Any) -> str:

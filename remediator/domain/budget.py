@@ -10,7 +10,8 @@ LONGEST_WINDOW = timedelta(days=31)
 @dataclass(frozen=True, slots=True)
 class Budget:
     key: str
-    """What is counted: `attempts/service-down/deployment/prod/backend`."""
+    """What is counted: `attempts/service-down/deployment/prod/backend`. Not for how long: whoever edits the window, or
+    has another one, counts what was spent before, and by others."""
     at_most: int
     within: timedelta
     units: int = 1

@@ -1,6 +1,6 @@
 """What guards may know about the past and the present: read once, judged purely."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -53,6 +53,14 @@ class Ledger:
     def free_in(self, budget: Budget) -> timedelta | None:
         """None where the budget has room now, else how long until enough of it is free again."""
         return free_in(budget, self.reservations, self.now)
+
+
+def spends(budgets: Iterable[Budget], *, at: datetime) -> tuple[Reservation, ...]:
+    """By one write: once a key, though its budgets may have several windows."""
+    units: dict[str, int] = {}
+    for budget in budgets:
+        units[budget.key] = max(budget.units, units.get(budget.key, 0))
+    return tuple(Reservation(key, at, spent) for key, spent in units.items())
 
 
 def free_in(budget: Budget, reservations: tuple[Reservation, ...], now: datetime) -> timedelta | None:

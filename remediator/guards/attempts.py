@@ -16,7 +16,7 @@ class Attempts(Guard):
     within: Window = Field(description="The time in which they are counted.")
 
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
-        key = f"attempts/{proposal.rule}/{proposal.target.key}/{format_duration(self.within)}"
+        key = f"attempts/{proposal.rule}/{proposal.target.key}"
         return (Budget(key, self.at_most, self.within),)
 
     def judge(self, proposal: Proposal, ledger: Ledger) -> Verdict:

@@ -45,7 +45,7 @@ class BlastRadius(Guard):
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
         if not self._concerns(proposal):
             return ()
-        key = f"blast_radius/{self._scope(proposal)}/{format_duration(self.within)}"
+        key = f"blast_radius/{self._scope(proposal)}"
         return (Budget(key, self.at_most or proposal.plan.units, self.within, proposal.plan.units),)
 
     def judge(self, proposal: Proposal, ledger: Ledger) -> Verdict:

@@ -22,7 +22,7 @@ class Cooldown(Guard):
 
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
         who = f"{proposal.rule}/{proposal.path}" if self.per == "step" else proposal.rule
-        key = f"cooldown/{who}/{proposal.target.key}/{format_duration(self.pause)}"
+        key = f"cooldown/{who}/{proposal.target.key}"
         return (Budget(key, at_most=1, within=self.pause),)
 
     def judge(self, proposal: Proposal, ledger: Ledger) -> Verdict:

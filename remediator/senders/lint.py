@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urlsplit
 
+from remediator.domain.episode import STALE_FOR
 from remediator.language.document import Document, Path, Problem, Severity
 from remediator.language.duration import format_duration
-from remediator.senders.routes import Route, routes_of
+from remediator.senders.routes import Route, resolve_timeout_of, routes_of
 
 _AUTH = ("authorization", "basic_auth", "oauth2", "bearer_token", "bearer_token_file")
 _KEPT_BACK = """the contact point's login, signature and URL: Grafana keeps those to its provisioning API"""
@@ -41,8 +42,9 @@ class _Webhook:
     settings: Mapping[str, object]
 
 
-def lint_alertmanager(document: Document, receiver: str) -> tuple[Problem, ...]:
-    """Of `alertmanager.yml`, or of what a running Alertmanager says it was given; secrets may be blanked."""
+def lint_alertmanager(document: Document, receiver: str, *, is_polled: bool) -> tuple[Problem, ...]:
+    """Of `alertmanager.yml`, or of what a running Alertmanager says it was given; secrets may be blanked. `is_polled`:
+    our settings name its peers."""
     entry = _named(document, receiver)
     if entry is None:
         return (_no_receiver(document, receiver),)
@@ -51,7 +53,8 @@ def lint_alertmanager(document: Document, receiver: str) -> tuple[Problem, ...]:
     if not hooks:
         return (document.problem(path, f"the receiver {receiver!r} has no webhook", hint="add webhook_configs"),)
     problems = [problem for hook in hooks for problem in _webhook_problems(document, hook)]
-    return _in_order([*problems, *_route_problems(document, receiver)])
+    unpolled = () if is_polled else _unpolled_problems(document, receiver)
+    return _in_order([*problems, *_route_problems(document, receiver), *unpolled])
 
 
 def lint_grafana(document: Document, receiver: str) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
@@ -191,6 +194,26 @@ def _timing_problems(document: Document, route: Route) -> Iterator[tuple[Path, P
                     path, f"{told}, on the way to {route.receiver!r}: {limit.why}", hint=f"{name}: {limit.advice}"
                 ),
             )
+
+
+def _unpolled_problems(document: Document, receiver: str) -> Iterator[Problem]:
+    """Told once. A relapse is heard at once, whatever `group_interval` says: its group is a new one. So soon after the
+    end it looks like a message that was overtaken, and to the sender it is told: only the next repetition would tell it
+    again. A warning: what the settings of the daemon say is not in this file."""
+    leading = [route for route in routes_of(document) if route.receiver == receiver]
+    slowest = max(leading, key=lambda route: route.timers["repeat_interval"].value, default=None)
+    if slowest is None or slowest.timers["repeat_interval"].value <= STALE_FOR:
+        return
+    repeat, silent_for = slowest.timers["repeat_interval"], format_duration(resolve_timeout_of(document))
+    relapse = f"told again within {format_duration(STALE_FOR)}, with its old start"
+    yield document.problem(
+        repeat.written_at or slowest.path,
+        f"repeat_interval is {format_duration(repeat.value)}, and the settings do not poll for {receiver!r}: polling "
+        f"is necessary. An alert that ended by time-out (its sender stalled, or did not tell it for {silent_for}) and "
+        f"is {relapse}, looks like a late message; it is heard at the next repetition",
+        hint=f"name every peer in the settings: sources: {{ alertmanager: {{ peers: [...], receiver: {receiver} }} }}",
+        severity=Severity.WARNING,
+    )
 
 
 def _no_receiver(document: Document, receiver: str) -> Problem:

@@ -13,6 +13,7 @@ TIMERS = {
     "repeat_interval": timedelta(hours=4),
 }
 """What holds where no route says otherwise, in both programs."""
+RESOLVE_TIMEOUT = timedelta(minutes=5)
 _MATCHERS = ("match", "match_re", "matchers", "object_matchers")
 _DEEPEST = 40
 
@@ -41,6 +42,13 @@ def routes_of(document: Document) -> Iterator[Route]:
     if isinstance(root, Mapping):
         start = Route(("route",), "", {name: Timer(value) for name, value in TIMERS.items()})
         yield from _walk(root, start)
+
+
+def resolve_timeout_of(document: Document) -> timedelta:
+    """After which an alert ends that is not told again, where its sender did not say when."""
+    everybodys = document.data.get("global")
+    written = _duration(everybodys.get("resolve_timeout")) if isinstance(everybodys, Mapping) else None
+    return RESOLVE_TIMEOUT if written is None else written
 
 
 def _walk(node: Mapping[str, object], inherited: Route) -> Iterator[Route]:

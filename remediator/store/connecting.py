@@ -25,6 +25,7 @@ LIMITS: Mapping[str, str] = {
 COMMAND_SECONDS = 6.0
 """Ours, for a server that is frozen and keeps no time-out of its own: a little above the server's."""
 
+_LOST_ON_THE_WAY = " (is the address right, and does nothing on the way drop what is sent?)"
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
@@ -57,7 +58,8 @@ async def connect(
             if isinstance(error, ValueError):
                 raise
             if position == len(servers):
-                raise asyncpg.ClientCannotConnectError(f"cannot connect: {in_words(error)}") from error
+                hint = _LOST_ON_THE_WAY if isinstance(error, TimeoutError) else ""
+                raise asyncpg.ClientCannotConnectError(f"cannot connect: {in_words(error)}{hint}") from error
         else:
             return connection
     raise AssertionError("a DSN names at least one server")

@@ -12,7 +12,7 @@ from remediator.domain.budget import Budget
 from remediator.domain.errors import BudgetSpent, NotAllowed, NotFound
 from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Intent, IntentResult, IntentState
-from remediator.domain.ledger import Reservation, free_in
+from remediator.domain.ledger import Reservation, free_in, spends
 from remediator.domain.plan import Plan
 from remediator.marks import Mark, reached
 from remediator.store import ledger
@@ -91,18 +91,20 @@ ON CONFLICT (key) DO UPDATE SET key = excluded.key WHERE false
 async def _within_budgets(
     tx: Connection, wanted: Sequence[Begun], refused: Sequence[Refusal | None]
 ) -> list[Refusal | None]:
-    """One replica at a time: the budgets' rows are locked in the order of their keys."""
-    keys = sorted({budget.key for begun in wanted for budget in begun.intent.budgets})
-    if not keys:
+    """One replica at a time: the budgets' rows are locked in the order of their keys. The key with the window is what
+    the release before locks; the key without is what those share whose windows differ."""
+    budgets = {budget for begun in wanted for budget in begun.intent.budgets}
+    if not budgets:
         return list(refused)
-    await tx.execute(_LOCK_BUDGETS, keys)
-    ledger_now = await ledger.snapshot(tx, keys)
+    keys = {budget.key for budget in budgets}
+    await tx.execute(_LOCK_BUDGETS, sorted(keys | {ledger.stored_key(budget) for budget in budgets}))
+    ledger_now = await ledger.snapshot(tx, sorted(keys))
     now, spent = ledger_now.now, ledger_now.reservations
     judged: list[Refusal | None] = []
     for begun, earlier in zip(wanted, refused, strict=True):
         refusal = earlier or _overspent(begun.intent.budgets, spent, now)
         if refusal is None:
-            spent += tuple(Reservation(budget.key, now, budget.units) for budget in begun.intent.budgets)
+            spent += spends(begun.intent.budgets, at=now)
         judged.append(refusal)
     return judged
 
@@ -130,7 +132,7 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
     if not allowed:
         return
     intents = [begun.intent for begun in allowed]
-    spends = [(budget, intent) for intent in intents for budget in intent.budgets]
+    spent = [(budget, intent) for intent in intents for budget in intent.budgets]
     await tx.execute(
         _JOURNAL,
         [UUID(intent.id) for intent in intents],
@@ -140,9 +142,9 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
         [intent.timeout for intent in intents],
         [begun.epoch for begun in allowed],
         [UUID(intent.undoes) if intent.undoes else None for intent in intents],
-        [budget.key for budget, _ in spends],
-        [UUID(intent.id) for _, intent in spends],
-        [budget.units for budget, _ in spends],
+        [ledger.stored_key(budget) for budget, _ in spent],
+        [UUID(intent.id) for _, intent in spent],
+        [budget.units for budget, _ in spent],
     )
 
 

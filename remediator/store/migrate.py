@@ -7,24 +7,26 @@ step and the note that the file is done are one transaction; the steps before it
 Nobody waits behind us for long: a lock that is not free at once is asked for again later. A release starts on a
 database that a later release has migrated, unless a migration says `-- needs: 0007_name.sql`: a contract, after which
 only code that ships that file can run.
+
+A step may take hours. Whatever else is asked of the server is answered in seconds, or the server is not well.
 """
 
 import asyncio
 import hashlib
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import resources
-from typing import Any
 
 import asyncpg
 import structlog
 
 from remediator.domain.errors import BadDocument, Temporary
-from remediator.store.connecting import LIMITS, connect
+from remediator.store.connecting import COMMAND_SECONDS, LIMITS, connect
 from remediator.store.database import Connection, translated
 
 log = structlog.get_logger()
@@ -35,6 +37,9 @@ LOCK_TIMEOUT = "500ms"
 """Writers queue behind a lock that is waited for: this is how long they may."""
 TRIES = 120
 PAUSE = timedelta(seconds=1)
+LONGEST_STEP = timedelta(days=7)
+"""An index over years of rows takes hours. The library has no word for "without a limit" where there is one."""
+GOODBYE_SECONDS = 2.0
 
 _NO_TRANSACTION = "-- no transaction\n"
 _STEP = re.compile(r"^-- step:.*$", re.MULTILINE)
@@ -69,6 +74,8 @@ class Migration:
 class Patience:
     tries: int = TRIES
     pause: timedelta = PAUSE
+    answer: timedelta = timedelta(seconds=COMMAND_SECONDS)
+    """For all that is no step of a migration."""
 
     async def rest(self) -> None:
         await asyncio.sleep(self.pause.total_seconds() * random.uniform(0.5, 1.5))  # noqa: S311  # guards nothing
@@ -76,33 +83,26 @@ class Patience:
 
 async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
     """Names of what was applied. Raises `BadDocument` where an applied migration was edited since, or where the
-    database has been contracted beyond this release; `Temporary` where a lock could not be had for minutes."""
+    database has been contracted beyond this release; `Temporary` where a lock could not be had for minutes, or the
+    server does not answer."""
     patience = patience or Patience()
-    with translated("migrate"):
-        connection = await _connect(dsn)
-        try:
-            if await _is_current(connection):
-                return []
-            await _take_turn(connection, patience)
-            await _keep_book(connection)
-            missing = await _pending(connection)
-            for migration in missing:
-                await _apply(connection, migration, patience)
-            await connection.execute(_AS_IT_WAS)
-            return [migration.name for migration in missing]
-        finally:
-            await connection.close()
+    async with _connected(dsn, patience) as connection:
+        if await _is_current(connection):
+            return []
+        await _take_turn(connection, patience)
+        await _keep_book(connection)
+        missing = await _pending(connection)
+        for migration in missing:
+            await _apply(connection, migration, patience)
+        await connection.execute(_AS_IT_WAS)
+        return [migration.name for migration in missing]
 
 
 async def status(dsn: str) -> list[str]:
     """Names of what `migrate` would apply."""
-    with translated("migrate"):
-        connection = await _connect(dsn)
-        try:
-            exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
-            return [m.name for m in (await _pending(connection) if exists else shipped())]
-        finally:
-            await connection.close()
+    async with _connected(dsn, Patience()) as connection:
+        exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
+        return [m.name for m in (await _pending(connection) if exists else shipped())]
 
 
 def shipped() -> list[Migration]:
@@ -121,9 +121,25 @@ _LIMITS = {
 """There may be years of rows before it. It still does not wait long for a lock: others would queue behind."""
 
 
-async def _connect(dsn: str) -> "asyncpg.Connection[Any]":
+@asynccontextmanager
+async def _connected(dsn: str, patience: Patience) -> AsyncIterator[Connection]:
     """Keeps no prepared statements, so that it works behind a pooler too."""
-    return await connect(dsn, command_timeout=None, limits=_LIMITS, statement_cache_size=0)
+    seconds = patience.answer.total_seconds()
+    with translated("migrate"):
+        connection = await connect(dsn, command_timeout=seconds, limits=_LIMITS, statement_cache_size=0)
+        try:
+            yield connection
+        except TimeoutError as error:
+            raise Temporary(
+                f"connected, and then no answer within {seconds:g} s: is the server frozen or overloaded (its log and "
+                "pg_stat_activity tell), or does a pooler have no connection for us?",
+                system="database",
+                operation="migrate",
+            ) from error
+        finally:
+            with suppress(TimeoutError):  # who does not answer says no goodbye either; it is cut off then
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await connection.close()
 
 
 _AS_IT_WAS = "SELECT pg_advisory_unlock_all(); RESET lock_timeout"
@@ -138,9 +154,31 @@ async def _is_current(connection: Connection) -> bool:
 
 async def _take_turn(connection: Connection, patience: Patience) -> None:
     """Asks again and again: a session that *waits* for our lock holds a snapshot, and an index that is built
-    concurrently would wait for that snapshot - for ever."""
+    concurrently would wait for that snapshot - for ever. Whoever has it is waited for as long as it works."""
+    idle = 0
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        holder = await connection.fetchrow(_HOLDER, _LOCK)
+        idle = 0 if holder is not None and holder["is_at_work"] else idle + 1
+        if idle > patience.tries:
+            raise Temporary(_idle_holder(holder), system="database", operation="migrate")
         await patience.rest()
+
+
+_HOLDER = """
+SELECT l.pid, a.application_name AS name, COALESCE(a.state = 'active', false) AS is_at_work
+FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = $1 AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+def _idle_holder(holder: asyncpg.Record | None) -> str:
+    if holder is None:
+        return "other replicas take the turn to migrate again and again: start one alone"
+    return (
+        f"process {holder['pid']} ({holder['name']}) has the turn to migrate, and does nothing: its owner froze, or "
+        f"a pooler keeps its session; if no replica is at it, end it: SELECT pg_terminate_backend({holder['pid']})"
+    )
 
 
 _BOOK = """CREATE TABLE IF NOT EXISTS migrations (
@@ -174,7 +212,7 @@ async def _pending(connection: Connection) -> list[Migration]:
     return [migration for migration in known.values() if migration.name not in done]
 
 
-async def _apply(connection: "asyncpg.Connection[Any]", migration: Migration, patience: Patience) -> None:
+async def _apply(connection: Connection, migration: Migration, patience: Patience) -> None:
     *before, last = migration.steps
     for step in before:
         await _patiently(connection, migration, partial(_alone, connection, step), patience=patience)
@@ -183,19 +221,27 @@ async def _apply(connection: "asyncpg.Connection[Any]", migration: Migration, pa
 
 async def _alone(connection: Connection, step: str) -> None:
     await connection.execute(f"SET lock_timeout = '{0 if _WAITS_ALONE.search(step) else LOCK_TIMEOUT}'")
-    await connection.execute(step)
+    await _as_long_as_it_takes(connection, step)
 
 
 async def _finish(connection: Connection, migration: Migration, step: str) -> None:
-    async with connection.transaction():
+    """Only a server that answers is told to roll back: on one that does not, we would wait for that as well."""
+    await connection.execute("BEGIN")
+    try:
         await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        await connection.execute(step)
-        await connection.execute(
-            "INSERT INTO migrations (name, checksum, needs) VALUES ($1, $2, $3)",
-            migration.name,
-            migration.checksum,
-            migration.needs,
-        )
+        await _as_long_as_it_takes(connection, step)
+        await connection.execute(_DONE, migration.name, migration.checksum, migration.needs)
+    except asyncpg.PostgresError:
+        await connection.execute("ROLLBACK")
+        raise
+    await _as_long_as_it_takes(connection, "COMMIT")
+
+
+_DONE = "INSERT INTO migrations (name, checksum, needs) VALUES ($1, $2, $3)"
+
+
+async def _as_long_as_it_takes(connection: Connection, step: str) -> None:
+    await connection.execute(step, timeout=LONGEST_STEP.total_seconds())
 
 
 async def _patiently(

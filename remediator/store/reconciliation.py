@@ -1,12 +1,12 @@
 """What a poll reads and writes of open episodes: counters of absence, suppressions, and what people are told of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from remediator.domain.alert import Alert, AlertStatus
 from remediator.domain.ids import EpisodeId, Fingerprint, IncidentId, SourceName
-from remediator.domain.reconciliation import Absence, KnownEpisode
+from remediator.domain.reconciliation import PRESENT, Absence, KnownEpisode
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
 from remediator.store.database import Connection, clean
@@ -38,13 +38,32 @@ _HOLD = "SELECT FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
 async def keep(
     tx: Connection, source: SourceName, absences: Mapping[EpisodeId, Absence], suppressions: Mapping[EpisodeId, str]
 ) -> None:
-    """Of episodes that are open still. Locks in the order in which intake does: incidents, then episodes."""
+    """Of episodes that are open still."""
+    await _change(tx, absences, suppressions, in_words=lambda row: _suppression(row, source))
+
+
+async def forget(tx: Connection, source: SourceName) -> None:
+    """All that polls have said of its open episodes: nobody would ever take it back."""
+    known = await open_episodes(tx, source)
+    absences = {episode.id: PRESENT for episode in known if episode.missed_polls}
+    suppressions = {episode.id: "" for episode in known if episode.suppressed_by}
+    await _change(tx, absences, suppressions, in_words=lambda row: _unknown_suppression(row, source))
+
+
+async def _change(
+    tx: Connection,
+    absences: Mapping[EpisodeId, Absence],
+    suppressions: Mapping[EpisodeId, str],
+    *,
+    in_words: Callable[[Any], str],
+) -> None:
+    """Locks in the order in which intake does: incidents, then episodes."""
     lifted = sorted(number for number, by in suppressions.items() if not by)
     if lifted:
         await tx.execute(_NUDGE_LIFTED, lifted)
     await tx.execute(_HOLD, sorted({*absences, *suppressions}))
     await _keep_absences(tx, absences)
-    await _suppress(tx, source, suppressions)
+    await _suppress(tx, suppressions, in_words)
 
 
 _KEEP_ABSENCES = """
@@ -71,13 +90,13 @@ RETURNING e.incident_id, e.labels ->> 'alertname' AS name, e.suppressed_by AS by
 """
 
 
-async def _suppress(tx: Connection, source: SourceName, suppressions: Mapping[EpisodeId, str]) -> None:
+async def _suppress(tx: Connection, suppressions: Mapping[EpisodeId, str], in_words: Callable[[Any], str]) -> None:
     """Told on the incidents."""
     if not suppressions:
         return
     ids = sorted(suppressions)
     rows = [row for row in await tx.fetch(_SUPPRESS, ids, [clean(suppressions[i]) for i in ids]) if row["incident_id"]]
-    await _tell(tx, [(row["incident_id"], _suppression(row, source)) for row in rows])
+    await _tell(tx, [(row["incident_id"], in_words(row)) for row in rows])
 
 
 async def alerts_of(connection: Connection, ids: Sequence[EpisodeId], *, untold_since: datetime) -> list[Alert]:
@@ -137,6 +156,11 @@ def _suppression(row: Any, source: SourceName) -> str:
     if row["by"]:
         return f"{row['name']} is suppressed at its source ({source}): {row['by']}; no fix begins meanwhile"
     return f"{row['name']} is no longer suppressed at its source ({source}); it was by {row['was']}"
+
+
+def _unknown_suppression(row: Any, source: SourceName) -> str:
+    known = f"nobody polls {source} any more, where {row['name']} was suppressed by {row['was']}"
+    return f"{known}: whether it still is, is not known, and holds no fix"
 
 
 def _absence(name: str, absence: Absence, source: SourceName) -> str:

@@ -169,6 +169,8 @@ async def forget_budgets(tx: Connection, *, limit: int) -> int:
     gone = await tx.fetch(
         """DELETE FROM budgets WHERE key IN (
                SELECT key FROM budgets b WHERE NOT EXISTS (SELECT FROM reservations r WHERE r.key = b.key)
+                   AND NOT EXISTS (
+                       SELECT FROM reservations r WHERE r.key ~>=~ (b.key || '/') AND r.key ~<~ (b.key || '0'))
                LIMIT $1 FOR UPDATE SKIP LOCKED)
            RETURNING key""",
         limit,

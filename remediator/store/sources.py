@@ -4,7 +4,7 @@ One row a source is the claim: whichever replica comes by when it is due polls a
 fencing number by the database's clock. So no peer is asked twice at once, and no replica has to be told to do it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +14,8 @@ from remediator.store.database import Connection, clean
 
 EARLIEST_AGAIN = timedelta(seconds=5)
 """However often a poll is asked for before its time."""
+UNPOLLED_AFTER = timedelta(minutes=5)
+"""A source that is overdue for so long is polled by nobody who runs: a poll is due every minute at the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,28 @@ async def finish(tx: Connection, claimed: Round, *, opened: int, closed: int) ->
         opened,
         closed,
     )
+
+
+# Whoever was frozen in the middle of a poll, and continues it now, finds that it was overtaken.
+_LEAVE = """
+UPDATE source_polls SET epoch = epoch + 1, started_at = NULL, lease_until = NULL
+WHERE source = (
+    SELECT source FROM source_polls
+    WHERE source <> ALL($1) AND started_at IS NOT NULL AND GREATEST(due_at, lease_until) < now() - $2::interval
+    ORDER BY source LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING source
+"""
+
+
+async def leave_unpolled(tx: Connection, polled: Collection[SourceName]) -> SourceName | None:
+    """A source that is not in `polled`, and that no other replica has polled for a while: from now on as if it never
+    had been. Its row is held until the transaction ends."""
+    source: str | None = await tx.fetchval(_LEAVE, sorted(polled), UNPOLLED_AFTER)
+    if source is None:
+        return None
+    await tx.execute("DELETE FROM source_peers WHERE source = $1", source)
+    return SourceName(source)
 
 
 LAGS = """

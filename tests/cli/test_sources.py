@@ -14,6 +14,11 @@ from tests.fakes.alertmanager import FakeAlertmanager, fake_alertmanager
 OK, FAILURE, SETTINGS, FINDINGS = 0, 1, 2, 3
 SOUND = recommended("remediator", "https://remediator.example.com")
 
+POLLING = {
+    "REMEDIATOR_PUBLIC_URL": "https://remediator.example.com",
+    "REMEDIATOR_SOURCES": '{"am": {"peers": ["http://am-0:9093"]}}',
+}
+
 
 def check(*arguments: str, environment: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(main, ["sources", "check", *arguments], env=environment)
@@ -23,18 +28,42 @@ def test_a_sound_file_passes_and_the_route_is_printed(tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     file.write_text(SOUND)
 
-    result = check("--file", str(file), environment={"REMEDIATOR_PUBLIC_URL": "https://remediator.example.com"})
+    result = check("--file", str(file), environment=POLLING)
 
     assert result.exit_code == OK, result.output
     assert "nothing to complain of" in result.output
     assert SOUND in result.output
 
 
+@pytest.mark.parametrize(
+    ("environment", "is_told"),
+    [
+        pytest.param({}, True, id="settings that poll nobody"),
+        pytest.param(POLLING, False, id="settings that poll it"),
+        pytest.param(
+            {"REMEDIATOR_SOURCES": '{"am": {"peers": ["http://am-0:9093"], "receiver": "other"}}'},
+            True,
+            id="settings that poll for another receiver",
+        ),
+    ],
+)
+def test_whether_polling_is_necessary_is_told_by_the_settings(
+    tmp_path: Path, environment: dict[str, str], is_told: bool
+) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(SOUND)
+
+    result = check("--file", str(file), environment=environment)
+
+    assert result.exit_code == OK, result.output
+    assert (f"{file}:8:24: warning: repeat_interval is 1h, and the settings do not poll" in result.output) is is_told
+
+
 def test_a_file_with_errors_ends_with_3_and_names_the_line(tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     file.write_text(SOUND.replace("send_resolved: true", "send_resolved: false"))
 
-    text, document = check("--file", str(file)), check("--file", str(file), "-o", "json")
+    text, document = (check("--file", str(file), *how, environment=POLLING) for how in ((), ("-o", "json")))
 
     assert (text.exit_code, document.exit_code) == (FINDINGS, FINDINGS)
     assert f"{file}:13:24: error: resolved alerts are not sent" in text.output

@@ -82,13 +82,13 @@ async def test_a_budget_goes_with_the_last_that_was_spent_from_it(database: Data
     await age(database, 36)
     await execute(
         database,
-        """INSERT INTO budgets VALUES ('cooldown'), ('blast_radius');
-           INSERT INTO reservations (key, intent_id, units) SELECT 'blast_radius', id, 1 FROM intents""",
+        """INSERT INTO budgets VALUES ('cooldown'), ('cooldown/1h'), ('blast_radius'), ('blast_radius/1h');
+           INSERT INTO reservations (key, intent_id, units) SELECT 'blast_radius/1h', id, 1 FROM intents""",
     )
 
     await clearing(database).look()
 
-    assert await count(database, "budgets WHERE key = 'blast_radius'") == await count(database, "budgets") == 1
+    assert await count(database, "budgets WHERE key LIKE 'blast_radius%'") == await count(database, "budgets") == 2
 
 
 async def test_an_incident_past_its_time_takes_everything_under_it_along(database: Database) -> None:

@@ -149,6 +149,12 @@ def test_the_same_budget_is_reserved_once_under_the_strictest_limit() -> None:
     assert merged([loose, strict, BUDGET]) == (strict, BUDGET)
 
 
+def test_a_budget_with_two_windows_is_kept_within_both() -> None:
+    hour, day = Budget("k", 1, timedelta(hours=1)), Budget("k", 5, timedelta(days=1))
+
+    assert merged([hour, day]) == (hour, day)
+
+
 IN_HOURS = NOW  # a Monday, 10:00 UTC
 AT_NIGHT = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
 ON_SUNDAY = datetime(2026, 1, 4, 10, 0, tzinfo=UTC)

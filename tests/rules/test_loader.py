@@ -182,6 +182,31 @@ def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> No
     assert any("delete_pod works on" in each and "not on a redis" in each for each in problems)
 
 
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        pytest.param("CONFIG GET requirepass", "11:60 CONFIG is not on the list", id="a line"),
+        pytest.param("[CONFIG, GET, requirepass]", "11:61 CONFIG is not on the list", id="words"),
+        pytest.param("[KEYS, '${{ alert.labels.prefix }}']", "11:61 KEYS is not on the list", id="one word is known"),
+        pytest.param("[SLOWLOG, RESET]", "11:70 SLOWLOG RESET is not on the list", id="the second word"),
+        pytest.param("SLOWLOG GET 1000", "11:60 SLOWLOG GET takes a number from 1 to 128", id="a number"),
+    ],
+)
+def test_a_redis_command_that_is_no_look_is_told_at_its_place(tmp_path: Path, command: str, problem: str) -> None:
+    [told_of_it] = told(tmp_path, service_down=looking_at_redis(command))
+
+    assert told_of_it.startswith(problem)
+
+
+def test_what_a_redis_command_is_about_may_be_known_at_night_only(tmp_path: Path) -> None:
+    assert told(tmp_path, service_down=looking_at_redis("[GET, 'depth:${{ alert.labels.queue }}']")) == []
+
+
+def looking_at_redis(command: str) -> str:
+    look = f"  depth: {{ use: redis_command, connection: cache, command: {command} }}\n"
+    return RULE.replace("fix:\n", f"{look}fix:\n", 1)
+
+
 def schedule(**parts: str) -> str:
     written = {"participants": "alice", "starts_on": "2024-01-01T09:00"} | parts
     return f"schedules:\n  primary: {{ {', '.join(f'{name}: {value}' for name, value in written.items())} }}\n"

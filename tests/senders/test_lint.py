@@ -11,8 +11,9 @@ URL = "https://remediator.example.com"
 SOUND = recommended("remediator", URL)
 
 
-def told(text: str, receiver: str = "remediator") -> list[str]:
-    return [f"{p.severity} {p.line}: {p.message}" for p in lint_alertmanager(load_foreign(text, "am.yml"), receiver)]
+def told(text: str, *, is_polled: bool = True) -> list[str]:
+    problems = lint_alertmanager(load_foreign(text, "am.yml"), "remediator", is_polled=is_polled)
+    return [f"{p.severity} {p.line}: {p.message}" for p in problems]
 
 
 def with_line(old: str, new: str) -> str:
@@ -95,9 +96,34 @@ def test_a_timer_that_many_routes_inherit_is_one_problem() -> None:
 
 
 def test_a_receiver_of_another_name_that_posts_to_us_is_suggested() -> None:
-    [problem] = lint_alertmanager(load_foreign(recommended("fixer", URL), "am.yml"), "remediator")
+    text = load_foreign(recommended("fixer", URL), "am.yml")
+
+    [problem] = lint_alertmanager(text, "remediator", is_polled=True)
 
     assert "'fixer' posts to us" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "silent_for"),
+    [
+        pytest.param(SOUND, "5m", id="by default"),
+        pytest.param("global: { resolve_timeout: 90s }\n" + SOUND, "1m30s", id="as they wrote it"),
+    ],
+)
+def test_where_nobody_polls_it_is_told_once_why_polling_is_necessary(text: str, silent_for: str) -> None:
+    [problem] = lint_alertmanager(load_foreign(text, "am.yml"), "remediator", is_polled=False)
+
+    assert "repeat_interval: 1h" in text.splitlines()[problem.line - 1]
+    assert problem.severity is Severity.WARNING
+    assert (
+        "repeat_interval is 1h, and the settings do not poll for 'remediator': polling is necessary" in problem.message
+    )
+    assert f"did not tell it for {silent_for}) and is told again within 5m, with its old start" in problem.message
+    assert "sources: { alertmanager: { peers: [...], receiver: remediator } }" in problem.hint
+
+
+def test_polling_is_no_necessity_where_everything_is_repeated_soon() -> None:
+    assert told(with_line("repeat_interval: 1h", "repeat_interval: 5m"), is_polled=False) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "a: &x [*x]\nb: !!python/name:os.system x", "\x00", "1"])

@@ -47,7 +47,7 @@ INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, state, begun_a
     SELECT gen_random_uuid(), id, 'fix[0]', '{{"action": "scale", "target": {{"kind": "deployment", "name": "backend"}},
         "summary": "", "calls": [], "precondition": ""}}', interval '15 s', 1, 'done', opened_at FROM incidents;
 INSERT INTO reservations (key, intent_id, at, units)
-    SELECT 'attempts/' || incident_id % 500, id, begun_at, 1 FROM intents ORDER BY begun_at;
+    SELECT 'attempts/' || incident_id % 500 || '/4h', id, begun_at, 1 FROM intents ORDER BY begun_at;
 RESET session_replication_role;
 """  # noqa: S608  # our own numbers
 

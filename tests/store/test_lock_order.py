@@ -242,6 +242,20 @@ async def test_pages_from_memory_are_written_down_while_alerts_join_their_incide
     assert await count(database, "outbox") == len(pages)
 
 
+async def test_what_forgets_a_source_that_nobody_polls_and_the_end_of_its_alert(database: Database) -> None:
+    await three_incidents(database)
+    await as_polled(database, [], await episodes_of(database, "f1"))
+
+    came_of_it = await meet(
+        database,
+        "SELECT FROM incidents WHERE run_key = 'i1' FOR NO KEY UPDATE",
+        lambda: file(database, resolved("f1")),
+        lambda: in_transaction(database, lambda tx: reconciliation.forget(tx, SourceName("am"))),
+    )
+
+    assert failures(came_of_it) == []
+
+
 async def an_expired_acknowledgement(database: Database) -> IncidentId:
     await file(database, alert())
     async with database.transaction() as tx:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from remediator.domain.errors import BadDocument, Temporary
 from remediator.store.database import Database
 from remediator.store.migrate import Migration, Patience, migrate, shipped, status
+from tests.cluster.eventually import eventually
+from tests.fakes.silent_postgres import falling_silent_at
+from tests.store.facts import until_they_wait
 
 FIRST, *LATER = shipped()
 PARTITIONING = next(m for m in LATER if m.name == "0003_retention.sql")
@@ -113,6 +117,94 @@ async def test_a_lock_that_is_never_free_ends_in_an_error_that_names_its_holder(
 
     await transaction.rollback()
     await holder.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("to_regclass", id="what is there"),
+        pytest.param("pg_try_advisory_lock", id="whose turn it is"),
+        pytest.param("SELECT name, checksum", id="what is applied"),
+        pytest.param("BEGIN", id="a transaction begins"),
+        pytest.param("INSERT INTO migrations", id="what is done is noted"),
+    ],
+)
+async def test_a_server_that_falls_silent_ends_in_an_error_that_says_where_to_look(
+    empty_database_address: str, tmp_path: Path, statement: str
+) -> None:
+    """It took the start with it: nothing was ever told."""
+    patience = Patience(answer=timedelta(milliseconds=400))
+
+    async with falling_silent_at(statement, empty_database_address, tmp_path) as address, asyncio.timeout(10):
+        with pytest.raises(Temporary, match=r"no answer within 0\.4 s: is the server frozen or overloaded"):
+            await migrate(address, patience=patience)
+
+
+async def test_a_step_may_take_longer_than_any_other_statement(empty_database_address: str) -> None:
+    old = await as_the_first_release(empty_database_address)
+    looker = await asyncpg.connect(empty_database_address)
+    patience = Patience(tries=200, pause=timedelta(milliseconds=20), answer=timedelta(seconds=1))
+
+    async with asyncio.TaskGroup() as group, old.transaction(isolation="repeatable_read"):
+        await old.fetch("SELECT FROM incidents")  # a snapshot, for which every new index waits
+        migration = group.create_task(migrate(empty_database_address, patience=patience))
+        await eventually(lambda: looker.fetchval(_BUILDS_FOR_LONG))
+
+    assert migration.result() == [m.name for m in LATER]
+    await old.close()
+    await looker.close()
+
+
+_BUILDS_FOR_LONG = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE '% migrate' AND state = 'active'
+      AND query LIKE '%CREATE INDEX CONCURRENTLY%' AND clock_timestamp() - query_start > interval '1500 ms')
+"""
+
+
+async def test_a_turn_that_somebody_has_and_does_not_use_ends_in_an_error_that_says_how_to_take_it(
+    empty_database_address: str,
+) -> None:
+    frozen = await asyncpg.connect(empty_database_address, server_settings={"application_name": "frozen"})
+    pid = await frozen.fetchval("SELECT pg_backend_pid() FROM pg_advisory_lock($1)", 0x52454D45)
+
+    with pytest.raises(Temporary, match=rf"process {pid} \(frozen\) .* SELECT pg_terminate_backend\({pid}\)"):
+        await migrate(empty_database_address, patience=Patience(tries=2, pause=timedelta()))
+
+    await frozen.close()
+
+
+async def test_a_turn_is_waited_for_as_long_as_whoever_has_it_works(empty_database_address: str) -> None:
+    busy = await asyncpg.connect(empty_database_address)
+    gate = await asyncpg.connect(empty_database_address)
+    looker = await asyncpg.connect(empty_database_address)
+    await gate.execute("CREATE TABLE gate ()")
+    await gate.execute("BEGIN; LOCK TABLE gate")
+    await busy.execute("SELECT pg_advisory_lock($1)", 0x52454D45)
+    patience = Patience(tries=1, pause=timedelta(milliseconds=1))
+    looks = set()
+
+    async def looked_often() -> bool:
+        looks.add(await looker.fetchval(_LOOKED_AT_THE_HOLDER))
+        return len(looks) > 4
+
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(busy.execute("SELECT FROM gate; SELECT pg_advisory_unlock_all()"))
+        await until_they_wait(looker, working)
+        migration = group.create_task(migrate(empty_database_address, patience=patience))
+        await eventually(looked_often)
+        await gate.execute("COMMIT")
+
+    assert migration.result() == [m.name for m in shipped()]
+    for connection in (busy, gate, looker):
+        await connection.close()
+
+
+_LOOKED_AT_THE_HOLDER = """
+SELECT query_start FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE '%is_at_work%' AND application_name LIKE '% migrate'
+"""
 
 
 async def test_a_release_starts_on_a_database_that_a_later_one_has_expanded(

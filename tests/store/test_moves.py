@@ -179,10 +179,19 @@ async def test_the_kill_switch_waits_for_a_write_that_is_being_journalled(databa
     await stopping
 
 
-async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_once(database: Database) -> None:
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.mark.parametrize("windows", [(HOUR, HOUR), (HOUR, DAY)], ids=["one window", "a window that was edited"])
+async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_once(
+    database: Database, windows: tuple[timedelta, timedelta]
+) -> None:
     await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
-    budget = Budget("cluster", at_most=1, within=timedelta(hours=1))
-    first, second = [Decided(i, replace(ON, intent=intent_of(i, budget))) for i in await claim(database)]
+    budgets = [Budget("cluster", at_most=1, within=within) for within in windows]
+    first, second = [
+        Decided(i, replace(ON, intent=intent_of(i, budget)))
+        for i, budget in zip(await claim(database), budgets, strict=True)
+    ]
 
     async with database.transaction() as tx:
         await moves.commit(tx, [first], lease=LEASE)
@@ -192,6 +201,64 @@ async def test_the_last_unit_of_a_budget_goes_to_one_of_two_who_reach_for_it_at_
 
     with pytest.raises(BudgetSpent):
         await reaching
+
+
+@pytest.mark.parametrize("windows", [(HOUR, DAY), (DAY, HOUR)], ids=["longer", "shorter"])
+async def test_a_window_that_was_edited_forgets_nothing_that_was_spent_in_it(
+    database: Database, windows: tuple[timedelta, timedelta]
+) -> None:
+    await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
+    before, after = (Budget("attempts/backend", at_most=1, within=within) for within in windows)
+    first, second = await claim(database)
+    await commit(database, first, replace(ON, intent=intent_of(first, before)))
+
+    with pytest.raises(BudgetSpent):
+        await commit(database, second, replace(ON, intent=intent_of(second, after)))
+
+
+async def test_the_release_before_and_this_one_count_what_the_other_spent(database: Database) -> None:
+    """It looks for the key with the window, as it writes it, and locks the row of that."""
+    await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
+    twice = Budget("attempts/backend", at_most=2, within=HOUR)
+    first, second = await claim(database)
+    intent = intent_of(first, twice)
+    await commit(database, first, replace(ON, intent=intent))
+    async with database.transaction() as tx:
+        found = await tx.fetchval("SELECT count(*) FROM reservations WHERE key = 'attempts/backend/1h'")
+        locked = await tx.fetchval("SELECT count(*) FROM budgets WHERE key = 'attempts/backend/1h'")
+        other = await tx.fetchval(
+            """INSERT INTO intents (id, incident_id, path, plan, timeout, epoch)
+               SELECT gen_random_uuid(), incident_id, path, plan, timeout, epoch FROM intents RETURNING id"""
+        )
+        await tx.execute(
+            "INSERT INTO reservations (key, intent_id, units) VALUES ('attempts/backend/1h', $1, 1)", other
+        )
+
+    assert (found, locked) == (1, 1)
+    with pytest.raises(BudgetSpent):
+        await commit(database, second, replace(ON, intent=intent_of(second, twice)))
+
+
+async def test_what_is_spent_from_two_windows_of_a_budget_is_spent_once(database: Database) -> None:
+    incident = await claimed(database)
+    budgets = [Budget("cluster", at_most=9, within=within, units=3) for within in (HOUR, DAY)]
+    await commit(database, incident, replace(ON, intent=intent_of(incident, *budgets)))
+
+    async with database.connection() as connection:
+        spent = (await ledger.snapshot(connection, ["cluster"])).reservations
+
+    assert [(each.key, each.units) for each in spent] == [("cluster", 3)]
+
+
+async def test_a_budget_is_no_part_of_one_that_begins_alike(database: Database) -> None:
+    incident = await claimed(database)
+    budgets = [Budget(key, at_most=9, within=HOUR) for key in ("node/a", "node/ab", "node/a/b", "node")]
+    await commit(database, incident, replace(ON, intent=intent_of(incident, *budgets)))
+
+    async with database.connection() as connection:
+        spent = (await ledger.snapshot(connection, ["node/a", "node"])).reservations
+
+    assert sorted(each.key for each in spent) == ["node", "node/a"]
 
 
 async def test_the_first_result_of_an_intent_counts(database: Database) -> None:

@@ -5,6 +5,7 @@ import json
 import aiohttp
 
 from remediator.settings import PolledSource
+from remediator.store.database import Database
 from tests.cluster.eventually import eventually
 from tests.fakes.alertmanager import fake_alertmanager
 from tests.system.conftest import SettingsOf
@@ -64,6 +65,20 @@ async def test_a_source_that_is_not_polled_is_listed_with_its_lag(settings_of: S
     assert row["lag_p50_seconds"] is not None
 
 
+async def test_a_source_that_was_taken_out_holds_no_fix_after_the_next_start(settings_of: SettingsOf) -> None:
+    settings = settings_of()
+    async with running(settings) as (started, client):
+        await client.alert(**DOWN)
+        async with started.database.connection() as connection:
+            await connection.execute(
+                """UPDATE episodes SET suppressed_by = 'silence s-1';
+                   INSERT INTO source_polls (source, started_at, due_at)
+                   VALUES ('alertmanager', now() - interval '7 min', now() - interval '6 min')"""
+            )
+    async with running(settings) as (started, _):
+        await eventually(lambda: nothing_suppressed(started.database), within=5)
+
+
 async def test_sources_are_told_to_those_who_may_read_only(settings_of: SettingsOf) -> None:
     async with (
         running(settings_of()) as (started, _),
@@ -85,3 +100,8 @@ async def repaired(client: Client, number: int) -> bool:
 async def polled_times(client: Client, peer: str) -> bool:
     rows = (await client.get("/api/v1/sources"))["sources"]
     return [row["peer"] for row in rows] == [peer]
+
+
+async def nothing_suppressed(database: Database) -> bool:
+    async with database.connection() as connection:
+        return bool(await connection.fetchval("SELECT NOT EXISTS (SELECT FROM episodes WHERE suppressed_by <> '')"))

@@ -1,0 +1,50 @@
+"""What polls said of a source that nobody polls any more is forgotten: a silence there must not hold a fix for ever.
+
+Settings are read at the start only, and replicas may have different ones while a release rolls out. So it is not the
+start that decides, but that nobody has polled the source for a while.
+"""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from remediator.domain.errors import Temporary
+from remediator.domain.ids import SourceName
+from remediator.store import reconciliation, sources
+from remediator.store.database import Database
+
+log = structlog.get_logger()
+
+EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpolled:
+    database: Database
+    polled: Collection[SourceName]
+    """By us: however long ago that was, we shall."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                while await self.forget_one():
+                    pass
+            except Temporary as error:
+                await self.database.health.sit_out("look for sources that nobody polls any more", error)
+            except Exception as error:  # a bug: alerts, pages and fixes must go on
+                log.exception("sources that nobody polls any more not found", error=str(error))
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def forget_one(self) -> SourceName | None:
+        """The source of which something was known until now."""
+        async with self.database.transaction() as tx:
+            source = await sources.leave_unpolled(tx, self.polled)
+            if source is None:
+                return None
+            await reconciliation.forget(tx, source)
+        log.warning("source not polled any more", source=source)
+        return source
