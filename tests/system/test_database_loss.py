@@ -147,6 +147,10 @@ class Scene:
         assert await self.client.alert(alertname="Down", instance=instance, padding=padding) == 503
         return time.monotonic() - began
 
+    async def told_of_pages_from_memory(self) -> bool:
+        incident = await self.client.incident(1)
+        return any("from memory" in entry["message"] for entry in incident["timeline"])
+
     async def paged_for(self, instance: str) -> None:
         """The ordinary way."""
         assert await self.client.alert(alertname="Down", instance=instance) == 202
@@ -178,6 +182,7 @@ async def lost_and_found(made: Scene, losing: AbstractAsyncContextManager[None],
     assert page["id"] == "1:1:1:alice", "the key of the ordinary path"
     assert await made.metric("remediator_database_up") == 1
     await made.paged_for("fourth")
+    await eventually(made.told_of_pages_from_memory, within=20)
     assert made.process.returncode is None
     assert max(at_once, known) < ANSWERED_WITHIN
 
