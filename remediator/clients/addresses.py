@@ -19,6 +19,8 @@ _ENDS_IN_IPV4 = tuple(
     )
 )
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_PRIVATE_ALL_THE_SAME = (_LOCAL_NAT64, IPv6Network("fec0::/10"))
+"""Older releases of Python call them global; the second is site-local, of old."""
 _PREFIXES_OF_IPV4 = {48: (6, 7, 9, 10), 56: (7, 9, 10, 11), 64: (9, 10, 11, 12), 96: (12, 13, 14, 15)}
 """Where its four bytes stand behind a prefix of so many bits (RFC 6052): byte 8 is left out, the rest is zero."""
 
@@ -33,7 +35,7 @@ def is_allowed(address: str, *, private_networks: bool) -> bool:
 def _may_be_called(ip: IPv4Address | IPv6Address, *, private_networks: bool) -> bool:
     if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip == METADATA:
         return False
-    return private_networks or (ip.is_global and not (isinstance(ip, IPv6Address) and ip.is_site_local))
+    return private_networks or (ip.is_global and not any(ip in network for network in _PRIVATE_ALL_THE_SAME))
 
 
 def _reached_by(ip: IPv4Address | IPv6Address) -> Iterable[IPv4Address | IPv6Address]:
@@ -43,21 +45,17 @@ def _reached_by(ip: IPv4Address | IPv6Address) -> Iterable[IPv4Address | IPv6Add
     if any(ip in network for network in _ENDS_IN_IPV4):
         return (_bytes_of(ip, _PREFIXES_OF_IPV4[96]),)
     if ip in _LOCAL_NAT64:
-        return _behind_local_nat64(ip)
+        return (ip, *_behind_local_nat64(ip))
     if ip.sixtofour is not None:
         return (ip.sixtofour,)
-    return ip.teredo or (ip,)
+    return (ip, *(ip.teredo or ()))
 
 
 def _behind_local_nat64(ip: IPv6Address) -> Iterable[IPv4Address]:
-    """How long the prefix is, only its operator knows: each length that the zeros in the address allow."""
-    possible = {_bytes_of(ip, places) for places in _PREFIXES_OF_IPV4.values() if _fits(ip, places)}
-    return possible - {IPv4Address(0)} or {IPv4Address(0)}
-
-
-def _fits(ip: IPv6Address, places: tuple[int, ...]) -> bool:
-    behind = (8, *range(places[-1] + 1, 16)) if places[-1] < 15 else ()
-    return not any(ip.packed[place] for place in behind)
+    """How long the prefix is, only its operator knows. What else is in the address tells nothing of it: a translator
+    does not look at that."""
+    possible = {_bytes_of(ip, places) for places in _PREFIXES_OF_IPV4.values()}
+    return possible - {IPv4Address(0)}
 
 
 def _bytes_of(ip: IPv6Address, places: Iterable[int]) -> IPv4Address:

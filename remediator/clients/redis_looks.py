@@ -80,6 +80,8 @@ def as_sent(command: Sequence[str]) -> list[str]:
     match name:
         case "SLOWLOG GET" if arguments and not _is_few(arguments[0]):
             raise NotALook(f"SLOWLOG GET takes a number from 1 to {MOST_ENTRIES} here, not {arguments[0]!r}")
+        case "GETRANGE" if not _is_short(*arguments[1:]):
+            raise NotALook(f"GETRANGE takes a first and a last byte here, counted from 0, {MOST_OF_A_VALUE:,} at most")
         case "GET":
             return ["GETRANGE", *arguments, "0", str(MOST_OF_A_VALUE - 1)]
         case _:
@@ -106,4 +108,13 @@ def _spelled(allowed: range) -> str:
 
 
 def _is_few(number: str) -> bool:
-    return number.isascii() and number.isdecimal() and len(number) <= 3 and 1 <= int(number) <= MOST_ENTRIES
+    return _is_number(number) and 1 <= int(number) <= MOST_ENTRIES
+
+
+def _is_short(first: str, last: str) -> bool:
+    return _is_number(first) and _is_number(last) and int(last) - int(first) < MOST_OF_A_VALUE
+
+
+def _is_number(text: str) -> bool:
+    """No more digits than a value of Redis has bytes: half a gigabyte."""
+    return text.isascii() and text.isdecimal() and len(text) <= 9

@@ -40,6 +40,9 @@ class WaitingPage:
         """Whose chain it ends with, if any."""
         return self.notification.incident if self.notification.ends_with_its_chain else None
 
+    def again(self, due: timedelta) -> "WaitingPage":
+        return replace(self, due=due)
+
 
 @dataclass(frozen=True, slots=True)
 class RunningChain:

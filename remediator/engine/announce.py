@@ -27,13 +27,15 @@ async def announce_ends(tx: Connection, ended: Sequence[Incident], writer: PageW
 
 async def announce_to_the_late(tx: Connection, late: Sequence[OutboxItem], writer: PageWriter) -> None:
     """In the transaction that records pages as sent whose incidents had ended meanwhile. Each has a notice of its own,
-    after it: another one to the same person may be there already."""
-    known = {number: await incidents.get(tx, number) for number in {page.incident for page in late}}
+    after it: another one to the same person may be there already. None of an incident that cannot be read: that the
+    page was sent must be recorded all the same."""
+    known = await incidents.get_readable(tx, {page.incident for page in late})
     await outbox.enqueue(
         tx,
         [
             _notice(known[page.incident], page, f"{page.notification.dedup_key}:resolved", writer=writer)
             for page in late
+            if page.incident in known
         ],
     )
 

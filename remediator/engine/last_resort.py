@@ -3,7 +3,6 @@ than a grace, whatever strikes is sent by the last-resort channels. A second pag
 """
 
 import asyncio
-import dataclasses
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -52,8 +51,6 @@ MOST_A_CHANNEL = 10
 """In flight at once: a channel that hangs holds up its own pages only."""
 NO_INCIDENT = IncidentId(0)
 MARK = "the database is not reachable"
-FROM_MEMORY = ":from-memory"
-"""Ends the dedup key that such a page is recorded by: the page itself had the one of the ordinary path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +215,12 @@ class LastResort:
         taken = await asyncio.gather(*(self._call(page.notification, call) for call in page.calls))
         if not any(taken) and not self._health.is_well:
             jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
-            self._known = self._known.with_more([dataclasses.replace(page, due=monotonic() + TRY_AGAIN * jitter)])
+            self._known = self._known.with_more([page.again(monotonic() + TRY_AGAIN * jitter)])
 
     async def _call(self, note: Notification, call: Call) -> bool:
-        channel, addressed = call.contact.channel, self._addressed(note, call)
+        channel = call.contact.channel
         try:
+            addressed = self._addressed(note, call)
             notifier = self._rulebook().notifier(channel)
             async with self._room[channel], asyncio.timeout(notifier.timeout.total_seconds() + 1):
                 await notifier.send(addressed, self._messengers)
@@ -233,7 +231,7 @@ class LastResort:
         self._metrics.last_resort_pages.labels(channel=channel, result="sent").inc()
         log.warning("paged without the database", channel=channel, key=call.dedup_key, recipient=call.recipient)
         if note.incident != NO_INCIDENT:
-            self._sent.add(replace(addressed, dedup_key=f"{call.dedup_key}:{channel}{FROM_MEMORY}"))
+            self._sent.add(addressed)
         return True
 
     def _addressed(self, note: Notification, call: Call) -> Notification:
@@ -249,7 +247,8 @@ class LastResort:
         reason = (
             f"{MARK} ({self._health.reason}): this was sent from memory, and nobody can acknowledge until it is back"
         )
-        return replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}")
+        link = self._writer.acknowledge_url(note.incident, call.recipient) if note.ends_with_its_chain else ""
+        return replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}", acknowledge_url=link)
 
 
 def _note(incident: IncidentId, *, title: str, severity: str, body: str, url: str) -> Notification:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from remediator.domain.briefing import Briefing, briefing_on
+from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.engine.links import Links
@@ -25,7 +26,6 @@ class PageWriter:
         return f"{self.public_url}/incidents/"
 
     def page(self, about: Briefing, *, recipient: str, dedup_key: str, kind: NotificationKind) -> Notification:
-        url = f"{self.incidents_url}{about.incident}"
         return Notification(
             incident=about.incident,
             kind=kind,
@@ -36,8 +36,8 @@ class PageWriter:
             title=_title(about, kind),
             severity=about.severity,
             body=_body(about, kind),
-            acknowledge_url=self._acknowledge_url(about, recipient, url) if kind is NotificationKind.PAGE else "",
-            incident_url=url,
+            acknowledge_url=self.acknowledge_url(about.incident, recipient) if kind is NotificationKind.PAGE else "",
+            incident_url=f"{self.incidents_url}{about.incident}",
         )
 
     def left_behind(
@@ -48,9 +48,9 @@ class PageWriter:
         body = "\n".join((*told, "nothing takes it back any more: a person must look", note.body))
         return replace(note, title=f"Change left behind: {note.title}", body=body, acknowledge_url="")
 
-    def _acknowledge_url(self, about: Briefing, recipient: str, url: str) -> str:
-        token = self.links.sign(about.incident, recipient)
-        return f"{url}/acknowledge?token={quote(token, safe='')}"
+    def acknowledge_url(self, incident: IncidentId, recipient: str) -> str:
+        token = self.links.sign(incident, recipient)
+        return f"{self.incidents_url}{incident}/acknowledge?token={quote(token, safe='')}"
 
 
 def _title(about: Briefing, kind: NotificationKind) -> str:

@@ -28,8 +28,9 @@ class Unpolled:
     """By us: however long ago that was, we shall."""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Not at once: when all have been down, whoever polls the source is only starting too."""
         while True:
+            await asyncio.sleep(EVERY.total_seconds())
             try:
                 while await self.forget_one():
                     pass
@@ -37,7 +38,6 @@ class Unpolled:
                 await self.database.health.sit_out("look for sources that nobody polls any more", error)
             except Exception as error:  # a bug: alerts, pages and fixes must go on
                 log.exception("sources that nobody polls any more not found", error=str(error))
-            await asyncio.sleep(EVERY.total_seconds())
 
     async def forget_one(self) -> SourceName | None:
         """The source of which something was known until now."""

@@ -1,6 +1,6 @@
 """Incidents: claimed under a lease with a fencing number, read and changed by people. Moves are in `moves`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +84,11 @@ async def get(connection: Connection, incident: IncidentId) -> Incident:
     if row is None:
         raise NotFound(f"there is no incident {incident}")
     return _incident(row)
+
+
+async def get_readable(connection: Connection, numbers: Collection[IncidentId]) -> dict[IncidentId, Incident]:
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = ANY($1::bigint[])", list(numbers))  # noqa: S608
+    return {incident.id: incident for incident in readable(rows, _incident)}
 
 
 async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:

@@ -164,8 +164,9 @@ async def _take_turn(connection: Connection, patience: Patience) -> None:
         await patience.rest()
 
 
+# What another role does is not shown to everybody: then it is taken to be at work.
 _HOLDER = """
-SELECT l.pid, a.application_name AS name, COALESCE(a.state = 'active', false) AS is_at_work
+SELECT l.pid, a.application_name AS name, COALESCE(a.state = 'active', true) AS is_at_work
 FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = $1 AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -168,9 +168,10 @@ async def forget_budgets(tx: Connection, *, limit: int) -> int:
     """Of which nothing is spent any more. A row is only there to be locked: who needs it again inserts it."""
     gone = await tx.fetch(
         """DELETE FROM budgets WHERE key IN (
-               SELECT key FROM budgets b WHERE NOT EXISTS (SELECT FROM reservations r WHERE r.key = b.key)
+               SELECT key FROM (SELECT key, key COLLATE "default" AS spent FROM budgets) b
+               WHERE NOT EXISTS (SELECT FROM reservations r WHERE r.key = b.spent)
                    AND NOT EXISTS (
-                       SELECT FROM reservations r WHERE r.key ~>=~ (b.key || '/') AND r.key ~<~ (b.key || '0'))
+                       SELECT FROM reservations r WHERE r.key ~>=~ (b.spent || '/') AND r.key ~<~ (b.spent || '0'))
                LIMIT $1 FOR UPDATE SKIP LOCKED)
            RETURNING key""",
         limit,

@@ -41,13 +41,28 @@ def test_metadata_is_never_called_and_private_addresses_only_where_allowed(
         pytest.param("::169.254.169.254", "::10.0.0.1", "::93.184.216.34", id="compatible"),
         pytest.param("::ffff:0:169.254.169.254", "::ffff:0:10.0.0.1", "::ffff:0:93.184.216.34", id="translated"),
         pytest.param("64:ff9b::169.254.169.254", "64:ff9b::10.0.0.1", "64:ff9b::93.184.216.34", id="NAT64"),
+        pytest.param("2002:a9fe:a9fe::1", "2002:a00:1::1", "2002:5db8:d822::1", id="6to4"),
+    ],
+)
+def test_what_leads_to_an_ipv4_address_is_judged_as_that(metadata: str, private: str, public: str) -> None:
+    assert [judged(address) for address in (metadata, private, public)] == [NEVER, PRIVATE, PUBLIC]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "private", "public"),
+    [
         pytest.param(
             "64:ff9b:1::169.254.169.254", "64:ff9b:1:9::10.0.0.1", "64:ff9b:1::93.184.216.34", id="local NAT64, /96"
         ),
         pytest.param("64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a00:0:100::", "64:ff9b:1:5db8:d8:2200::", id="its /48"),
+        pytest.param(
+            "64:ff9b:1:a9fe:a9:fe00:808:808",
+            "64:ff9b:1:a00:0:100:808:808",
+            "64:ff9b:1:5db8:d8:2200:808:808",
+            id="its /48, with more behind",
+        ),
         pytest.param("64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:70a:0:1::", "64:ff9b:1:75d:b8:d822::", id="its /56"),
         pytest.param("64:ff9b:1:7:a9:fea9:fe00:0", "64:ff9b:1:7:a:0:100:0", "64:ff9b:1:7:5d:b8d8:2200:0", id="its /64"),
-        pytest.param("2002:a9fe:a9fe::1", "2002:a00:1::1", "2002:5db8:d822::1", id="6to4"),
         pytest.param(
             "2001:0:5db8:d822:0:0:5601:5601",
             "2001:0:5db8:d822:0:0:f5ff:fffe",
@@ -62,8 +77,10 @@ def test_metadata_is_never_called_and_private_addresses_only_where_allowed(
         ),
     ],
 )
-def test_what_leads_to_an_ipv4_address_is_judged_as_that(metadata: str, private: str, public: str) -> None:
-    assert [judged(address) for address in (metadata, private, public)] == [NEVER, PRIVATE, PUBLIC]
+def test_what_only_a_network_of_our_own_can_lead_to_is_private_whatever_is_in_it(
+    metadata: str, private: str, public: str
+) -> None:
+    assert [judged(address) for address in (metadata, private, public)] == [NEVER, PRIVATE, PRIVATE]
 
 
 def judged(address: str) -> tuple[bool, bool]:

@@ -6,7 +6,7 @@ from operator import methodcaller
 import pytest
 from redis.asyncio import Redis
 
-from remediator.clients.redis_looks import LOOKS, MOST_OF_A_VALUE, as_sent
+from remediator.clients.redis_looks import LOOKS, MOST_OF_A_VALUE, NotALook, as_sent
 from remediator.clients.redis_target import RedisReader, connect_redis
 from remediator.diagnostics.redis_command import RedisCommand
 from remediator.domain.errors import NotAllowed, Permanent
@@ -135,6 +135,13 @@ def test_the_documentation_of_the_field_names_every_command() -> None:
     description = RedisCommand.model_json_schema()["properties"]["command"]["description"]
 
     assert [name for name in LOOKS if name not in description] == []
+
+
+@pytest.mark.parametrize(("first", "last"), [("0", "-1"), ("-10", "-1"), ("0", "536870911"), ("0", "8192"), ("a", "9")])
+def test_a_value_is_read_in_part(first: str, last: str) -> None:
+    assert as_sent(["GETRANGE", "k", "100000", "108191"]) == ["GETRANGE", "k", "100000", "108191"]
+    with pytest.raises(NotALook, match="a first and a last byte"):
+        as_sent(["GETRANGE", "k", first, last])
 
 
 def test_the_slow_log_is_read_in_part() -> None:

@@ -336,6 +336,22 @@ async def test_a_page_that_arrives_after_the_end_is_followed_by_a_notice_of_its_
     assert await states(database) == {"early": "sent", told: "sent", "late": "sent", "late:resolved": "sent"}
 
 
+async def test_an_end_that_cannot_be_read_costs_the_record_of_no_page(
+    database: Database, courier: Courier, busy: Channel
+) -> None:
+    async def it_ends_unreadable() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE incidents SET status = 'resolved', progress = '[]'")
+
+    incident = await claimed(database)
+    await order(database, page(incident, "late", BUSY))
+    busy.status, busy.meanwhile = 200, it_ends_unreadable
+
+    await courier.deliver()
+
+    assert await states(database) == {"late": "sent"}
+
+
 async def test_a_page_not_begun_when_its_incident_ends_is_withdrawn(
     database: Database, courier: Courier, people: Responder
 ) -> None:

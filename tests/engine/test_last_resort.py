@@ -1,6 +1,6 @@
 """The last resort at work: read ahead while the database is well, sent from memory while it is not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,14 +22,15 @@ from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
 from remediator.engine.rules_in_force import RulesInForce
+from remediator.engine.sent_from_memory import SentFromMemory
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import incidents, outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
-from remediator.store.outbox import Outgoing
+from remediator.store.outbox import OutboxItem, Outgoing, SentAlready
 from remediator.toolbox import Messengers
-from tests.store.facts import LEASE, claimed
+from tests.store.facts import LEASE, alert, claimed, file, opening
 from tests.system.rules import CHANNELS, write_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -193,7 +194,9 @@ async def test_it_says_why_it_comes_this_way(scene: Scene, capsys: pytest.Captur
 
     await resort.carry(page)
 
-    assert f"down [{MARK}]" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"down [{MARK}]" in told
+    assert "/acknowledge?token=" in told, "for when the database is back"
     assert scene.sent() == 1
 
 
@@ -231,6 +234,67 @@ async def test_what_went_out_from_memory_is_written_down_once_and_what_waits_is_
         told = [entry.message for entry in await timeline.of_incident(connection, incident)]
     assert [tuple(row) for row in rows] == [("1:1:0:alice", "queued"), ("1:1:0:alice:console:from-memory", "sent")]
     assert len([message for message in told if "from memory" in message]) == 1
+
+
+async def test_one_page_from_memory_that_cannot_be_told_of_costs_no_other_its_record(database: Database) -> None:
+    bad, good = await two_incidents(database)
+    sent = SentFromMemory(database, WRITER)
+    for incident in (bad, good):
+        sent.add(from_memory(incident, step=0))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET status = 'resolved', progress = '[]' WHERE id = $1", bad)
+
+    await sent.write_down()
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM outbox WHERE state = 'sent'") == 2
+        assert "from memory" in (await timeline.of_incident(connection, good))[-1].message
+
+
+async def test_however_often_somebody_was_paged_from_memory_they_hear_the_end_once(database: Database) -> None:
+    incident, _ = await two_incidents(database)
+    sent = SentFromMemory(database, WRITER)
+    for step in range(12):
+        sent.add(from_memory(incident, step=step))
+    await Responder(database, WRITER, Bell()).resolve(incident, by="bob")
+
+    await sent.write_down()
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM outbox WHERE kind = 'resolved'") == 1
+
+
+async def test_a_bug_in_writing_down_one_page_keeps_no_other_from_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = outbox.record_sent
+
+    async def unless_it_is_the_first(tx: Connection, pages: Sequence[SentAlready]) -> list[OutboxItem]:
+        if any(page.notification.incident == first for page in pages):
+            raise ValueError("a bug")
+        return await record(tx, pages)
+
+    first, second = await two_incidents(database)
+    sent = SentFromMemory(database, WRITER)
+    for incident in (first, second):
+        sent.add(from_memory(incident, step=0))
+    monkeypatch.setattr(outbox, "record_sent", unless_it_is_the_first)
+
+    await sent.write_down()
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT incident_id FROM outbox") == second
+
+
+def from_memory(incident: IncidentId, *, step: int) -> Notification:
+    key = f"{incident}:1:{step}:alice"
+    return Notification(incident, NotificationKind.PAGE, key, "alice", "console", "tty", "down", "sev1", "")
+
+
+async def two_incidents(database: Database) -> list[IncidentId]:
+    await file(database, alert("a"), alert("b"), opens=lambda told: opening(told.fingerprint))
+    async with database.connection() as connection:
+        return [IncidentId(row["id"]) for row in await connection.fetch("SELECT id FROM incidents ORDER BY id")]
 
 
 async def test_what_went_out_from_memory_waits_for_a_database_that_takes_it(

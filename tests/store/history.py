@@ -48,6 +48,8 @@ INSERT INTO intents (id, incident_id, path, plan, timeout, epoch, state, begun_a
         "summary": "", "calls": [], "precondition": ""}}', interval '15 s', 1, 'done', opened_at FROM incidents;
 INSERT INTO reservations (key, intent_id, at, units)
     SELECT 'attempts/' || incident_id % 500 || '/4h', id, begun_at, 1 FROM intents ORDER BY begun_at;
+INSERT INTO budgets SELECT DISTINCT key FROM reservations
+    UNION SELECT DISTINCT left(key, -length('/4h')) FROM reservations UNION SELECT 'attempts/of long ago';
 RESET session_replication_role;
 """  # noqa: S608  # our own numbers
 

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from remediator.domain.errors import BadDocument, Temporary
+from remediator.store import migrate as migrating
 from remediator.store.database import Database
 from remediator.store.migrate import Migration, Patience, migrate, shipped, status
 from tests.cluster.eventually import eventually
@@ -17,6 +18,7 @@ from tests.fakes.silent_postgres import falling_silent_at
 from tests.store.facts import until_they_wait
 
 FIRST, *LATER = shipped()
+INDEXES_DROPPED = next(position for position, m in enumerate(shipped()) if m.name == "0008_one_index_for_turns.sql")
 PARTITIONING = next(m for m in LATER if m.name == "0003_retention.sql")
 HURRY = Patience(tries=200, pause=timedelta(milliseconds=20))
 
@@ -199,6 +201,54 @@ async def test_a_turn_is_waited_for_as_long_as_whoever_has_it_works(empty_databa
     assert migration.result() == [m.name for m in shipped()]
     for connection in (busy, gate, looker):
         await connection.close()
+
+
+async def test_whoever_is_not_shown_what_the_holder_does_takes_it_to_be_at_work(empty_database_address: str) -> None:
+    holder = await asyncpg.connect(empty_database_address)
+    looker = await asyncpg.connect(empty_database_address)
+    await holder.execute("CREATE ROLE stranger; GRANT ALL ON SCHEMA public TO stranger")
+    await holder.execute("SELECT pg_advisory_lock($1)", 0x52454D45)
+    patience = Patience(tries=1, pause=timedelta(milliseconds=1))
+    looks = set()
+
+    async def looked_often() -> bool:
+        looks.add(await looker.fetchval(_LOOKED_AT_THE_HOLDER))
+        return len(looks) > 4
+
+    separator = "&" if "?" in empty_database_address else "?"
+    async with asyncio.TaskGroup() as group:
+        migration = group.create_task(migrate(f"{empty_database_address}{separator}role=stranger", patience=patience))
+        await eventually(looked_often)
+        await holder.execute("SELECT pg_advisory_unlock_all()")
+
+    assert migration.result() == [m.name for m in shipped()]
+    await holder.execute("DROP OWNED BY stranger CASCADE; DROP ROLE stranger")
+    for connection in (holder, looker):
+        await connection.close()
+
+
+async def test_what_is_dropped_holds_up_nobody_who_reads_beside_a_long_look(
+    empty_database_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = shipped()
+    with monkeypatch.context() as patched:
+        patched.setattr(migrating, "shipped", lambda: every[:INDEXES_DROPPED])
+        await migrate(empty_database_address)
+    dump = await asyncpg.connect(empty_database_address)
+    looker = await asyncpg.connect(empty_database_address, server_settings={"lock_timeout": "100ms"})
+
+    async def it_waits() -> bool:
+        await looker.execute("SELECT FROM incidents; SELECT FROM outbox")
+        return bool(await looker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    async with asyncio.TaskGroup() as group, dump.transaction():
+        await dump.execute("SELECT FROM incidents; SELECT FROM outbox")
+        migration = group.create_task(migrate(empty_database_address, patience=Patience(tries=1)))
+        await eventually(it_waits)
+
+    assert migration.result() == [m.name for m in every[INDEXES_DROPPED:]]
+    await dump.close()
+    await looker.close()
 
 
 _LOOKED_AT_THE_HOLDER = """

@@ -214,6 +214,11 @@ async def clear_up(database: Database) -> None:
         await retention.drop_facts(tx, age=timedelta(days=300), limit=20)
 
 
+async def forget_budgets(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert await retention.forget_budgets(tx, limit=500) == 1
+
+
 @pytest.mark.parametrize(
     ("work", "rows"),
     [
@@ -230,6 +235,7 @@ async def clear_up(database: Database) -> None:
         pytest.param(respond, 1, id="a person responds"),
         pytest.param(judge, 10, id="the ledger"),
         pytest.param(clear_up, 60, id="clearing up"),
+        pytest.param(forget_budgets, 1_001, id="budgets that nothing is spent of"),
     ],
 )
 async def test_no_statement_reads_more_than_it_is_about(
