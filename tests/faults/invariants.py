@@ -6,6 +6,7 @@ from itertools import chain
 
 from remediator.domain.incident import Phase
 from tests.fakes.alertmanager_peers import Told
+from tests.faults.believed import believed
 from tests.faults.evidence import Evidence, Row
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
@@ -23,6 +24,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
         chain(
             _receipts(evidence),
             _episodes(evidence),
+            believed(evidence),
             _people_reached(evidence),
             _timers(evidence),
             _pages(evidence),

@@ -20,6 +20,8 @@ _RARE = frozenset(
     }
 )
 """Reached once or twice in a seed; the others many times."""
+POLLED = 0.3
+"""The share of the seeds in which the peers are asked as well."""
 LEASE_SECONDS = 5
 """Where leases run out in their own time."""
 FROZEN_SECONDS = 6.5
@@ -59,6 +61,34 @@ class PagerFault(StrEnum):
     ALL_DEAD = "no channel takes anything for a while"
 
 
+class Loss(StrEnum):
+    """What no webhook ever tells of an alert, however often its sender repeats itself."""
+
+    NOTHING = "nothing"
+    START = "start"
+    END = "end"
+    ALL = "all"
+
+    @property
+    def loses_starts(self) -> bool:
+        return self in {Loss.START, Loss.ALL}
+
+    @property
+    def loses_ends(self) -> bool:
+        return self in {Loss.END, Loss.ALL}
+
+
+class PeerFault(StrEnum):
+    """How a peer answers who polls it."""
+
+    ERRORS = "500"
+    HANGS = "nothing for a while, then it hangs up"
+    LATE = "late, what it saw when it was asked"
+    TORN = "half a list"
+    DOWN = "it hangs up at once"
+    RESTARTS = "nothing fires, until it has been told again"
+
+
 class Response(StrEnum):
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
@@ -92,6 +122,27 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerTrouble:
+    peer: int
+    fault: PeerFault
+    begins_at: float
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """The daemons ask both peers what fires: then webhooks need not tell everything, and here they do not."""
+
+    losses: tuple[Loss, ...]
+    """Of each alarm."""
+    known_to: tuple[tuple[int, ...], ...]
+    """The peers that hear of each alarm."""
+    swallows: float
+    """So many of all webhooks are lost where their sender takes them for delivered."""
+    troubles: tuple[PeerTrouble, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     seed: int
     replicas: int
@@ -122,6 +173,7 @@ class Scenario:
     """How wrong the clock of each replica's machine is."""
     hours_pass_at: float | None
     """Then every wait of the chains is over, that for whoever acknowledged too."""
+    polling: Polling | None
 
     @property
     def needs_own_database(self) -> bool:
@@ -143,7 +195,7 @@ def draw(seed: int) -> Scenario:
         faults=(first, second) if random.random() < 0.4 else (first,),
         strikes_all=mark in _RARE or random.random() < 0.6,
         waits_for_leases=how is How.STOP or (mark not in _RARE and random.random() < 0.05),
-        alarms=_alarms(random),
+        alarms=(alarms := _alarms(random)),
         people=_people(random, mark),
         wire=Wire(random.choice((0, 0.1, 0.3)), random.choice((0, 0.1, 0.3)), random.choice((0.02, 0.3, 0.9))),
         gossips=random.random() < 0.5,
@@ -158,6 +210,7 @@ def draw(seed: int) -> Scenario:
         guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
         hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
+        polling=_polling(Random(f"{seed}: polling"), len(alarms)),  # noqa: S311  # repeatable, guards nothing
     )
 
 
@@ -185,3 +238,19 @@ def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
         Person(random.uniform(0.3, 2.5), random.choice((Response.ACKNOWLEDGE, Response.ACKNOWLEDGE, Response.RESOLVE)))
         for _ in range(random.randint(1, 3))
     )
+
+
+def _polling(random: Random, alarms: int) -> Polling | None:
+    if random.random() >= POLLED:
+        return None
+    return Polling(
+        losses=tuple(random.choice(tuple(Loss)) for _ in range(alarms)),
+        known_to=tuple(random.choice(((0, 1), (0,), (1,))) for _ in range(alarms)),
+        swallows=random.choice((0, 0.2, 0.5)),
+        troubles=tuple(_trouble(random, peer) for peer in (0, 1) if random.random() < 0.8),
+    )
+
+
+def _trouble(random: Random, peer: int) -> PeerTrouble:
+    begins_at = random.uniform(0, 2)
+    return PeerTrouble(peer, random.choice(tuple(PeerFault)), begins_at, begins_at + random.uniform(1.5, 4))

@@ -12,6 +12,7 @@ from tests.fakes.kubernetes import Recorded
 from tests.faults.evidence import Answered, Books, Evidence
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
+from tests.faults.polling import Poll
 from tests.faults.scenario import Response
 
 
@@ -74,11 +75,21 @@ def seed() -> Any:
         alerts=(Told("f1", {}, moment(0), None),),
         arrivals=[Arrival("pager", "1:1:0:alice", 1, "page")],
         answered=[Answered(1, Response.ACKNOWLEDGE)],
+        polls=[],
+        firings=[Told("f1", {}, moment(0), None)],
+        again=[],
     )
 
 
 def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
     return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}}
+
+
+def polls(times: int, *listed: str, peers: tuple[int, ...] = (0, 1), is_young: bool = False) -> list[Poll]:
+    """Each peer was asked so often since the sixth second, and listed these."""
+    return [
+        Poll(peer, moment(6 + number / 10), frozenset(listed), is_young) for number in range(times) for peer in peers
+    ]
 
 
 def write(at: float, *, answered: int = 200) -> Recorded:
@@ -88,7 +99,7 @@ def write(at: float, *, answered: int = 200) -> Recorded:
 def evidence(seed: Any) -> Evidence:
     books = Books(
         now=moment(10),
-        episodes=[seed.episode],
+        episodes=[seed.episode, *seed.again],
         incidents=[seed.incident],
         intents=[seed.intent],
         reservations=seed.reservations,
@@ -99,7 +110,8 @@ def evidence(seed: Any) -> Evidence:
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
-    return Evidence(books, seed.writes, seed.arrivals, [delivery], seed.answered, inbox, ())
+    seen = (seed.writes, seed.arrivals, [delivery], seed.answered, seed.polls)
+    return Evidence(books, *seen, inbox, seed.firings, ())
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -137,7 +149,28 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.incident.update(resolution="the alert resolved"), "ended with its alert, and 1 of it fire"),
     (lambda s: s.told.insert(0, entry("resolved", "by bob")), "an alert joined incident 1, which was over"),
     (lambda s: s.told.extend([entry("resolved", "by bob")] * 2), "was closed 2 times"),
+    (lambda s: unheard_start(s, polls(12, "f1", "f2", peers=(1,))), "f2 fired at 2026-03-01 12:00:05+00:00 and is now"),
+    (lambda s: unheard_end(s, polls(12)), "f1 ended at 2026-03-01 12:00:05+00:00 and episode 1 is open, as 12 polls"),
+    (lambda s: s.firings.clear(), "episode 1 begins at 2026-03-01 12:00:00+00:00, when nothing did"),
+    (
+        lambda s: s.episode.update(starts_at=moment(1)),
+        "episode 1 begins at 2026-03-01 12:00:01+00:00, when nothing did",
+    ),
+    (lambda s: s.episode.update(incident_id=2), "somebody was told of incident 1, and no alert belongs to it"),
+    (lambda s: s.episode.update(closed_at=moment(6), ends_at=moment(6)), "episode 1 was closed at 2026-03-01 12:00:06"),
+    (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
+
+
+def unheard_start(seed: Any, told: list[Poll]) -> None:
+    """Of a second alert."""
+    seed.firings.append(Told("f2", {}, moment(5), None))
+    seed.polls += told
+
+
+def unheard_end(seed: Any, told: list[Poll]) -> None:
+    seed.firings[:] = [Told("f1", {}, moment(0), moment(5))]
+    seed.polls += told
 
 
 @pytest.mark.parametrize(("wrong", "found"), WRONG, ids=[found for _, found in WRONG])
@@ -145,6 +178,31 @@ def test_what_is_wrong_is_found(wrong: Wrong, found: str) -> None:
     wrong(broken := seed())
 
     assert any(found in violation.what for violation in at_rest(evidence(broken)))
+
+
+@pytest.mark.parametrize(
+    ("heard", "told"),
+    [
+        pytest.param(unheard_start, polls(11, "f2"), id="a replica may have died with each of the few lists it was in"),
+        pytest.param(unheard_start, polls(12), id="no list had it"),
+        pytest.param(unheard_end, polls(12, "f1"), id="all lists had it yet"),
+        pytest.param(unheard_end, polls(12, peers=(0,)), id="the other peer may list it"),
+        pytest.param(unheard_end, polls(12, is_young=True), id="who has just started knows of nothing"),
+    ],
+)
+def test_what_no_poll_could_tell_need_not_be_known(heard: Callable[..., None], told: list[Poll]) -> None:
+    heard(unknown := seed(), told)
+
+    assert [violation for violation in at_rest(evidence(unknown)) if "polls told" in violation.what] == []
+
+
+def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_hears_of_the_end() -> None:
+    again = seed()
+    again.episode.update(closed_at=moment(7), ends_at=moment(5))
+    again.again.append(again.episode | {"id": 2, "starts_at": moment(6), "closed_at": None, "ends_at": None})
+    again.firings[:] = [Told("f1", {}, moment(0), moment(5)), Told("f1", {}, moment(6), None)]
+
+    assert at_rest(evidence(again)) == []
 
 
 def test_an_acknowledgement_that_ran_out_is_no_broken_promise() -> None:

@@ -8,9 +8,9 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,9 +20,10 @@ import asyncpg
 
 from tests.cluster.eventually import eventually
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
-from tests.fakes.alertmanager_peers import Timing, Truth
+from tests.fakes.alertmanager_peers import Timing, Told, Truth, told
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.kubernetes.kubelet import is_ready
+from tests.faults.believed import ENOUGH_POLLS, gaps
 from tests.faults.daemon import How
 from tests.faults.database import Server
 from tests.faults.evidence import Answered, Books, Evidence, Line, Row, read_books
@@ -31,6 +32,7 @@ from tests.faults.fleet import Fleet
 from tests.faults.inbox import Inbox, Post
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.nursery import Nursery
+from tests.faults.polling import Polled
 from tests.faults.rules import write_fault_rules
 from tests.faults.scenario import LEASE_SECONDS, Alarm, DatabaseFault, Person, Scenario, Trouble
 from tests.faults.violations import Kind, Violation
@@ -121,7 +123,9 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         cluster = await enter(FakeCluster.serve(nodes=("node-1",)))
         inbox = stage.post.inboxes[name] = Inbox(scenario.pager)
         session = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        world = stage.worlds[scenario.seed] = World(scenario, folder, server, name, dsn, cluster, inbox, session)
+        polled = await enter(Polled(scenario.polling.troubles if scenario.polling else ()).listening())
+        world = World(scenario, folder, server, name, dsn, cluster, inbox, session, polled)
+        stage.worlds[scenario.seed] = world
         stack.callback(stage.worlds.pop, scenario.seed)
         stack.push_async_callback(world.close)
         environment = {
@@ -149,6 +153,9 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
             "REMEDIATOR_LOG_LEVEL": "warning",
         }
+        if scenario.polling is not None:
+            peers = [f"{polled.url}/{peer}" for peer in (0, 1)]
+            environment["REMEDIATOR_SOURCES"] = json.dumps({"alertmanager": {"peers": peers, "every_seconds": 5}})
         world.deploy()
         world.fleet = await enter(
             Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed).running()
@@ -161,12 +168,15 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             session,
             Random(scenario.seed),  # noqa: S311  # repeatable, guards nothing
             timing=Timing(answer_within=1.5),
-            wire=scenario.wire,
+            wire=replace(scenario.wire, swallows=scenario.polling.swallows if scenario.polling else 0),
             grouped_by=scenario.grouped_by,
             gossips=scenario.gossips,
             max_alerts=scenario.max_alerts,
+            reaches=world.reaches,
+            withholds=world.withholds,
+            is_polled=scenario.polling is not None,
         )
-        world.alertmanager = await enter(alertmanager.running())
+        world.alertmanager = polled.alertmanager = await enter(alertmanager.running())
         yield world
 
 
@@ -180,6 +190,7 @@ class World:
     cluster: FakeCluster
     inbox: Inbox
     session: aiohttp.ClientSession
+    polled: Polled
     truth: Truth = field(default_factory=Truth)
     answered: list[Answered] = field(default_factory=list)
     thawed: list[Row] = field(default_factory=list)
@@ -238,6 +249,8 @@ class World:
                 story.create_task(self._break_database(scenario.database))
             if scenario.peer_restarts_at is not None:
                 story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
+            for trouble in self.polled.troubles:
+                story.create_task(self.polled.befall(trouble))
             if scenario.hours_pass_at is not None:
                 story.create_task(_later(scenario.hours_pass_at, self._let_hours_pass))
 
@@ -364,29 +377,49 @@ class World:
             if books is None:
                 continue
             self._last = books
-            unrest = [*books.unrest(), *self._untold(), *self.fleet.unrest()]
+            firings = tuple(map(told, self.truth.history))
+            evidence = Evidence(books, *seen, self.inbox, firings, self.thawed)
+            unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest()]
             calm = 0 if unrest else calm + 1
             if calm == 2:
-                return Evidence(books, *seen, self.inbox, self.thawed)
+                return evidence
         raise TimeoutError(
             f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'at rest for one look, not for two'}"
         )
 
     def _seen(self) -> tuple[Any, ...]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
-        seen = (self.cluster.requests.writes, self.inbox.arrivals, self.alertmanager.deliveries, self.answered)
+        writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
+        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls)
         return tuple(tuple(one) for one in seen)
+
+    def _unheard(self, evidence: Evidence) -> list[str]:
+        """What nobody could know of yet."""
+        if self.scenario.polling is None:
+            return self._untold()
+        return [gap.what for gap in gaps(evidence) if gap.goes_on and gap.polls < ENOUGH_POLLS]
 
     def _untold(self) -> list[str]:
         """Alerts that fire and that nobody was told of yet. Truncated groups may never tell of some."""
         if self.scenario.max_alerts:
             return []
-        told = {(a.fingerprint, a.starts_at) for d in self.alertmanager.deliveries if d.is_accepted for a in d.alerts}
+        heard = {(a.fingerprint, a.starts_at) for d in self.alertmanager.deliveries if d.is_accepted for a in d.alerts}
         return [
             f"nobody was told of {firing.labels['deployment']}"
             for firing in self.truth.latest()
-            if not firing.is_over and (firing.fingerprint, firing.starts_at) not in told
+            if not firing.is_over and (firing.fingerprint, firing.starts_at) not in heard
         ]
+
+    def reaches(self, peer: int, labels: Mapping[str, str]) -> bool:
+        """Whether that peer hears of the alert."""
+        return self.scenario.polling is None or peer in self.scenario.polling.known_to[_number_of(labels)]
+
+    def withholds(self, told: Told) -> bool:
+        """Whether it stays untold by webhook."""
+        if self.scenario.polling is None:
+            return False
+        loss = self.scenario.polling.losses[_number_of(told.labels)]
+        return loss.loses_starts if told.is_firing else loss.loses_ends
 
     async def look_at_the_closed(self) -> None:
         books = await _read(self._thawing)
@@ -476,6 +509,7 @@ class World:
                 "deliveries answered 5xx": sum(d.answered is not None and d.answered >= 500 for d in deliveries),
                 "deliveries without an answer": sum(d.answered is None for d in deliveries),
                 "alerts told": sum(len(d.alerts) for d in deliveries),
+                "polls answered": len(self.polled.polls),
                 "people's responses": len(self.answered),
                 "writes to the world": len(self.cluster.requests.effects),
                 "pages": len(pages),
@@ -490,6 +524,8 @@ class World:
                     "intents": len(books.intents),
                     "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
                     "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
+                    "alerts found by polling": sum("was found by polling" in row["message"] for row in books.timeline),
+                    "alerts gone by polling": sum("has been listed by no peer" in r["message"] for r in books.timeline),
                 }
             )
         return figures
@@ -515,6 +551,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
   AND state_change < now() - interval '0.7 seconds'
 """
+
+
+def _number_of(labels: Mapping[str, str]) -> int:
+    """Of the alarm, by its workload."""
+    return int(labels["deployment"].rpartition("-")[2])
 
 
 async def _read(line: Line) -> Books | None:
