@@ -167,6 +167,8 @@ class Scenario:
     """So many writes of each kind to the cluster are answered with a 500, and are not done."""
     api_hang_ups: int
     """So many are done, and the connection is cut instead of an answer."""
+    api_hides: int
+    """So many more are done and cut off, and who looks then what became of them gets no answer either."""
     guards_pods: bool
     """A disruption budget refuses evictions: a failing pod is deleted instead."""
     clock_hours: tuple[float, ...]
@@ -207,6 +209,7 @@ def draw(seed: int) -> Scenario:
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
+        api_hides=0 if mark is Mark.WRITE_DONE else _hides(Random(f"{seed}: hides")),  # noqa: S311  # as above
         guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
         hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
@@ -238,6 +241,10 @@ def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
         Person(random.uniform(0.3, 2.5), random.choice((Response.ACKNOWLEDGE, Response.ACKNOWLEDGE, Response.RESOLVE)))
         for _ in range(random.randint(1, 3))
     )
+
+
+def _hides(random: Random) -> int:
+    return random.choice((0, 0, 0, 1))
 
 
 def _polling(random: Random, alarms: int) -> Polling | None:

@@ -64,7 +64,7 @@ def seed() -> Any:
         },
         reservations=[{"key": "scale-0", "intent_id": "i1", "units": 1}],
         chain={"incident_id": 1, "due_at": moment(900)},
-        page={"incident_id": 1, "dedup_key": "1:1:0:alice", "kind": "page", "state": "sent"},
+        page={"incident_id": 1, "dedup_key": "1:1:0:alice", "kind": "page", "state": "sent", "error": ""},
         told=[
             entry("alert", "Scale fires (am): "),
             entry("page", "paging alice (pager)", path="escalate[0]"),
@@ -78,6 +78,8 @@ def seed() -> Any:
         polls=[],
         firings=[Told("f1", {}, moment(0), None)],
         again=[],
+        later=[],
+        pages=[],
     )
 
 
@@ -101,10 +103,10 @@ def evidence(seed: Any) -> Evidence:
         now=moment(10),
         episodes=[seed.episode, *seed.again],
         incidents=[seed.incident],
-        intents=[seed.intent],
+        intents=[seed.intent, *seed.later],
         reservations=seed.reservations,
         escalations=[seed.chain],
-        outbox=[seed.page],
+        outbox=[seed.page, *seed.pages],
         timeline=seed.told,
         bodies=seed.bodies,
     )
@@ -158,8 +160,27 @@ WRONG: list[tuple[Wrong, str]] = [
     ),
     (lambda s: s.episode.update(incident_id=2), "somebody was told of incident 1, and no alert belongs to it"),
     (lambda s: s.episode.update(closed_at=moment(6), ends_at=moment(6)), "episode 1 was closed at 2026-03-01 12:00:06"),
+    (
+        lambda s: (tell_unknown(s), s.later.append(intent_later(s))),
+        "nobody can tell of intent i1 of incident 1 (scale it",
+    ),
+    (lambda s: (tell_unknown(s), s.incident.update(acknowledged_by=""), withdraw(s)), "and nobody was told so"),
+    (lambda s: s.later.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
+
+
+def tell_unknown(seed: Any) -> None:
+    """Of the fix."""
+    seed.intent.update(state="unknown")
+
+
+def withdraw(seed: Any) -> None:
+    seed.page.update(state="failed", error="withdrawn")
+
+
+def intent_later(seed: Any, **changes: Any) -> dict[str, Any]:
+    return seed.intent | {"id": "i2", "begun_at": moment(4), "finished_at": moment(5)} | changes
 
 
 def unheard_start(seed: Any, told: list[Poll]) -> None:
@@ -194,6 +215,32 @@ def test_what_no_poll_could_tell_need_not_be_known(heard: Callable[..., None], t
     heard(unknown := seed(), told)
 
     assert [violation for violation in at_rest(evidence(unknown)) if "polls told" in violation.what] == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(lambda s: s.incident.update(acknowledged_by=""), id="paged"),
+        pytest.param(withdraw, id="acknowledged"),
+        pytest.param(
+            lambda s: s.incident.update(acknowledged_by="", status="resolved", resolution="resolved by bob"),
+            id="resolved by a person",
+        ),
+    ],
+)
+def test_what_nobody_can_tell_of_and_a_person_was_told_of_is_well(told: Callable[[Any], object]) -> None:
+    tell_unknown(unsure := seed())
+    told(unsure)
+
+    assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
+
+
+def test_an_undo_that_nobody_can_tell_of_has_a_page_of_its_own() -> None:
+    unsure = seed()
+    unsure.later.append(intent_later(unsure, undoes="i1", state="unknown"))
+    unsure.pages.append(unsure.page | {"dedup_key": "1:left:i1:alice"})
+
+    assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
 
 
 def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_hears_of_the_end() -> None:

@@ -49,6 +49,8 @@ _REFUSALS = (aiohttp.ClientError, TimeoutError)
 _DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _REPLICAS = 2
 _TWIN_BEHIND = 0.3
+_TRIES = 3
+"""Of one look at the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ class World:
         for method, path in _WRITES.items():
             self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors, writes_only=True)
             self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hang_ups)
+            self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hides, hides=_TRIES)
         for number, _ in enumerate(self.scenario.alarms):
             self.cluster.deploy(NAMESPACE, workload := self._workload(number), replicas=_REPLICAS)
             if self.scenario.guards_pods:
