@@ -30,6 +30,16 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What a replica said while nothing came through to its database."""
+
+    of: str
+    status: int
+    """0: nothing, for longer than anybody waits."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Books:
     """Our own state, read in one snapshot."""
 
@@ -117,6 +127,7 @@ class Evidence:
     deliveries: Sequence[Delivery]
     answered: Sequence[Answered]
     polls: Sequence[Poll]
+    probes: Sequence[Probe]
     inbox: Inbox
     """As it is now: what is recorded as sent must have arrived."""
     firings: Sequence[Told]

@@ -48,6 +48,7 @@ _ORDER = (
     "frozen past their lease",
     "told to stop at a mark",
     "database faults",
+    "asked while the database hung",
     "deliveries sent",
     "deliveries answered 2xx",
     "deliveries answered 5xx",

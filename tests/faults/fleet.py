@@ -67,8 +67,11 @@ class Fleet:
 
     def living(self) -> list[int]:
         """Process ids that can act."""
-        children = [replica.child for replica in self.replicas]
-        return [child.pid for child in children if child and child.is_alive and not child.stopped.is_set()]
+        return [replica.child.pid for replica in self.standing() if replica.child]
+
+    def standing(self) -> list[Replica]:
+        """Those that can answer."""
+        return [r for r in self.replicas if r.child and r.child.is_alive and not r.child.stopped.is_set()]
 
     def unrest(self) -> list[str]:
         """Who is frozen, or about to be started again."""

@@ -15,6 +15,8 @@ from tests.faults.writes import budgets, intents, taken_back, unknown, writes
 
 _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
 """The automation has something to do yet, if only later."""
+ANSWERED_WITHIN = 3.0
+"""Seconds: the two that are promised, and a slow machine."""
 _LAPSED = "has run out: the chain starts again"
 
 
@@ -36,6 +38,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             taken_back(evidence),
             _responses(evidence),
             _closed(evidence),
+            _refusals(evidence),
             _fences(evidence),
         )
     )
@@ -172,6 +175,14 @@ def _closed(evidence: Evidence) -> Iterator[Violation]:
             over.add(entry["incident_id"])
         elif entry["kind"] == "alert" and " fires (" in entry["message"] and entry["incident_id"] in over:
             yield Violation(Kind.LOST, f"an alert joined incident {entry['incident_id']}, which was over")
+
+
+def _refusals(evidence: Evidence) -> Iterator[Violation]:
+    """Without a database nobody waits, and nobody is told that all is well."""
+    for probe in evidence.probes:
+        if probe.status != 503 or probe.seconds > ANSWERED_WITHIN:
+            what = f"{probe.of} was answered {probe.status} after {probe.seconds:.1f} s"
+            yield Violation(Kind.OTHER, f"{what}, while nothing came through to the database")
 
 
 def _fences(evidence: Evidence) -> Iterator[Violation]:

@@ -52,6 +52,14 @@ class DatabaseFault(StrEnum):
     CONNECTIONS = "its connections are cut"
     CRASH = "one backend is killed with -9, the server recovers"
     RESTART = "it is restarted with -m immediate"
+    HANGS = "nothing comes through to it, and then what was said meanwhile does"
+    HANGS_UNTIL_CUT = "nothing comes through to it, and then the connections are cut"
+
+
+_AT_ONCE = (DatabaseFault.CONNECTIONS, DatabaseFault.CRASH, DatabaseFault.RESTART)
+_HANGS = (DatabaseFault.HANGS, DatabaseFault.HANGS_UNTIL_CUT)
+HUNG = 0.06
+"""The share of the seeds in which it does: such a seed takes twice as long."""
 
 
 class PagerFault(StrEnum):
@@ -178,6 +186,10 @@ class Scenario:
     polling: Polling | None
 
     @property
+    def hangs_database(self) -> bool:
+        return self.database in _HANGS
+
+    @property
     def needs_own_database(self) -> bool:
         """What it does to the server would befall its neighbours too."""
         return self.database in {DatabaseFault.CRASH, DatabaseFault.RESTART}
@@ -204,16 +216,16 @@ def draw(seed: int) -> Scenario:
         grouped_by=random.choice((("alertname",), ("namespace",), ("alertname", "deployment"))),
         max_alerts=random.choice((0, 0, 0, 2)),
         peer_restarts_at=random.uniform(0.5, 2) if random.random() < 0.3 else None,
-        database=random.choice(tuple(DatabaseFault)) if random.random() < 0.25 else None,
+        database=_hang(_apart(seed, "hang")) or (random.choice(_AT_ONCE) if random.random() < 0.25 else None),
         database_at=random.uniform(0.2, 2.5),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
-        api_hides=0 if mark is Mark.WRITE_DONE else _hides(Random(f"{seed}: hides")),  # noqa: S311  # as above
+        api_hides=0 if mark is Mark.WRITE_DONE else _hides(_apart(seed, "hides")),
         guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
         hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
-        polling=_polling(Random(f"{seed}: polling"), len(alarms)),  # noqa: S311  # repeatable, guards nothing
+        polling=_polling(_apart(seed, "polling"), len(alarms)),
     )
 
 
@@ -243,8 +255,17 @@ def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
     )
 
 
+def _apart(seed: int, what: str) -> Random:
+    """What is drawn from it leaves the rest of the scenario as it was."""
+    return Random(f"{seed}: {what}")  # noqa: S311  # repeatable, guards nothing
+
+
 def _hides(random: Random) -> int:
     return random.choice((0, 0, 0, 1))
+
+
+def _hang(random: Random) -> DatabaseFault | None:
+    return random.choice(_HANGS) if random.random() < HUNG else None
 
 
 def _polling(random: Random, alarms: int) -> Polling | None:

@@ -9,26 +9,27 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import asyncpg
 
 from tests.cluster.eventually import eventually
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
-from tests.fakes.alertmanager_peers import Timing, Told, Truth, told
+from tests.fakes.alertmanager_peers import Timing, Told, Truth, envelope, told
+from tests.fakes.hanging_wire import HangingWire
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.kubernetes.kubelet import is_ready
 from tests.faults.believed import ENOUGH_POLLS, gaps
 from tests.faults.daemon import How
 from tests.faults.database import Server
-from tests.faults.evidence import Answered, Books, Evidence, Line, Row, read_books
+from tests.faults.evidence import Answered, Books, Evidence, Line, Probe, Row, read_books
 from tests.faults.figures import Figures
-from tests.faults.fleet import Fleet
+from tests.faults.fleet import Fleet, Replica
 from tests.faults.inbox import Inbox, Post
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.nursery import Nursery
@@ -49,6 +50,7 @@ _REFUSALS = (aiohttp.ClientError, TimeoutError)
 _DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _REPLICAS = 2
 _TWIN_BEHIND = 0.3
+_Asking: TypeAlias = AbstractAsyncContextManager[aiohttp.ClientResponse]
 _TRIES = 3
 """Of one look at the cluster."""
 
@@ -131,7 +133,7 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         stack.callback(stage.worlds.pop, scenario.seed)
         stack.push_async_callback(world.close)
         environment = {
-            "DATABASE_URL": dsn,
+            "DATABASE_URL": await enter(world.wire.before(dsn)) if scenario.hangs_database else dsn,
             "REMEDIATOR_MODE": "act",
             "REMEDIATOR_DATA_DIR": str(folder / "data"),
             "REMEDIATOR_DATABASE_POOL": "5",
@@ -193,8 +195,10 @@ class World:
     inbox: Inbox
     session: aiohttp.ClientSession
     polled: Polled
+    wire: HangingWire = field(default_factory=HangingWire)
     truth: Truth = field(default_factory=Truth)
     answered: list[Answered] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
     thawed: list[Row] = field(default_factory=list)
     fleet: Fleet = field(init=False)
     alertmanager: Alertmanager = field(init=False)
@@ -348,6 +352,41 @@ class World:
                 await self.server.crash()
             case DatabaseFault.RESTART:
                 await self.server.restart()
+            case DatabaseFault.HANGS:
+                await self._hang_database()
+                self.wire.go_on()
+            case DatabaseFault.HANGS_UNTIL_CUT:
+                await self._hang_database()
+                self.wire.cut()
+
+    async def _hang_database(self) -> None:
+        """For as long as it takes to notice. Whoever is asked before does not wait for that either."""
+        self.wire.hang()
+        async with asyncio.TaskGroup() as asking:
+            for replica in self.fleet.standing():
+                asking.create_task(self._probe(replica, "a webhook", self._webhook(replica)))
+            await asyncio.sleep(_NOTICED_WITHIN)
+            for replica in self.fleet.standing():
+                asking.create_task(self._probe(replica, "a later webhook", self._webhook(replica)))
+                asking.create_task(self._probe(replica, "/readyz", self.session.get(f"{replica.url}/readyz")))
+
+    def _webhook(self, replica: Replica) -> _Asking:
+        body = envelope([told(firing) for firing in self.truth.latest()])
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return self.session.post(f"{replica.url}/webhooks/alertmanager", json=body, headers=headers)
+
+    async def _probe(self, replica: Replica, of: str, asking: _Asking) -> None:
+        """Whoever dies or freezes meanwhile need not answer, nor who has not come up."""
+        began, status = time.monotonic(), 0
+        try:
+            async with asyncio.timeout(_LONG_ENOUGH), asking as answer:
+                status = answer.status
+        except aiohttp.ClientError:
+            return
+        except TimeoutError:
+            if replica not in self.fleet.standing():
+                return
+        self.probes.append(Probe(of, status, time.monotonic() - began))
 
     async def _let_hours_pass(self) -> None:
         """Once, whatever befalls the database meanwhile."""
@@ -382,7 +421,7 @@ class World:
             self._last = books
             firings = tuple(map(told, self.truth.history))
             evidence = Evidence(books, *seen, self.inbox, firings, self.thawed)
-            unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest()]
+            unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
             calm = 0 if unrest else calm + 1
             if calm == 2:
                 return evidence
@@ -393,8 +432,20 @@ class World:
     def _seen(self) -> tuple[Any, ...]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
         writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
-        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls)
+        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls, self.probes)
         return tuple(tuple(one) for one in seen)
+
+    async def _unready(self) -> list[str]:
+        """Who has not noticed that something comes through again."""
+        if not self.scenario.hangs_database:
+            return []
+        return [f"the daemon on port {r.port} is not ready" for r in self.fleet.replicas if not await self._is_ready(r)]
+
+    async def _is_ready(self, replica: Replica) -> bool:
+        with suppress(*_REFUSALS):
+            async with self.session.get(f"{replica.url}/readyz", timeout=_PATIENCE) as answer:
+                return answer.status == 200
+        return False
 
     def _unheard(self, evidence: Evidence) -> list[str]:
         """What nobody could know of yet."""
@@ -513,6 +564,7 @@ class World:
                 "deliveries without an answer": sum(d.answered is None for d in deliveries),
                 "alerts told": sum(len(d.alerts) for d in deliveries),
                 "polls answered": len(self.polled.polls),
+                "asked while the database hung": len(self.probes),
                 "people's responses": len(self.answered),
                 "writes to the world": len(self.cluster.requests.effects),
                 "pages": len(pages),
@@ -536,6 +588,9 @@ class World:
 
 _AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
 _PATIENCE = aiohttp.ClientTimeout(2)
+_LONG_ENOUGH = 8.0
+_NOTICED_WITHIN = 4.5
+"""Seconds: a look each second, its answer, and another connection."""
 _STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
 _WRITES = {"POST": "/eviction", "DELETE": "/pods/", "PATCH": "/deployments/"}
 

@@ -118,7 +118,7 @@ def _is_told(intent: Row, evidence: Evidence) -> bool:
     if any(f":left:{intent['undoes'] or intent['id']}:" in row["dedup_key"] for row in ordered):
         return True
     [row] = [row for row in evidence.books.incidents if row["id"] == incident]
-    is_in_hand = row["acknowledged_by"] or row["resolution"].startswith("resolved by")
+    is_in_hand = bool(row["acknowledged_by"]) or row["resolution"].startswith("resolved by")
     return intent["undoes"] is None and bool(ordered or is_in_hand)
 
 
