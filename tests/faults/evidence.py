@@ -40,6 +40,14 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Standstill:
+    """While the kill switch was on for certain: from the answer that it is, until the first word that it shall not."""
+
+    begins_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Books:
     """Our own state, read in one snapshot."""
 
@@ -128,6 +136,7 @@ class Evidence:
     answered: Sequence[Answered]
     polls: Sequence[Poll]
     probes: Sequence[Probe]
+    standstills: Sequence[Standstill]
     inbox: Inbox
     """As it is now: what is recorded as sent must have arrived."""
     firings: Sequence[Told]

@@ -64,6 +64,7 @@ _ORDER = (
     "intents nobody can tell",
     "alerts found by polling",
     "alerts gone by polling",
+    "kill switches thrown",
     "people's responses",
     "pages",
     "pages sent twice, with the same key",

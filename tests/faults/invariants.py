@@ -11,7 +11,7 @@ from tests.faults.evidence import Evidence, Row
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
 from tests.faults.violations import Kind, Violation
-from tests.faults.writes import budgets, intents, taken_back, unknown, writes
+from tests.faults.writes import budgets, intents, stopped, taken_back, unknown, writes
 
 _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
 """The automation has something to do yet, if only later."""
@@ -34,6 +34,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             writes(evidence),
             intents(evidence),
             unknown(evidence),
+            stopped(evidence),
             budgets(evidence),
             taken_back(evidence),
             _responses(evidence),

@@ -58,6 +58,8 @@ class DatabaseFault(StrEnum):
 
 _AT_ONCE = (DatabaseFault.CONNECTIONS, DatabaseFault.CRASH, DatabaseFault.RESTART)
 _HANGS = (DatabaseFault.HANGS, DatabaseFault.HANGS_UNTIL_CUT)
+SWITCHED = 0.2
+"""The share of the seeds in which somebody throws the kill switch, and lifts it again."""
 HUNG = 0.06
 """The share of the seeds in which it does: such a seed takes twice as long."""
 
@@ -184,6 +186,8 @@ class Scenario:
     hours_pass_at: float | None
     """Then every wait of the chains is over, that for whoever acknowledged too."""
     polling: Polling | None
+    kill_switch: tuple[float, float] | None
+    """When it is thrown, and when it is lifted."""
 
     @property
     def hangs_database(self) -> bool:
@@ -226,6 +230,7 @@ def draw(seed: int) -> Scenario:
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
         hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
         polling=_polling(_apart(seed, "polling"), len(alarms)),
+        kill_switch=None if mark in _RARE else _kill_switch(_apart(seed, "kill switch")),
     )
 
 
@@ -258,6 +263,14 @@ def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
 def _apart(seed: int, what: str) -> Random:
     """What is drawn from it leaves the rest of the scenario as it was."""
     return Random(f"{seed}: {what}")  # noqa: S311  # repeatable, guards nothing
+
+
+def _kill_switch(random: Random) -> tuple[float, float] | None:
+    """So early that something is stopped, and short enough for the rest to be done."""
+    if random.random() >= SWITCHED:
+        return None
+    thrown_at = random.uniform(0, 1.5)
+    return thrown_at, thrown_at + random.uniform(0.3, 2.5)
 
 
 def _hides(random: Random) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
-from tests.faults.evidence import Answered, Books, Evidence, Probe
+from tests.faults.evidence import Answered, Books, Evidence, Probe, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll
@@ -80,6 +80,7 @@ def seed() -> Any:
         again=[],
         later=[],
         pages=[],
+        standstills=[Standstill(moment(2.2), moment(4))],
         probes=[Probe("a webhook", 503, 2.0)],
     )
 
@@ -113,7 +114,7 @@ def evidence(seed: Any) -> Evidence:
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
-    seen = (seed.writes, seed.arrivals, [delivery], seed.answered, seed.polls, seed.probes)
+    seen = (seed.writes, seed.arrivals, [delivery], seed.answered, seed.polls, seed.probes, seed.standstills)
     return Evidence(books, *seen, inbox, seed.firings, ())
 
 
@@ -170,6 +171,11 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.probes.append(Probe("a webhook", 202, 0.1)), "a webhook was answered 202 after 0.1 s, while nothing"),
     (lambda s: s.probes.append(Probe("/readyz", 503, 4)), "/readyz was answered 503 after 4.0 s, while nothing came"),
     (lambda s: s.probes.append(Probe("a webhook", 0, 8)), "a webhook was answered 0 after 8.0 s, while nothing came"),
+    (lambda s: s.standstills.append(Standstill(moment(1), moment(3))), "was begun while the kill switch was on"),
+    (
+        lambda s: s.standstills.append(Standstill(moment(0.4), moment(9))),
+        "written at 2026-03-01 12:00:02.500000+00:00, w",
+    ),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
 

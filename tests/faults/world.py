@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
@@ -27,7 +29,7 @@ from tests.fakes.kubernetes.kubelet import is_ready
 from tests.faults.believed import ENOUGH_POLLS, gaps
 from tests.faults.daemon import How
 from tests.faults.database import Server
-from tests.faults.evidence import Answered, Books, Evidence, Line, Probe, Row, read_books
+from tests.faults.evidence import Answered, Books, Evidence, Line, Probe, Row, Standstill, read_books
 from tests.faults.figures import Figures
 from tests.faults.fleet import Fleet, Replica
 from tests.faults.inbox import Inbox, Post
@@ -199,6 +201,7 @@ class World:
     truth: Truth = field(default_factory=Truth)
     answered: list[Answered] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    standstills: list[Standstill] = field(default_factory=list)
     thawed: list[Row] = field(default_factory=list)
     fleet: Fleet = field(init=False)
     alertmanager: Alertmanager = field(init=False)
@@ -256,6 +259,8 @@ class World:
                 story.create_task(self._break_database(scenario.database))
             if scenario.peer_restarts_at is not None:
                 story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
+            if scenario.kill_switch is not None:
+                story.create_task(self._stop_everything(*scenario.kill_switch))
             for trouble in self.polled.troubles:
                 story.create_task(self.polled.befall(trouble))
             if scenario.hours_pass_at is not None:
@@ -318,6 +323,17 @@ class World:
                     return
             await asyncio.sleep(0.1)
 
+    async def _stop_everything(self, thrown_at: float, lifted_at: float) -> None:
+        await asyncio.sleep(thrown_at)
+        await eventually(partial(self._switched, on=True), within=REST_WITHIN)
+        begins_at = datetime.now(UTC)
+        await asyncio.sleep(lifted_at - thrown_at)
+        self.standstills.append(Standstill(begins_at, datetime.now(UTC)))
+        await eventually(partial(self._switched, on=False), within=REST_WITHIN)
+
+    async def _switched(self, *, on: bool) -> bool:
+        return await self._post("/api/v1/kill-switch", {"on": on, "reason": "the story"}, method="PUT") == 200
+
     async def _approve_everything(self) -> None:
         while True:
             await asyncio.sleep(0.3)
@@ -335,11 +351,12 @@ class World:
                         return found
         return []
 
-    async def _post(self, path: str, body: object) -> int:
+    async def _post(self, path: str, body: object, *, method: str = "POST") -> int:
         """The status; 0 where no answer came. The last replica first: it was started last."""
         for url in reversed(self.fleet.urls()):
             with suppress(*_REFUSALS):
-                async with self.session.post(url + path, json=body, headers=_AS_PERSON, timeout=_PATIENCE) as response:
+                asking = self.session.request(method, url + path, json=body, headers=_AS_PERSON, timeout=_PATIENCE)
+                async with asking as response:
                     return response.status
         return 0
 
@@ -432,8 +449,8 @@ class World:
     def _seen(self) -> tuple[Any, ...]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
         writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
-        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls, self.probes)
-        return tuple(tuple(one) for one in seen)
+        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls)
+        return tuple(tuple(one) for one in (*seen, self.probes, self.standstills))
 
     async def _unready(self) -> list[str]:
         """Who has not noticed that something comes through again."""
@@ -565,6 +582,7 @@ class World:
                 "alerts told": sum(len(d.alerts) for d in deliveries),
                 "polls answered": len(self.polled.polls),
                 "asked while the database hung": len(self.probes),
+                "kill switches thrown": len(self.standstills),
                 "people's responses": len(self.answered),
                 "writes to the world": len(self.cluster.requests.effects),
                 "pages": len(pages),

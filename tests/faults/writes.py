@@ -90,6 +90,17 @@ def intents(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(Kind.DOUBLED, f"the result of {_called(intent)} is told {told[str(intent['id'])]} times")
 
 
+def stopped(evidence: Evidence) -> Iterator[Violation]:
+    """Once the kill switch is on nothing is begun, and what was under way is soon over."""
+    for still in evidence.standstills:
+        for intent in evidence.books.intents:
+            if still.begins_at < intent["begun_at"] < still.ends_at:
+                yield Violation(Kind.OTHER, f"{_called(intent)} was begun while the kill switch was on")
+        for write in evidence.writes:
+            if still.begins_at + BETWEEN_FENCE_AND_WRITE < write.at < still.ends_at:
+                yield Violation(Kind.OTHER, f"written at {write.at}, while the kill switch was on: {write.path}")
+
+
 def unknown(evidence: Evidence) -> Iterator[Violation]:
     """What nobody can tell of is never tried again, and somebody is told of it: of a fix by a page about its incident,
     unless a person has that in hand; of a leased fix whose undo it was, by a page of its own."""
