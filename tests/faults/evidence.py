@@ -137,6 +137,8 @@ class Evidence:
     polls: Sequence[Poll]
     probes: Sequence[Probe]
     standstills: Sequence[Standstill]
+    taken: Mapping[str, int]
+    """How often the lease of a page was taken from whoever had it, by its dedup key: that one may have sent it."""
     inbox: Inbox
     """As it is now: what is recorded as sent must have arrived."""
     firings: Sequence[Told]

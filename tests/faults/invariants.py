@@ -30,6 +30,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             _people_reached(evidence),
             _timers(evidence),
             _pages(evidence),
+            _repeated(evidence),
             _orders(evidence),
             writes(evidence),
             intents(evidence),
@@ -131,6 +132,15 @@ def _pages(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation(
                     Kind.LOST, f"page {key} failed, and {', '.join(missing)} was not tried as a last resort"
                 )
+
+
+def _repeated(evidence: Evidence) -> Iterator[Violation]:
+    """A page goes out again only where nobody could know that it had: its sender lost it, or was not answered."""
+    sent = Counter((arrival.channel, arrival.dedup_key) for arrival in evidence.arrivals)
+    unanswered = Counter((a.channel, a.dedup_key) for a in evidence.arrivals if not a.was_answered)
+    for (channel, key), times in sent.items():
+        if times > 1 + unanswered[channel, key] + evidence.taken.get(key, 0):
+            yield Violation(Kind.DOUBLED, f"page {key} was sent {times} times by {channel}, and nothing explains it")
 
 
 def _orders(evidence: Evidence) -> Iterator[Violation]:

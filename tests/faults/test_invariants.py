@@ -1,6 +1,7 @@
 """What each invariant of the fault run finds: a seed that is well, and one thing wrong with it at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,7 @@ def seed() -> Any:
         again=[],
         later=[],
         pages=[],
+        taken={},
         standstills=[Standstill(moment(2.2), moment(4))],
         probes=[Probe("a webhook", 503, 2.0)],
     )
@@ -114,7 +116,16 @@ def evidence(seed: Any) -> Evidence:
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
-    seen = (seed.writes, seed.arrivals, [delivery], seed.answered, seed.polls, seed.probes, seed.standstills)
+    seen = (
+        seed.writes,
+        seed.arrivals,
+        [delivery],
+        seed.answered,
+        seed.polls,
+        seed.probes,
+        seed.standstills,
+        seed.taken,
+    )
     return Evidence(books, *seen, inbox, seed.firings, ())
 
 
@@ -176,6 +187,7 @@ WRONG: list[tuple[Wrong, str]] = [
         lambda s: s.standstills.append(Standstill(moment(0.4), moment(9))),
         "written at 2026-03-01 12:00:02.500000+00:00, w",
     ),
+    (lambda s: s.arrivals.append(s.arrivals[0]), "page 1:1:0:alice was sent 2 times by pager, and nothing explains it"),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
 
@@ -260,6 +272,21 @@ def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_he
     again.firings[:] = [Told("f1", {}, moment(0), moment(5)), Told("f1", {}, moment(6), None)]
 
     assert at_rest(evidence(again)) == []
+
+
+def test_a_page_may_go_out_again_where_its_sender_lost_it() -> None:
+    twice = seed()
+    twice.arrivals.append(twice.arrivals[0])
+    twice.taken["1:1:0:alice"] = 1
+
+    assert at_rest(evidence(twice)) == []
+
+
+def test_a_page_may_go_out_again_where_nobody_answered() -> None:
+    twice = seed()
+    twice.arrivals.insert(0, replace(twice.arrivals[0], was_answered=False))
+
+    assert at_rest(evidence(twice)) == []
 
 
 def test_an_acknowledgement_that_ran_out_is_no_broken_promise() -> None:

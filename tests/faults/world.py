@@ -210,6 +210,7 @@ class World:
     _writing: Line = field(init=False)
     _last: Books | None = None
     _leased: dict[tuple[int, int], float] = field(default_factory=dict)
+    _taken: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._reading, self._thawing, self._writing = Line(self.dsn), Line(self.dsn), Line(self.dsn)
@@ -437,7 +438,7 @@ class World:
                 continue
             self._last = books
             firings = tuple(map(told, self.truth.history))
-            evidence = Evidence(books, *seen, self.inbox, firings, self.thawed)
+            evidence = Evidence(books, *seen, self._taken, self.inbox, firings, self.thawed)
             unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
             calm = 0 if unrest else calm + 1
             if calm == 2:
@@ -519,9 +520,10 @@ class World:
         """Their leases name no owner, and last longer than anybody is frozen here; nobody alive needs more than a
         second and a half for one."""
         now = time.monotonic()
-        for row in await connection.fetch("SELECT id, epoch FROM outbox WHERE lease_until > now()"):
+        for row in await connection.fetch("SELECT id, epoch, dedup_key FROM outbox WHERE lease_until > now()"):
             since = self._leased.setdefault((row["id"], row["epoch"]), now)
             if now - since > 1.5:
+                self._taken[row["dedup_key"]] += 1
                 await connection.execute(
                     "UPDATE outbox SET lease_until = now() WHERE id = $1 AND epoch = $2", row["id"], row["epoch"]
                 )
