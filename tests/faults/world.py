@@ -380,21 +380,24 @@ class World:
     async def _hang_database(self) -> None:
         """For as long as it takes to notice. Whoever is asked before does not wait for that either."""
         self.wire.hang()
+        hung_at = time.monotonic()
         async with asyncio.TaskGroup() as asking:
             for replica in self.fleet.standing():
-                asking.create_task(self._probe(replica, "a webhook", self._webhook(replica)))
+                asking.create_task(self._probe(replica, "a webhook", self._webhook(replica), since=hung_at))
             await asyncio.sleep(_NOTICED_WITHIN)
-            for replica in self.fleet.standing():
-                asking.create_task(self._probe(replica, "a later webhook", self._webhook(replica)))
-                asking.create_task(self._probe(replica, "/readyz", self.session.get(f"{replica.url}/readyz")))
+            for replica in self.fleet.standing(since=hung_at):
+                ready = self.session.get(f"{replica.url}/readyz")
+                asking.create_task(self._probe(replica, "/readyz", ready, since=hung_at))
+                asking.create_task(self._probe(replica, "a later webhook", self._webhook(replica), since=hung_at))
 
     def _webhook(self, replica: Replica) -> _Asking:
         body = envelope([told(firing) for firing in self.truth.latest()])
         headers = {"Authorization": f"Bearer {TOKEN}"}
         return self.session.post(f"{replica.url}/webhooks/alertmanager", json=body, headers=headers)
 
-    async def _probe(self, replica: Replica, of: str, asking: _Asking) -> None:
-        """Whoever dies or freezes meanwhile need not answer, nor who has not come up."""
+    async def _probe(self, replica: Replica, of: str, asking: _Asking, *, since: float) -> None:
+        """Counts if it neither died nor froze meanwhile: else it had no time to notice. We may hear of its end later
+        than of the connection that its end cut."""
         began, status = time.monotonic(), 0
         try:
             async with asyncio.timeout(_LONG_ENOUGH), asking as answer:
@@ -402,9 +405,9 @@ class World:
         except aiohttp.ClientError:
             return
         except TimeoutError:
-            if replica not in self.fleet.standing():
-                return
-        self.probes.append(Probe(of, status, time.monotonic() - began))
+            pass
+        if replica in self.fleet.standing(since=since):
+            self.probes.append(Probe(of, status, time.monotonic() - began))
 
     async def _let_hours_pass(self) -> None:
         """Once, whatever befalls the database meanwhile."""
