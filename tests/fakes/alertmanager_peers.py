@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 
 import aiohttp
 
+_SWALLOWED = 202
 YEAR_1 = "0001-01-01T00:00:00Z"
 
 
@@ -30,6 +31,10 @@ class Timing:
     flush_deadline: float = 1.5
     first_back_off: float = 0.05
     answer_within: float = 10.0
+    told_again_after: float = 1.4
+    """Prometheus tells a peer that has just started what fires."""
+    times_faster: float = 150
+    """What a peer says of how long it has run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Wire:
     loses_requests: float = 0
     loses_answers: float = 0
     longest_delay: float = 0
+    swallows: float = 0
+    """Requests that something in between takes, answers with a 2xx, and forgets."""
 
 
 @dataclass(slots=True)
@@ -60,6 +67,8 @@ class Truth:
 
     def __init__(self) -> None:
         self._present: dict[str, Firing] = {}
+        self.history: list[Firing] = []
+        """Every firing that there ever was, by its start."""
         self.listeners: list[Callable[[Firing], None]] = []
 
     def fire(self, labels: Mapping[str, str]) -> Firing:
@@ -68,6 +77,7 @@ class Truth:
         present = self._present.get(fingerprint)
         if present is None or present.is_over:
             present = self._present[fingerprint] = Firing(fingerprint, dict(labels), datetime.now(UTC))
+            self.history.append(present)
             for listener in self.listeners:
                 listener(present)
         return present
@@ -130,21 +140,41 @@ class Peer:
         self._position = position
         self._groups: dict[str, dict[str, Firing]] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
+        self._restarted_at: float | None = None
         self.log: dict[str, _Entry] = {}
 
     def hear(self, firing: Firing) -> None:
-        """Prometheus tells every peer."""
+        """Prometheus tells every peer that it reaches."""
+        if not self._cluster.reaches(self._position, firing.labels):
+            return
         key = self._cluster.group_of(firing.labels)
         self._groups.setdefault(key, {})[firing.fingerprint] = firing
         if key not in self._loops:
             self._loops[key] = asyncio.create_task(self._tell_of(key))
 
+    @property
+    def firing(self) -> list[Firing]:
+        """What it would list."""
+        return [firing for group in self._groups.values() for firing in group.values() if not firing.is_over]
+
+    @property
+    def up_for(self) -> timedelta:
+        """As it says itself."""
+        if self._restarted_at is None:
+            return timedelta(hours=1)
+        return timedelta(seconds=(_now() - self._restarted_at) * self._cluster.timing.times_faster)
+
     async def restart(self) -> None:
-        """It forgets what it has sent: its log is written to disk every 15 minutes only."""
+        """It forgets what it has sent, for its log is written to disk every 15 minutes only; and what fires, until it
+        is told again. What ended meanwhile nobody tells it."""
         await self.stop()
+        self._restarted_at = _now()
         self.log.clear()
-        for key in self._groups:
-            self._loops[key] = asyncio.create_task(self._tell_of(key))
+        self._groups.clear()
+        await asyncio.sleep(self._cluster.timing.told_again_after)
+        for firing in self._cluster.truth.latest():
+            if not firing.is_over:
+                self.hear(firing)
 
     async def stop(self) -> None:
         loops = list(self._loops.values())
@@ -160,7 +190,7 @@ class Peer:
             await asyncio.sleep(self._cluster.timing.group_interval)
 
     async def _flush(self, key: str) -> None:
-        group = self._groups[key]
+        group = self._groups.get(key, {})
         alerts = [told(firing) for firing in sorted(group.values(), key=lambda firing: sorted(firing.labels.items()))]
         await asyncio.sleep(self._position * self._cluster.timing.peer_wait)
         if not self._has_news(self._entry(key), alerts):
@@ -221,6 +251,12 @@ class Cluster:
     grouped_by: tuple[str, ...] = ("alertname",)
     gossips: bool = True
     max_alerts: int = 0
+    reaches: Callable[[int, Mapping[str, str]], bool] = lambda peer, labels: True
+    """Whether that peer hears of an alert with these labels."""
+    withholds: Callable[[Told], bool] = lambda told: False
+    """What no notification ever tells, although its sender thinks so: muted when it was its turn, say."""
+    is_polled: bool = False
+    """Whoever asks for the truth need not be told the whole of it."""
     deliveries: list[Delivery] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -241,7 +277,7 @@ class Cluster:
     async def tell_the_truth(self) -> None:
         """The last word: every alert as it stands now, on a sound network, until each has its 2xx."""
         await self.stop()
-        self.wire, self.max_alerts = Wire(), 0
+        self.wire, self.max_alerts = Wire(), self.max_alerts if self.is_polled else 0
         self.timing = replace(self.timing, answer_within=Timing().answer_within)
         alerts = [told(firing) for firing in self.truth.latest()]
         while alerts:
@@ -255,8 +291,11 @@ class Cluster:
 
     async def deliver(self, alerts: Sequence[Told], *, peer: int) -> int | None:
         """One attempt: the status, or None where no answer came."""
-        sent = tuple(alerts[: self.max_alerts] if self.max_alerts else alerts)
-        truncated = len(alerts) - len(sent)
+        within = alerts[: self.max_alerts] if self.max_alerts else alerts
+        truncated = len(alerts) - len(within)
+        sent = tuple(alert for alert in within if not self.withholds(alert))
+        if not sent or (self.wire.swallows and self.random.random() < self.wire.swallows):
+            return _SWALLOWED
         number = next(self._numbers)
         answered = await self._post(envelope(sent, truncated=truncated, peer=peer, number=number))
         self.deliveries.append(Delivery(peer, sent, truncated, answered, number))

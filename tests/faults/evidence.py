@@ -9,9 +9,10 @@ import asyncpg
 import msgspec
 
 from remediator.store.bodies import unpacked
-from tests.fakes.alertmanager_peers import Delivery
+from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.inbox import Arrival, Inbox
+from tests.faults.polling import Poll
 from tests.faults.scenario import Response
 
 Row = Mapping[str, Any]
@@ -26,6 +27,24 @@ class Answered:
 
     incident: int
     does: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a replica said while nothing came through to its database."""
+
+    of: str
+    status: int
+    """0: nothing, for longer than anybody waits."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """While the kill switch was on for certain: from the answer that it is, until the first word that it shall not."""
+
+    begins_at: datetime
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +127,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All but `inbox` is what had happened when the books were read."""
+    """All but `inbox` and `firings` is what had happened when the books were read."""
 
     books: Books
     writes: Sequence[Recorded]
     arrivals: Sequence[Arrival]
     deliveries: Sequence[Delivery]
     answered: Sequence[Answered]
+    polls: Sequence[Poll]
+    probes: Sequence[Probe]
+    standstills: Sequence[Standstill]
+    taken: Mapping[str, int]
+    """How often the lease of a page was taken from whoever had it, by its dedup key: that one may have sent it."""
     inbox: Inbox
     """As it is now: what is recorded as sent must have arrived."""
+    firings: Sequence[Told]
+    """All that there were until now, by their start: what is believed must have happened."""
     thawed: Sequence[Row]
     """Incidents that others had closed when a frozen replica was let go on, as they were at that moment."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import math
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -67,8 +69,11 @@ class Fleet:
 
     def living(self) -> list[int]:
         """Process ids that can act."""
-        children = [replica.child for replica in self.replicas]
-        return [child.pid for child in children if child and child.is_alive and not child.stopped.is_set()]
+        return [replica.child.pid for replica in self.standing() if replica.child]
+
+    def standing(self, *, since: float = math.inf) -> list[Replica]:
+        """Those that can answer, and could ever since."""
+        return [r for r in self.replicas if r.child is not None and r.child.stands(since)]
 
     def unrest(self) -> list[str]:
         """Who is frozen, or about to be started again."""
@@ -141,6 +146,7 @@ class Fleet:
         await self.before_thaw()
         child.stopped.clear()
         child.signal(signal.SIGCONT)
+        child.stands_since = time.monotonic()
         self._freezing -= 1
 
     def _environment(self, replica: Replica, life: int) -> dict[str, str]:

@@ -20,6 +20,7 @@ class Arrival:
     dedup_key: str
     incident: int
     kind: str
+    was_answered: bool = True
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class Post:
         status = inbox.answer(channel)
         if status < 300:
             key = request.headers["webhook-id"]
-            inbox.arrivals.append(Arrival(channel, key, message["incident"], message["kind"]))
+            inbox.arrivals.append(Arrival(channel, key, message["incident"], message["kind"], status > 0))
         if status == 0 and request.transport is not None:
             request.transport.close()
         return web.Response(status=status or 200)

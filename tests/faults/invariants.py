@@ -6,14 +6,17 @@ from itertools import chain
 
 from remediator.domain.incident import Phase
 from tests.fakes.alertmanager_peers import Told
+from tests.faults.believed import believed
 from tests.faults.evidence import Evidence, Row
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
 from tests.faults.violations import Kind, Violation
-from tests.faults.writes import budgets, intents, taken_back, writes
+from tests.faults.writes import budgets, intents, stopped, taken_back, unknown, writes
 
 _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
 """The automation has something to do yet, if only later."""
+ANSWERED_WITHIN = 3.0
+"""Seconds: the two that are promised, and a slow machine."""
 _LAPSED = "has run out: the chain starts again"
 
 
@@ -23,16 +26,21 @@ def at_rest(evidence: Evidence) -> list[Violation]:
         chain(
             _receipts(evidence),
             _episodes(evidence),
+            believed(evidence),
             _people_reached(evidence),
             _timers(evidence),
             _pages(evidence),
+            _repeated(evidence),
             _orders(evidence),
             writes(evidence),
             intents(evidence),
+            unknown(evidence),
+            stopped(evidence),
             budgets(evidence),
             taken_back(evidence),
             _responses(evidence),
             _closed(evidence),
+            _refusals(evidence),
             _fences(evidence),
         )
     )
@@ -126,6 +134,15 @@ def _pages(evidence: Evidence) -> Iterator[Violation]:
                 )
 
 
+def _repeated(evidence: Evidence) -> Iterator[Violation]:
+    """A page goes out again only where nobody could know that it had: its sender lost it, or was not answered."""
+    sent = Counter((arrival.channel, arrival.dedup_key) for arrival in evidence.arrivals)
+    unanswered = Counter((a.channel, a.dedup_key) for a in evidence.arrivals if not a.was_answered)
+    for (channel, key), times in sent.items():
+        if times > 1 + unanswered[channel, key] + evidence.taken.get(key, 0):
+            yield Violation(Kind.DOUBLED, f"page {key} was sent {times} times by {channel}, and nothing explains it")
+
+
 def _orders(evidence: Evidence) -> Iterator[Violation]:
     """The timeline says who is paged, once for each message: its key may be nobody else's."""
     told = Counter(
@@ -169,6 +186,14 @@ def _closed(evidence: Evidence) -> Iterator[Violation]:
             over.add(entry["incident_id"])
         elif entry["kind"] == "alert" and " fires (" in entry["message"] and entry["incident_id"] in over:
             yield Violation(Kind.LOST, f"an alert joined incident {entry['incident_id']}, which was over")
+
+
+def _refusals(evidence: Evidence) -> Iterator[Violation]:
+    """Without a database nobody waits, and nobody is told that all is well."""
+    for probe in evidence.probes:
+        if probe.status != 503 or probe.seconds > ANSWERED_WITHIN:
+            what = f"{probe.of} was answered {probe.status} after {probe.seconds:.1f} s"
+            yield Violation(Kind.OTHER, f"{what}, while nothing came through to the database")
 
 
 def _fences(evidence: Evidence) -> Iterator[Violation]:

@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,10 +27,16 @@ class Child:
     ended: asyncio.Future[int]
     """The exit code; negative is the signal that ended it."""
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    stands_since: float = field(default_factory=time.monotonic)
+    """Its birth, or when it was let go on last."""
 
     @property
     def is_alive(self) -> bool:
         return not self.ended.done()
+
+    def stands(self, since: float) -> bool:
+        """Neither dead nor frozen, from that moment until now."""
+        return self.is_alive and not self.stopped.is_set() and self.stands_since <= since
 
     def signal(self, number: signal.Signals) -> None:
         if self.is_alive:

@@ -20,6 +20,8 @@ _RARE = frozenset(
     }
 )
 """Reached once or twice in a seed; the others many times."""
+POLLED = 0.3
+"""The share of the seeds in which the peers are asked as well."""
 LEASE_SECONDS = 5
 """Where leases run out in their own time."""
 FROZEN_SECONDS = 6.5
@@ -50,6 +52,16 @@ class DatabaseFault(StrEnum):
     CONNECTIONS = "its connections are cut"
     CRASH = "one backend is killed with -9, the server recovers"
     RESTART = "it is restarted with -m immediate"
+    HANGS = "nothing comes through to it, and then what was said meanwhile does"
+    HANGS_UNTIL_CUT = "nothing comes through to it, and then the connections are cut"
+
+
+_AT_ONCE = (DatabaseFault.CONNECTIONS, DatabaseFault.CRASH, DatabaseFault.RESTART)
+_HANGS = (DatabaseFault.HANGS, DatabaseFault.HANGS_UNTIL_CUT)
+SWITCHED = 0.2
+"""The share of the seeds in which somebody throws the kill switch, and lifts it again."""
+HUNG = 0.06
+"""The share of the seeds in which it does: such a seed takes twice as long."""
 
 
 class PagerFault(StrEnum):
@@ -57,6 +69,34 @@ class PagerFault(StrEnum):
     REFUSES = "refuses every message with 400"
     SILENT = "takes the message and answers nothing, a few times"
     ALL_DEAD = "no channel takes anything for a while"
+
+
+class Loss(StrEnum):
+    """What no webhook ever tells of an alert, however often its sender repeats itself."""
+
+    NOTHING = "nothing"
+    START = "start"
+    END = "end"
+    ALL = "all"
+
+    @property
+    def loses_starts(self) -> bool:
+        return self in {Loss.START, Loss.ALL}
+
+    @property
+    def loses_ends(self) -> bool:
+        return self in {Loss.END, Loss.ALL}
+
+
+class PeerFault(StrEnum):
+    """How a peer answers who polls it."""
+
+    ERRORS = "500"
+    HANGS = "nothing for a while, then it hangs up"
+    LATE = "late, what it saw when it was asked"
+    TORN = "half a list"
+    DOWN = "it hangs up at once"
+    RESTARTS = "nothing fires, until it has been told again"
 
 
 class Response(StrEnum):
@@ -92,6 +132,27 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerTrouble:
+    peer: int
+    fault: PeerFault
+    begins_at: float
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """The daemons ask both peers what fires: then webhooks need not tell everything, and here they do not."""
+
+    losses: tuple[Loss, ...]
+    """Of each alarm."""
+    known_to: tuple[tuple[int, ...], ...]
+    """The peers that hear of each alarm."""
+    swallows: float
+    """So many of all webhooks are lost where their sender takes them for delivered."""
+    troubles: tuple[PeerTrouble, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     seed: int
     replicas: int
@@ -116,12 +177,21 @@ class Scenario:
     """So many writes of each kind to the cluster are answered with a 500, and are not done."""
     api_hang_ups: int
     """So many are done, and the connection is cut instead of an answer."""
+    api_hides: int
+    """So many more are done and cut off, and who looks then what became of them gets no answer either."""
     guards_pods: bool
     """A disruption budget refuses evictions: a failing pod is deleted instead."""
     clock_hours: tuple[float, ...]
     """How wrong the clock of each replica's machine is."""
     hours_pass_at: float | None
     """Then every wait of the chains is over, that for whoever acknowledged too."""
+    polling: Polling | None
+    kill_switch: tuple[float, float] | None
+    """When it is thrown, and when it is lifted."""
+
+    @property
+    def hangs_database(self) -> bool:
+        return self.database in _HANGS
 
     @property
     def needs_own_database(self) -> bool:
@@ -143,21 +213,24 @@ def draw(seed: int) -> Scenario:
         faults=(first, second) if random.random() < 0.4 else (first,),
         strikes_all=mark in _RARE or random.random() < 0.6,
         waits_for_leases=how is How.STOP or (mark not in _RARE and random.random() < 0.05),
-        alarms=_alarms(random),
+        alarms=(alarms := _alarms(random)),
         people=_people(random, mark),
         wire=Wire(random.choice((0, 0.1, 0.3)), random.choice((0, 0.1, 0.3)), random.choice((0.02, 0.3, 0.9))),
         gossips=random.random() < 0.5,
         grouped_by=random.choice((("alertname",), ("namespace",), ("alertname", "deployment"))),
         max_alerts=random.choice((0, 0, 0, 2)),
         peer_restarts_at=random.uniform(0.5, 2) if random.random() < 0.3 else None,
-        database=random.choice(tuple(DatabaseFault)) if random.random() < 0.25 else None,
+        database=_hang(_apart(seed, "hang")) or (random.choice(_AT_ONCE) if random.random() < 0.25 else None),
         database_at=random.uniform(0.2, 2.5),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
+        api_hides=0 if mark is Mark.WRITE_DONE else _hides(_apart(seed, "hides")),
         guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
         hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
+        polling=_polling(_apart(seed, "polling"), len(alarms)),
+        kill_switch=None if mark in _RARE else _kill_switch(_apart(seed, "kill switch")),
     )
 
 
@@ -185,3 +258,40 @@ def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
         Person(random.uniform(0.3, 2.5), random.choice((Response.ACKNOWLEDGE, Response.ACKNOWLEDGE, Response.RESOLVE)))
         for _ in range(random.randint(1, 3))
     )
+
+
+def _apart(seed: int, what: str) -> Random:
+    """What is drawn from it leaves the rest of the scenario as it was."""
+    return Random(f"{seed}: {what}")  # noqa: S311  # repeatable, guards nothing
+
+
+def _kill_switch(random: Random) -> tuple[float, float] | None:
+    """So early that something is stopped, and short enough for the rest to be done."""
+    if random.random() >= SWITCHED:
+        return None
+    thrown_at = random.uniform(0, 1.5)
+    return thrown_at, thrown_at + random.uniform(0.3, 2.5)
+
+
+def _hides(random: Random) -> int:
+    return random.choice((0, 0, 0, 1))
+
+
+def _hang(random: Random) -> DatabaseFault | None:
+    return random.choice(_HANGS) if random.random() < HUNG else None
+
+
+def _polling(random: Random, alarms: int) -> Polling | None:
+    if random.random() >= POLLED:
+        return None
+    return Polling(
+        losses=tuple(random.choice(tuple(Loss)) for _ in range(alarms)),
+        known_to=tuple(random.choice(((0, 1), (0,), (1,))) for _ in range(alarms)),
+        swallows=random.choice((0, 0.2, 0.5)),
+        troubles=tuple(_trouble(random, peer) for peer in (0, 1) if random.random() < 0.8),
+    )
+
+
+def _trouble(random: Random, peer: int) -> PeerTrouble:
+    begins_at = random.uniform(0, 2)
+    return PeerTrouble(peer, random.choice(tuple(PeerFault)), begins_at, begins_at + random.uniform(1.5, 4))

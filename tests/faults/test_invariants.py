@@ -1,6 +1,7 @@
 """What each invariant of the fault run finds: a seed that is well, and one thing wrong with it at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
-from tests.faults.evidence import Answered, Books, Evidence
+from tests.faults.evidence import Answered, Books, Evidence, Probe, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
+from tests.faults.polling import Poll
 from tests.faults.scenario import Response
 
 
@@ -63,7 +65,7 @@ def seed() -> Any:
         },
         reservations=[{"key": "scale-0", "intent_id": "i1", "units": 1}],
         chain={"incident_id": 1, "due_at": moment(900)},
-        page={"incident_id": 1, "dedup_key": "1:1:0:alice", "kind": "page", "state": "sent"},
+        page={"incident_id": 1, "dedup_key": "1:1:0:alice", "kind": "page", "state": "sent", "error": ""},
         told=[
             entry("alert", "Scale fires (am): "),
             entry("page", "paging alice (pager)", path="escalate[0]"),
@@ -74,11 +76,26 @@ def seed() -> Any:
         alerts=(Told("f1", {}, moment(0), None),),
         arrivals=[Arrival("pager", "1:1:0:alice", 1, "page")],
         answered=[Answered(1, Response.ACKNOWLEDGE)],
+        polls=[],
+        firings=[Told("f1", {}, moment(0), None)],
+        again=[],
+        later=[],
+        pages=[],
+        taken={},
+        standstills=[Standstill(moment(2.2), moment(4))],
+        probes=[Probe("a webhook", 503, 2.0)],
     )
 
 
 def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
     return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}}
+
+
+def polls(times: int, *listed: str, peers: tuple[int, ...] = (0, 1), is_young: bool = False) -> list[Poll]:
+    """Each peer was asked so often since the sixth second, and listed these."""
+    return [
+        Poll(peer, moment(6 + number / 10), frozenset(listed), is_young) for number in range(times) for peer in peers
+    ]
 
 
 def write(at: float, *, answered: int = 200) -> Recorded:
@@ -88,18 +105,28 @@ def write(at: float, *, answered: int = 200) -> Recorded:
 def evidence(seed: Any) -> Evidence:
     books = Books(
         now=moment(10),
-        episodes=[seed.episode],
+        episodes=[seed.episode, *seed.again],
         incidents=[seed.incident],
-        intents=[seed.intent],
+        intents=[seed.intent, *seed.later],
         reservations=seed.reservations,
         escalations=[seed.chain],
-        outbox=[seed.page],
+        outbox=[seed.page, *seed.pages],
         timeline=seed.told,
         bodies=seed.bodies,
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
-    return Evidence(books, seed.writes, seed.arrivals, [delivery], seed.answered, inbox, ())
+    seen = (
+        seed.writes,
+        seed.arrivals,
+        [delivery],
+        seed.answered,
+        seed.polls,
+        seed.probes,
+        seed.standstills,
+        seed.taken,
+    )
+    return Evidence(books, *seen, inbox, seed.firings, ())
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -137,7 +164,56 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.incident.update(resolution="the alert resolved"), "ended with its alert, and 1 of it fire"),
     (lambda s: s.told.insert(0, entry("resolved", "by bob")), "an alert joined incident 1, which was over"),
     (lambda s: s.told.extend([entry("resolved", "by bob")] * 2), "was closed 2 times"),
+    (lambda s: unheard_start(s, polls(12, "f1", "f2", peers=(1,))), "f2 fired at 2026-03-01 12:00:05+00:00 and is now"),
+    (lambda s: unheard_end(s, polls(12)), "f1 ended at 2026-03-01 12:00:05+00:00 and episode 1 is open, as 12 polls"),
+    (lambda s: s.firings.clear(), "episode 1 begins at 2026-03-01 12:00:00+00:00, when nothing did"),
+    (
+        lambda s: s.episode.update(starts_at=moment(1)),
+        "episode 1 begins at 2026-03-01 12:00:01+00:00, when nothing did",
+    ),
+    (lambda s: s.episode.update(incident_id=2), "somebody was told of incident 1, and no alert belongs to it"),
+    (lambda s: s.episode.update(closed_at=moment(6), ends_at=moment(6)), "episode 1 was closed at 2026-03-01 12:00:06"),
+    (
+        lambda s: (tell_unknown(s), s.later.append(intent_later(s))),
+        "nobody can tell of intent i1 of incident 1 (scale it",
+    ),
+    (lambda s: (tell_unknown(s), s.incident.update(acknowledged_by=""), withdraw(s)), "and nobody was told so"),
+    (lambda s: s.later.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
+    (lambda s: s.probes.append(Probe("a webhook", 202, 0.1)), "a webhook was answered 202 after 0.1 s, while nothing"),
+    (lambda s: s.probes.append(Probe("/readyz", 503, 4)), "/readyz was answered 503 after 4.0 s, while nothing came"),
+    (lambda s: s.probes.append(Probe("a webhook", 0, 8)), "a webhook was answered 0 after 8.0 s, while nothing came"),
+    (lambda s: s.standstills.append(Standstill(moment(1), moment(3))), "was begun while the kill switch was on"),
+    (
+        lambda s: s.standstills.append(Standstill(moment(0.4), moment(9))),
+        "written at 2026-03-01 12:00:02.500000+00:00, w",
+    ),
+    (lambda s: s.arrivals.append(s.arrivals[0]), "page 1:1:0:alice was sent 2 times by pager, and nothing explains it"),
+    (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
+
+
+def tell_unknown(seed: Any) -> None:
+    """Of the fix."""
+    seed.intent.update(state="unknown")
+
+
+def withdraw(seed: Any) -> None:
+    seed.page.update(state="failed", error="withdrawn")
+
+
+def intent_later(seed: Any, **changes: Any) -> dict[str, Any]:
+    return seed.intent | {"id": "i2", "begun_at": moment(4), "finished_at": moment(5)} | changes
+
+
+def unheard_start(seed: Any, told: list[Poll]) -> None:
+    """Of a second alert."""
+    seed.firings.append(Told("f2", {}, moment(5), None))
+    seed.polls += told
+
+
+def unheard_end(seed: Any, told: list[Poll]) -> None:
+    seed.firings[:] = [Told("f1", {}, moment(0), moment(5))]
+    seed.polls += told
 
 
 @pytest.mark.parametrize(("wrong", "found"), WRONG, ids=[found for _, found in WRONG])
@@ -145,6 +221,72 @@ def test_what_is_wrong_is_found(wrong: Wrong, found: str) -> None:
     wrong(broken := seed())
 
     assert any(found in violation.what for violation in at_rest(evidence(broken)))
+
+
+@pytest.mark.parametrize(
+    ("heard", "told"),
+    [
+        pytest.param(unheard_start, polls(11, "f2"), id="a replica may have died with each of the few lists it was in"),
+        pytest.param(unheard_start, polls(12), id="no list had it"),
+        pytest.param(unheard_end, polls(12, "f1"), id="all lists had it yet"),
+        pytest.param(unheard_end, polls(12, peers=(0,)), id="the other peer may list it"),
+        pytest.param(unheard_end, polls(12, is_young=True), id="who has just started knows of nothing"),
+    ],
+)
+def test_what_no_poll_could_tell_need_not_be_known(heard: Callable[..., None], told: list[Poll]) -> None:
+    heard(unknown := seed(), told)
+
+    assert [violation for violation in at_rest(evidence(unknown)) if "polls told" in violation.what] == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(lambda s: s.incident.update(acknowledged_by=""), id="paged"),
+        pytest.param(withdraw, id="acknowledged"),
+        pytest.param(
+            lambda s: s.incident.update(acknowledged_by="", status="resolved", resolution="resolved by bob"),
+            id="resolved by a person",
+        ),
+    ],
+)
+def test_what_nobody_can_tell_of_and_a_person_was_told_of_is_well(told: Callable[[Any], object]) -> None:
+    tell_unknown(unsure := seed())
+    told(unsure)
+
+    assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
+
+
+def test_an_undo_that_nobody_can_tell_of_has_a_page_of_its_own() -> None:
+    unsure = seed()
+    unsure.later.append(intent_later(unsure, undoes="i1", state="unknown"))
+    unsure.pages.append(unsure.page | {"dedup_key": "1:left:i1:alice"})
+
+    assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
+
+
+def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_hears_of_the_end() -> None:
+    again = seed()
+    again.episode.update(closed_at=moment(7), ends_at=moment(5))
+    again.again.append(again.episode | {"id": 2, "starts_at": moment(6), "closed_at": None, "ends_at": None})
+    again.firings[:] = [Told("f1", {}, moment(0), moment(5)), Told("f1", {}, moment(6), None)]
+
+    assert at_rest(evidence(again)) == []
+
+
+def test_a_page_may_go_out_again_where_its_sender_lost_it() -> None:
+    twice = seed()
+    twice.arrivals.append(twice.arrivals[0])
+    twice.taken["1:1:0:alice"] = 1
+
+    assert at_rest(evidence(twice)) == []
+
+
+def test_a_page_may_go_out_again_where_nobody_answered() -> None:
+    twice = seed()
+    twice.arrivals.insert(0, replace(twice.arrivals[0], was_answered=False))
+
+    assert at_rest(evidence(twice)) == []
 
 
 def test_an_acknowledgement_that_ran_out_is_no_broken_promise() -> None:

@@ -52,6 +52,13 @@ def test_a_seed_is_always_the_same_scenario() -> None:
     assert [draw(seed) for seed in range(100)] == [draw(seed) for seed in range(100)]
 
 
+def test_as_many_seeds_as_there_are_marks_poll_peers_and_some_do_not() -> None:
+    for start in range(0, 500, len(MARKS)):
+        polled = [draw(seed).polling is not None for seed in range(start, start + len(MARKS))]
+        assert any(polled)
+        assert not all(polled)
+
+
 def test_a_long_run_names_each_mark_that_was_hardly_struck_also_where_a_seed_failed() -> None:
     report = Report(Figures(kills=Counter({mark.value: 3 for mark in Mark}) - Counter({Mark.PAGE_SENT.value: 1})))
     report.failed.append(Verdict(draw(7), (Violation(Kind.LOST, "a page"),), Figures(), Path(), ()))

@@ -8,29 +8,34 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import asyncpg
 
 from tests.cluster.eventually import eventually
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
-from tests.fakes.alertmanager_peers import Timing, Truth
+from tests.fakes.alertmanager_peers import Timing, Told, Truth, envelope, told
+from tests.fakes.hanging_wire import HangingWire
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.kubernetes.kubelet import is_ready
+from tests.faults.believed import ENOUGH_POLLS, gaps
 from tests.faults.daemon import How
 from tests.faults.database import Server
-from tests.faults.evidence import Answered, Books, Evidence, Line, Row, read_books
+from tests.faults.evidence import Answered, Books, Evidence, Line, Probe, Row, Standstill, read_books
 from tests.faults.figures import Figures
-from tests.faults.fleet import Fleet
+from tests.faults.fleet import Fleet, Replica
 from tests.faults.inbox import Inbox, Post
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.nursery import Nursery
+from tests.faults.polling import Polled
 from tests.faults.rules import write_fault_rules
 from tests.faults.scenario import LEASE_SECONDS, Alarm, DatabaseFault, Person, Scenario, Trouble
 from tests.faults.violations import Kind, Violation
@@ -47,6 +52,9 @@ _REFUSALS = (aiohttp.ClientError, TimeoutError)
 _DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _REPLICAS = 2
 _TWIN_BEHIND = 0.3
+_Asking: TypeAlias = AbstractAsyncContextManager[aiohttp.ClientResponse]
+_TRIES = 3
+"""Of one look at the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +129,13 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         cluster = await enter(FakeCluster.serve(nodes=("node-1",)))
         inbox = stage.post.inboxes[name] = Inbox(scenario.pager)
         session = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        world = stage.worlds[scenario.seed] = World(scenario, folder, server, name, dsn, cluster, inbox, session)
+        polled = await enter(Polled(scenario.polling.troubles if scenario.polling else ()).listening())
+        world = World(scenario, folder, server, name, dsn, cluster, inbox, session, polled)
+        stage.worlds[scenario.seed] = world
         stack.callback(stage.worlds.pop, scenario.seed)
         stack.push_async_callback(world.close)
         environment = {
-            "DATABASE_URL": dsn,
+            "DATABASE_URL": await enter(world.wire.before(dsn)) if scenario.hangs_database else dsn,
             "REMEDIATOR_MODE": "act",
             "REMEDIATOR_DATA_DIR": str(folder / "data"),
             "REMEDIATOR_DATABASE_POOL": "5",
@@ -149,6 +159,9 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
             "REMEDIATOR_LOG_LEVEL": "warning",
         }
+        if scenario.polling is not None:
+            peers = [f"{polled.url}/{peer}" for peer in (0, 1)]
+            environment["REMEDIATOR_SOURCES"] = json.dumps({"alertmanager": {"peers": peers, "every_seconds": 5}})
         world.deploy()
         world.fleet = await enter(
             Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed).running()
@@ -161,12 +174,15 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
             session,
             Random(scenario.seed),  # noqa: S311  # repeatable, guards nothing
             timing=Timing(answer_within=1.5),
-            wire=scenario.wire,
+            wire=replace(scenario.wire, swallows=scenario.polling.swallows if scenario.polling else 0),
             grouped_by=scenario.grouped_by,
             gossips=scenario.gossips,
             max_alerts=scenario.max_alerts,
+            reaches=world.reaches,
+            withholds=world.withholds,
+            is_polled=scenario.polling is not None,
         )
-        world.alertmanager = await enter(alertmanager.running())
+        world.alertmanager = polled.alertmanager = await enter(alertmanager.running())
         yield world
 
 
@@ -180,8 +196,12 @@ class World:
     cluster: FakeCluster
     inbox: Inbox
     session: aiohttp.ClientSession
+    polled: Polled
+    wire: HangingWire = field(default_factory=HangingWire)
     truth: Truth = field(default_factory=Truth)
     answered: list[Answered] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    standstills: list[Standstill] = field(default_factory=list)
     thawed: list[Row] = field(default_factory=list)
     fleet: Fleet = field(init=False)
     alertmanager: Alertmanager = field(init=False)
@@ -190,6 +210,7 @@ class World:
     _writing: Line = field(init=False)
     _last: Books | None = None
     _leased: dict[tuple[int, int], float] = field(default_factory=dict)
+    _taken: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._reading, self._thawing, self._writing = Line(self.dsn), Line(self.dsn), Line(self.dsn)
@@ -222,6 +243,7 @@ class World:
         for method, path in _WRITES.items():
             self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors, writes_only=True)
             self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hang_ups)
+            self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hides, hides=_TRIES)
         for number, _ in enumerate(self.scenario.alarms):
             self.cluster.deploy(NAMESPACE, workload := self._workload(number), replicas=_REPLICAS)
             if self.scenario.guards_pods:
@@ -238,6 +260,10 @@ class World:
                 story.create_task(self._break_database(scenario.database))
             if scenario.peer_restarts_at is not None:
                 story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
+            if scenario.kill_switch is not None:
+                story.create_task(self._stop_everything(*scenario.kill_switch))
+            for trouble in self.polled.troubles:
+                story.create_task(self.polled.befall(trouble))
             if scenario.hours_pass_at is not None:
                 story.create_task(_later(scenario.hours_pass_at, self._let_hours_pass))
 
@@ -298,6 +324,17 @@ class World:
                     return
             await asyncio.sleep(0.1)
 
+    async def _stop_everything(self, thrown_at: float, lifted_at: float) -> None:
+        await asyncio.sleep(thrown_at)
+        await eventually(partial(self._switched, on=True), within=REST_WITHIN)
+        begins_at = datetime.now(UTC)
+        await asyncio.sleep(lifted_at - thrown_at)
+        self.standstills.append(Standstill(begins_at, datetime.now(UTC)))
+        await eventually(partial(self._switched, on=False), within=REST_WITHIN)
+
+    async def _switched(self, *, on: bool) -> bool:
+        return await self._post("/api/v1/kill-switch", {"on": on, "reason": "the story"}, method="PUT") == 200
+
     async def _approve_everything(self) -> None:
         while True:
             await asyncio.sleep(0.3)
@@ -315,11 +352,12 @@ class World:
                         return found
         return []
 
-    async def _post(self, path: str, body: object) -> int:
+    async def _post(self, path: str, body: object, *, method: str = "POST") -> int:
         """The status; 0 where no answer came. The last replica first: it was started last."""
         for url in reversed(self.fleet.urls()):
             with suppress(*_REFUSALS):
-                async with self.session.post(url + path, json=body, headers=_AS_PERSON, timeout=_PATIENCE) as response:
+                asking = self.session.request(method, url + path, json=body, headers=_AS_PERSON, timeout=_PATIENCE)
+                async with asking as response:
                     return response.status
         return 0
 
@@ -332,6 +370,44 @@ class World:
                 await self.server.crash()
             case DatabaseFault.RESTART:
                 await self.server.restart()
+            case DatabaseFault.HANGS:
+                await self._hang_database()
+                self.wire.go_on()
+            case DatabaseFault.HANGS_UNTIL_CUT:
+                await self._hang_database()
+                self.wire.cut()
+
+    async def _hang_database(self) -> None:
+        """For as long as it takes to notice. Whoever is asked before does not wait for that either."""
+        self.wire.hang()
+        hung_at = time.monotonic()
+        async with asyncio.TaskGroup() as asking:
+            for replica in self.fleet.standing():
+                asking.create_task(self._probe(replica, "a webhook", self._webhook(replica), since=hung_at))
+            await asyncio.sleep(_NOTICED_WITHIN)
+            for replica in self.fleet.standing(since=hung_at):
+                ready = self.session.get(f"{replica.url}/readyz")
+                asking.create_task(self._probe(replica, "/readyz", ready, since=hung_at))
+                asking.create_task(self._probe(replica, "a later webhook", self._webhook(replica), since=hung_at))
+
+    def _webhook(self, replica: Replica) -> _Asking:
+        body = envelope([told(firing) for firing in self.truth.latest()])
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return self.session.post(f"{replica.url}/webhooks/alertmanager", json=body, headers=headers)
+
+    async def _probe(self, replica: Replica, of: str, asking: _Asking, *, since: float) -> None:
+        """Counts if it neither died nor froze meanwhile: else it had no time to notice. We may hear of its end later
+        than of the connection that its end cut."""
+        began, status = time.monotonic(), 0
+        try:
+            async with asyncio.timeout(_LONG_ENOUGH), asking as answer:
+                status = answer.status
+        except aiohttp.ClientError:
+            return
+        except TimeoutError:
+            pass
+        if replica in self.fleet.standing(since=since):
+            self.probes.append(Probe(of, status, time.monotonic() - began))
 
     async def _let_hours_pass(self) -> None:
         """Once, whatever befalls the database meanwhile."""
@@ -364,29 +440,61 @@ class World:
             if books is None:
                 continue
             self._last = books
-            unrest = [*books.unrest(), *self._untold(), *self.fleet.unrest()]
+            firings = tuple(map(told, self.truth.history))
+            evidence = Evidence(books, *seen, self._taken, self.inbox, firings, self.thawed)
+            unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
             calm = 0 if unrest else calm + 1
             if calm == 2:
-                return Evidence(books, *seen, self.inbox, self.thawed)
+                return evidence
         raise TimeoutError(
             f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'at rest for one look, not for two'}"
         )
 
     def _seen(self) -> tuple[Any, ...]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
-        seen = (self.cluster.requests.writes, self.inbox.arrivals, self.alertmanager.deliveries, self.answered)
-        return tuple(tuple(one) for one in seen)
+        writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
+        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls)
+        return tuple(tuple(one) for one in (*seen, self.probes, self.standstills))
+
+    async def _unready(self) -> list[str]:
+        """Who has not noticed that something comes through again."""
+        if not self.scenario.hangs_database:
+            return []
+        return [f"the daemon on port {r.port} is not ready" for r in self.fleet.replicas if not await self._is_ready(r)]
+
+    async def _is_ready(self, replica: Replica) -> bool:
+        with suppress(*_REFUSALS):
+            async with self.session.get(f"{replica.url}/readyz", timeout=_PATIENCE) as answer:
+                return answer.status == 200
+        return False
+
+    def _unheard(self, evidence: Evidence) -> list[str]:
+        """What nobody could know of yet."""
+        if self.scenario.polling is None:
+            return self._untold()
+        return [gap.what for gap in gaps(evidence) if gap.goes_on and gap.polls < ENOUGH_POLLS]
 
     def _untold(self) -> list[str]:
         """Alerts that fire and that nobody was told of yet. Truncated groups may never tell of some."""
         if self.scenario.max_alerts:
             return []
-        told = {(a.fingerprint, a.starts_at) for d in self.alertmanager.deliveries if d.is_accepted for a in d.alerts}
+        heard = {(a.fingerprint, a.starts_at) for d in self.alertmanager.deliveries if d.is_accepted for a in d.alerts}
         return [
             f"nobody was told of {firing.labels['deployment']}"
             for firing in self.truth.latest()
-            if not firing.is_over and (firing.fingerprint, firing.starts_at) not in told
+            if not firing.is_over and (firing.fingerprint, firing.starts_at) not in heard
         ]
+
+    def reaches(self, peer: int, labels: Mapping[str, str]) -> bool:
+        """Whether that peer hears of the alert."""
+        return self.scenario.polling is None or peer in self.scenario.polling.known_to[_number_of(labels)]
+
+    def withholds(self, told: Told) -> bool:
+        """Whether it stays untold by webhook."""
+        if self.scenario.polling is None:
+            return False
+        loss = self.scenario.polling.losses[_number_of(told.labels)]
+        return loss.loses_starts if told.is_firing else loss.loses_ends
 
     async def look_at_the_closed(self) -> None:
         books = await _read(self._thawing)
@@ -415,9 +523,10 @@ class World:
         """Their leases name no owner, and last longer than anybody is frozen here; nobody alive needs more than a
         second and a half for one."""
         now = time.monotonic()
-        for row in await connection.fetch("SELECT id, epoch FROM outbox WHERE lease_until > now()"):
+        for row in await connection.fetch("SELECT id, epoch, dedup_key FROM outbox WHERE lease_until > now()"):
             since = self._leased.setdefault((row["id"], row["epoch"]), now)
             if now - since > 1.5:
+                self._taken[row["dedup_key"]] += 1
                 await connection.execute(
                     "UPDATE outbox SET lease_until = now() WHERE id = $1 AND epoch = $2", row["id"], row["epoch"]
                 )
@@ -476,6 +585,9 @@ class World:
                 "deliveries answered 5xx": sum(d.answered is not None and d.answered >= 500 for d in deliveries),
                 "deliveries without an answer": sum(d.answered is None for d in deliveries),
                 "alerts told": sum(len(d.alerts) for d in deliveries),
+                "polls answered": len(self.polled.polls),
+                "asked while the database hung": len(self.probes),
+                "kill switches thrown": len(self.standstills),
                 "people's responses": len(self.answered),
                 "writes to the world": len(self.cluster.requests.effects),
                 "pages": len(pages),
@@ -490,6 +602,8 @@ class World:
                     "intents": len(books.intents),
                     "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
                     "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
+                    "alerts found by polling": sum("was found by polling" in row["message"] for row in books.timeline),
+                    "alerts gone by polling": sum("has been listed by no peer" in r["message"] for r in books.timeline),
                 }
             )
         return figures
@@ -497,6 +611,9 @@ class World:
 
 _AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
 _PATIENCE = aiohttp.ClientTimeout(2)
+_LONG_ENOUGH = 8.0
+_NOTICED_WITHIN = 4.5
+"""Seconds: a look each second, its answer, and another connection."""
 _STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
 _WRITES = {"POST": "/eviction", "DELETE": "/pods/", "PATCH": "/deployments/"}
 
@@ -515,6 +632,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
   AND state_change < now() - interval '0.7 seconds'
 """
+
+
+def _number_of(labels: Mapping[str, str]) -> int:
+    """Of the alarm, by its workload."""
+    return int(labels["deployment"].rpartition("-")[2])
 
 
 async def _read(line: Line) -> Books | None:

@@ -90,6 +90,49 @@ def intents(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(Kind.DOUBLED, f"the result of {_called(intent)} is told {told[str(intent['id'])]} times")
 
 
+def stopped(evidence: Evidence) -> Iterator[Violation]:
+    """Once the kill switch is on nothing is begun, and what was under way is soon over."""
+    for still in evidence.standstills:
+        for intent in evidence.books.intents:
+            if still.begins_at < intent["begun_at"] < still.ends_at:
+                yield Violation(Kind.OTHER, f"{_called(intent)} was begun while the kill switch was on")
+        for write in evidence.writes:
+            if still.begins_at + BETWEEN_FENCE_AND_WRITE < write.at < still.ends_at:
+                yield Violation(Kind.OTHER, f"written at {write.at}, while the kill switch was on: {write.path}")
+
+
+def unknown(evidence: Evidence) -> Iterator[Violation]:
+    """What nobody can tell of is never tried again, and somebody is told of it: of a fix by a page about its incident,
+    unless a person has that in hand; of a leased fix whose undo it was, by a page of its own."""
+    for intent in evidence.books.intents:
+        if intent["state"] != "unknown":
+            continue
+        for again in evidence.books.intents:
+            if _repeats(again, intent):
+                yield Violation(Kind.DOUBLED, f"nobody can tell of {_called(intent)}, and it was tried again")
+        if not _is_told(intent, evidence):
+            yield Violation(Kind.LOST, f"nobody can tell of {_called(intent)}, and nobody was told so")
+
+
+def _repeats(intent: Row, unknown: Row) -> bool:
+    same = intent["incident_id"] == unknown["incident_id"] and intent["undoes"] == unknown["undoes"]
+    return same and intent["begun_at"] > unknown["finished_at"]
+
+
+def _is_told(intent: Row, evidence: Evidence) -> bool:
+    incident = intent["incident_id"]
+    ordered = [
+        row
+        for row in evidence.books.outbox
+        if row["incident_id"] == incident and row["kind"] == "page" and row["error"] != "withdrawn"
+    ]
+    if any(f":left:{intent['undoes'] or intent['id']}:" in row["dedup_key"] for row in ordered):
+        return True
+    [row] = [row for row in evidence.books.incidents if row["id"] == incident]
+    is_in_hand = bool(row["acknowledged_by"]) or row["resolution"].startswith("resolved by")
+    return intent["undoes"] is None and bool(ordered or is_in_hand)
+
+
 def budgets(evidence: Evidence) -> Iterator[Violation]:
     """Counted by what was journalled to be done, and by what was reserved for it: neither is proof of the other."""
     fixes = [intent for intent in evidence.books.intents if intent["undoes"] is None]

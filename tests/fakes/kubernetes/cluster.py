@@ -206,9 +206,10 @@ class FakeCluster:
         refused = Refused(status, message, reason=why, retry_after=retry_after)
         self._server.script.answers.append((Fitting(method, path, times, writes_only), refused))
 
-    def hang_up_next(self, *, method: str | None = None, path: str = "", times: int = 1) -> None:
-        """Carries the write out, and cuts the connection instead of answering. Rehearsals are answered."""
-        self._server.script.hang_ups.append(Fitting(method, path, times, writes_only=True))
+    def hang_up_next(self, *, method: str | None = None, path: str = "", times: int = 1, hides: int = 0) -> None:
+        """Carries the write out, and cuts the connection instead of answering. Rehearsals are answered. `hides`: the
+        next so many looks at what became of it are refused."""
+        self._server.script.hang_ups.append(Fitting(method, path, times, writes_only=True, hides=hides))
 
     def compact(self) -> None:
         """Forgets the past: watches and pages from before it are answered with 410."""

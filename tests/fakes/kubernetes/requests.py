@@ -150,6 +150,8 @@ class Fitting:
     times: int = 1
     writes_only: bool = False
     """Neither looks nor rehearsals."""
+    hides: int = 0
+    """The next so many looks at what was written are refused."""
 
     def takes(self, request: Recorded) -> bool:
         """Whether this is one of them; then it counts."""
@@ -172,7 +174,12 @@ class Script:
                 raise refused
 
     def hangs_up(self, request: Recorded) -> bool:
-        return any(fitting.takes(request) for fitting in self.hang_ups)
+        fitting = next((fitting for fitting in self.hang_ups if fitting.takes(request)), None)
+        if fitting is not None:
+            written = request.path.removesuffix("/eviction").removesuffix("/scale")
+            refused = refusals.Refused(500, "the fake was told to hide it")
+            self.answers.append((Fitting("GET", written, fitting.hides), refused))
+        return fitting is not None
 
 
 def verb_of(method: str, address: Address, options: Options) -> str:

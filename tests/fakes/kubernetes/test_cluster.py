@@ -231,6 +231,18 @@ async def test_a_hang_up_does_what_was_asked_and_answers_nothing(served: tuple[F
     assert name not in [pod["metadata"]["name"] for pod in cluster.pods("prod", "backend")]
 
 
+async def test_what_a_hang_up_did_can_be_hidden_from_the_next_look(served: tuple[FakeCluster, ClientSession]) -> None:
+    cluster, session = served
+    cluster.hang_up_next(method="POST", path="/eviction", hides=1)
+    name = cluster.pods("prod", "backend")[0]["metadata"]["name"]
+
+    with pytest.raises(ClientError):
+        await session.post(f"{PODS}/{name}/eviction", json={"metadata": {"name": name}})
+    looks = [(await session.get(f"{PODS}/{name}")).status for _ in range(2)]
+
+    assert looks == [500, 404]
+
+
 async def test_what_is_denied_is_forbidden_in_the_words_of_rbac(served: tuple[FakeCluster, ClientSession]) -> None:
     cluster, session = served
     cluster.deny("create", "pods/eviction", namespace="prod")

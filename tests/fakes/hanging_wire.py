@@ -1,0 +1,68 @@
+"""A TCP port before PostgreSQL's socket that can swallow every byte and close nothing, as a broken network does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+_A_PACKET = 65_536
+
+
+@dataclass
+class HangingWire:
+    _flows: asyncio.Event = field(default_factory=asyncio.Event)
+    _ends: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def before(self, dsn: str) -> AsyncIterator[str]:
+        """The DSN to use."""
+        self._flows.set()
+        parts = urlsplit(dsn)
+        self._behind = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
+        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield parts._replace(netloc=f"postgres@127.0.0.1:{port}", query="").geturl()
+        finally:
+            server.close()
+            self.cut()
+
+    def hang(self) -> None:
+        """Connections are taken, and nothing comes through."""
+        self._flows.clear()
+
+    def go_on(self) -> None:
+        """What was on the way arrives, also what was said by those who have hung up meanwhile."""
+        self._flows.set()
+
+    def cut(self) -> None:
+        """What was on the way is lost, and both sides hear that it is; new connections are let through."""
+        for end in tuple(self._ends):
+            end.transport.abort()
+        self._flows.set()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = {writer}
+        self._ends.add(writer)
+        try:
+            await self._flows.wait()
+            server_reader, server_writer = await asyncio.open_unix_connection(self._behind)
+            ends.add(server_writer)
+            self._ends.add(server_writer)
+            await asyncio.gather(self._carry(reader, server_writer), self._carry(server_reader, writer))
+        except OSError:
+            pass
+        finally:
+            self._ends -= ends
+            for end in ends:
+                end.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A side that was cut off must carry nothing more: what it has read is lost."""
+        with suppress(OSError):
+            while packet := await reader.read(_A_PACKET):
+                await self._flows.wait()
+                writer.write(packet)
+                await writer.drain()
+        writer.close()
