@@ -104,6 +104,9 @@ class Progress(msgspec.Struct, frozen=True):
     holds: int = 0
     """How often it was put off; it does not wait for ever."""
     undo: PendingUndo | None = None
+    unsure_of: IntentId | None = None
+    """A write that may or may not have happened: whoever has the incident in hand decides. Where it ends by itself
+    before anybody has, somebody is told nevertheless."""
     last_word: str = ""
     """On the automation, for whoever is paged: what it waits for, or why it is through."""
 

@@ -45,7 +45,9 @@ def _after(result: IntentResult, intent: Intent, incident: Incident, *, desk: De
                 incident,
                 desk,
                 "a write may or may not have happened",
-                progress=incident.progress.attempted(AttemptResult.UNKNOWN, result.detail),
+                progress=replace(
+                    incident.progress.attempted(AttemptResult.UNKNOWN, result.detail), unsure_of=result.id
+                ),
             )
         case IntentState.BEGUN:
             return close.handed_over(incident, desk, "the write was begun and never reported")

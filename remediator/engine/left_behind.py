@@ -2,7 +2,7 @@
 somebody's hands: then no page of its own would tell."""
 
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, IntentState, Move
+from remediator.domain.incident import Incident, IntentState, Move, Status
 from remediator.domain.notification import LEFT_BEHIND
 from remediator.domain.oncall import Roster
 from remediator.engine.escalate import order
@@ -23,6 +23,8 @@ def left_behind(before: Incident, move: Move) -> IntentId | None:
         return due.intent if result is None or result.result is not IntentState.DONE else None
     if result is not None and result.result is IntentState.UNKNOWN and not before.is_open:
         return result.id
+    if move.status is Status.RESOLVED and not before.acknowledged_by:
+        return before.progress.unsure_of
     return None
 
 

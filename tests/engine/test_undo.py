@@ -511,3 +511,23 @@ async def test_a_move_that_was_a_deadlocks_victim_is_written_again(
 
     async with at_work(database):
         await eventually(lambda: so(bool(written)), within=10)
+
+
+@pytest.mark.parametrize(("by", "is_told"), [("", True), ("alice", False)], ids=["nobody had it", "alice has it"])
+async def test_a_write_that_nobody_can_tell_of_is_told_where_the_alert_ends_before_anybody_was(
+    database: Database, by: str, *, is_told: bool
+) -> None:
+    """Its fix may have worked: then the end comes at once, and ends the page that would have told of it."""
+    incident = await wakes_for_its_undo(database)
+    async with database.transaction() as tx:
+        await tx.execute(
+            "UPDATE incidents SET phase = 'handed_over', progress = $1, acknowledged_by = $2",
+            Progress(unsure_of=owed(incident).intent),
+            by,
+        )
+    await file(database, resolved())
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "stopped firing"), within=10)
+
+    assert await pages(database) == ([left_behind(incident)] if is_told else [])
