@@ -35,6 +35,7 @@ from remediator.engine.pages import PageWriter
 from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
+from remediator.engine.right_of_way import RightOfWay
 from remediator.engine.rules_in_force import RulesInForce, remember
 from remediator.engine.strays import Strays
 from remediator.engine.unpolled import Unpolled
@@ -229,11 +230,19 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
         bells=(work_bell, page_bell),
         metrics=metrics,
     )
+    ordering = RightOfWay()
     escalator = Escalator(
-        database, rules.rulebook, writer, page_bell, courier_bell, poll, metrics, settings.review_channel
+        database, rules.rulebook, writer, page_bell, courier_bell, ordering, poll, metrics, settings.review_channel
     )
     courier = Courier(
-        database, rules.rulebook, connections.messengers, writer, bell=courier_bell, poll=poll, metrics=metrics
+        database,
+        rules.rulebook,
+        connections.messengers,
+        writer,
+        bell=courier_bell,
+        after_escalator=ordering,
+        poll=poll,
+        metrics=metrics,
     )
     last_resort = _last_resort(settings, connections, opened, clock=clock, writer=writer, metrics=metrics)
     every = timedelta(seconds=settings.retention.every_seconds)

@@ -20,6 +20,7 @@ from remediator.engine.announce import announce_to_the_late
 from remediator.engine.bell import Bell
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.pages import PageWriter
+from remediator.engine.right_of_way import RightOfWay
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
@@ -77,6 +78,7 @@ class Courier:
         writer: PageWriter,
         *,
         bell: Bell,
+        after_escalator: RightOfWay,
         poll: timedelta,
         metrics: Metrics,
     ) -> None:
@@ -85,6 +87,7 @@ class Courier:
         self._messengers = messengers
         self._writer = writer
         self._bell = bell
+        self._after_escalator = after_escalator
         self._poll = poll
         self._metrics = metrics
         self._in_flight: Counter[str] = Counter()
@@ -98,6 +101,7 @@ class Courier:
         async with asyncio.TaskGroup() as group:
             try:
                 while True:
+                    await self._after_escalator.given()
                     items = await self._claim()
                     for item in items:
                         task = group.create_task(self._carry(item))

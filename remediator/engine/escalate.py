@@ -19,6 +19,7 @@ from remediator.domain.oncall import Contact, Recipient, Roster
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
 from remediator.engine.pages import PageWriter
+from remediator.engine.right_of_way import RightOfWay
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
@@ -29,7 +30,9 @@ from remediator.store.outbox import PagesAlike
 
 log = structlog.get_logger()
 
-BATCH = 500
+A_CROWD = 100
+"""Due at once: whoever finds so many looks for more in larger batches, and in several."""
+BATCH = 1_000
 PUT_OFF = timedelta(minutes=1)
 """Before another try at what could not be read or decided."""
 AT_ONCE = 2
@@ -44,6 +47,7 @@ class Escalator:
     bell: Bell
     """Ours: rung when an escalation may have become due."""
     courier_bell: Bell
+    before_courier: RightOfWay
     poll: timedelta
     metrics: Metrics
     review_channel: str = ""
@@ -57,12 +61,13 @@ class Escalator:
                 await self.bell.wait(until_next)
 
     async def strike(self) -> int:
-        """Pages whatever is due now; returns how many incidents that were. The courier is sent for when all of them
-        are in the outbox: in a crowd it would take its time from those who are not."""
-        struck = await self._strike_batch()
-        if struck == BATCH:
-            async with asyncio.TaskGroup() as group:
-                crowd = [group.create_task(self._strike_crowd()) for _ in range(AT_ONCE)]
+        """Pages whatever is due now; returns how many incidents that were. The courier waits until all of a crowd are
+        in the outbox: it would take its time from those who are not."""
+        struck = await self._strike_batch(A_CROWD)
+        if struck == A_CROWD:
+            with self.before_courier.taken():
+                async with asyncio.TaskGroup() as group:
+                    crowd = [group.create_task(self._strike_crowd()) for _ in range(AT_ONCE)]
             struck += sum(task.result() for task in crowd)
         if struck:
             self.courier_bell.ring()
@@ -70,34 +75,34 @@ class Escalator:
 
     async def _strike_crowd(self) -> int:
         struck = 0
-        while batch := await self._strike_batch():
+        while batch := await self._strike_batch(BATCH):
             struck += batch
         return struck
 
-    async def _strike_batch(self) -> int:
+    async def _strike_batch(self, most: int) -> int:
         try:
             try:
-                return await self._strike_together()
+                return await self._strike_together(most)
             except Temporary:
                 raise
             except Exception as error:  # a bug, or an incident stored by another release: the others' pages must go out
                 log.exception("pages not ordered together, they are one by one", error=str(error))
-                return await self._strike_one_by_one()
+                return await self._strike_one_by_one(most)
         except Temporary as error:
             await self.database.health.sit_out("escalate", error)
             return 0
 
-    async def _strike_together(self) -> int:
+    async def _strike_together(self, most: int) -> int:
         async with self.database.transaction() as tx:
-            due = await escalations.claim_due(tx, limit=BATCH)
+            due = await escalations.claim_due(tx, limit=most)
             if due:
                 await self._page(tx, due)
                 reached(Mark.PAGE_ORDERED)
         return sum(len(alike.incidents) for alike in due)
 
-    async def _strike_one_by_one(self) -> int:
+    async def _strike_one_by_one(self, most: int) -> int:
         struck = 0
-        while struck < BATCH and await self._strike_one():
+        while struck < most and await self._strike_one():
             struck += 1
         return struck
 

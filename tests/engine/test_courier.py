@@ -16,18 +16,21 @@ from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
 from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
+from remediator.engine import right_of_way
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
 from remediator.engine.courier import CLAIMED_AT_ONCE, Courier
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
+from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import outbox, timeline
 from remediator.store.database import Database
 from remediator.store.outbox import Outgoing
 from remediator.toolbox import Messengers
+from tests.cluster.eventually import eventually
 from tests.store.facts import claimed, until_they_wait
 from tests.system.rules import write_rules
 
@@ -69,7 +72,12 @@ async def busy() -> AsyncIterator[Channel]:
 
 
 @pytest.fixture
-async def courier(database: Database, tmp_path: Path, busy: Channel) -> AsyncIterator[Courier]:
+def ordering() -> RightOfWay:
+    return RightOfWay()
+
+
+@pytest.fixture
+async def courier(database: Database, tmp_path: Path, busy: Channel, ordering: RightOfWay) -> AsyncIterator[Courier]:
     channels = f"""
 channels:
   console: {{ use: console }}
@@ -84,6 +92,7 @@ channels:
             messengers,
             WRITER,
             bell=Bell(),
+            after_escalator=ordering,
             poll=timedelta(seconds=1),
             metrics=Metrics(),
         )
@@ -294,6 +303,27 @@ async def next_try(database: Database) -> timedelta | None:
         wait: timedelta | None = await connection.fetchval("SELECT max(due_at) - now() FROM outbox")
         await connection.execute("UPDATE outbox SET due_at = now() - interval '1 second' WHERE due_at IS NOT NULL")
     return wait
+
+
+async def test_what_a_crowd_of_deadlines_has_ordered_is_sent_when_all_of_it_is(
+    database: Database, courier: Courier, ordering: RightOfWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(right_of_way, "MOST_SECONDS", 60)
+    incident = await claimed(database)
+    await order(database, page(incident, "of a crowd", CONSOLE))
+
+    with ordering.taken():
+        running = asyncio.create_task(courier.run())
+        meanwhile = [await states(database) for _ in range(20)]
+    await eventually(lambda: so_far(database, {"of a crowd": "sent"}), within=10)
+
+    assert meanwhile == [{"of a crowd": "queued"}] * 20, "one look would have been enough to claim and send it"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def so_far(database: Database, expected: dict[str, str]) -> bool:
+    return await states(database) == expected
 
 
 async def test_a_stop_lets_arrive_what_is_on_its_way(database: Database, courier: Courier, busy: Channel) -> None:

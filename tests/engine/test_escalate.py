@@ -19,6 +19,7 @@ from remediator.engine.bell import Bell
 from remediator.engine.escalate import BATCH, Call, Escalator, order
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
+from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, outbox, timeline
@@ -40,7 +41,9 @@ def due_alike(*, severity: Severity = SEVERITY, mode: Mode = Mode.ACT, since: ti
 def escalator(database: Database, tmp_path: Path) -> Escalator:
     rulebook = load_rules(write_rules(tmp_path)).rulebook
     writer = PageWriter("https://remediator.example.invalid", Links(b"secret", lambda: NOW))
-    return Escalator(database, lambda: rulebook, writer, Bell(), Bell(), timedelta(seconds=1), Metrics(), "console")
+    return Escalator(
+        database, lambda: rulebook, writer, Bell(), Bell(), RightOfWay(), timedelta(seconds=1), Metrics(), "console"
+    )
 
 
 @pytest.mark.parametrize(
