@@ -14,6 +14,8 @@ from remediator.domain.ids import SourceName
 
 MOST_ALERTS_A_BATCH = 1_000
 """About 50 ms of work: nobody waits longer than that for a stranger's flood."""
+FEWEST_ALERTS_A_BATCH = 200
+"""Unless fewer wait: a commit costs as much as tens of alerts."""
 MOST_PARTS_A_BATCH = 1_000
 
 
@@ -73,10 +75,11 @@ class FairQueue:
         self._queues.setdefault(waiting.delivery.source, deque()).append(waiting)
         self.alerts += len(waiting.delivery.alerts)
 
-    def take(self) -> list[Part]:
-        """The next batch, one delivery (or a part of it) of each source in turn."""
+    def take(self, *, among: int = 1) -> list[Part]:
+        """The next batch, one delivery (or a part of it) of each source in turn; a share of what waits, where it is
+        better handled `among` several."""
         parts: list[Part] = []
-        room = MOST_ALERTS_A_BATCH
+        room = min(MOST_ALERTS_A_BATCH, max(FEWEST_ALERTS_A_BATCH, self.alerts // among))
         while self._queues and room > 0 and len(parts) < MOST_PARTS_A_BATCH:
             source, queue = next(iter(self._queues.items()))
             part = _cut(queue[0], room)

@@ -35,6 +35,9 @@ log = structlog.get_logger()
 A_CROWD = 100
 """Alerts that wait: then a second writer helps, which decides while PostgreSQL works for the first. With fewer, more to
 a commit is worth more than a second commit."""
+SHARES = 4
+"""Into which a crowd is cut that no incident hears of: taken all at once, nobody is left who could send the next ones
+while PostgreSQL works. Batches with incidents are large: two of them would wait for each other's."""
 MOST_BYTES = 64 << 20
 """Of bodies in memory at once; with what is read from them, some five times that."""
 PATIENCE = timedelta(milliseconds=1500)
@@ -65,6 +68,8 @@ class Intake:
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
         self._arrived, self._crowded = asyncio.Event(), asyncio.Event()
+        self._is_quiet = True
+        """No incident heard of the last batch."""
         self._refusing = ""
         """Why nothing is taken now; empty: it is."""
 
@@ -106,7 +111,7 @@ class Intake:
     async def _write(self, wanted: asyncio.Event) -> None:
         while True:
             await wanted.wait()
-            parts = self._queue.take()
+            parts = self._queue.take(among=SHARES if self._is_quiet else 1)
             if not self._queue:
                 self._arrived.clear()
             if self._queue.alerts < A_CROWD:
@@ -172,6 +177,7 @@ class Intake:
             if not deliveries:  # their bodies are kept, and not once more where the rest is tried again
                 for part in parts:
                     part.is_first = False
+        self._is_quiet = not result.incidents
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
         for alert in result.new:
