@@ -76,11 +76,12 @@ class FairQueue:
         self.alerts += len(waiting.delivery.alerts)
 
     def take(self, *, among: int = 1) -> list[Part]:
-        """The next batch, one delivery (or a part of it) of each source in turn; a share of what waits, where it is
-        better handled `among` several."""
+        """The next batch, one delivery (or a part of it) of each source in turn. `among` several: no more deliveries
+        than make up that share of what waits."""
         parts: list[Part] = []
-        room = min(MOST_ALERTS_A_BATCH, max(FEWEST_ALERTS_A_BATCH, self.alerts // among))
-        while self._queues and room > 0 and len(parts) < MOST_PARTS_A_BATCH:
+        room = MOST_ALERTS_A_BATCH
+        reserve = max(room - max(FEWEST_ALERTS_A_BATCH, self.alerts // among), 0)
+        while self._queues and room > reserve and len(parts) < MOST_PARTS_A_BATCH:
             source, queue = next(iter(self._queues.items()))
             part = _cut(queue[0], room)
             parts.append(part)

@@ -39,10 +39,10 @@ def queue_of(*those: Waiting) -> FairQueue:
     return queue
 
 
-def taken(queue: FairQueue) -> list[list[Part]]:
+def taken(queue: FairQueue, *, among: int = 1) -> list[list[Part]]:
     batches = []
     while queue:
-        batches.append(queue.take())
+        batches.append(queue.take(among=among))
     return batches
 
 
@@ -82,12 +82,28 @@ def test_an_emptied_queue_gives_back_everybody() -> None:
     assert (bool(queue), queue.alerts) == (False, 0)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2_500)), max_size=12))
-def test_every_alert_is_taken_once_in_the_order_of_its_source(sizes: list[tuple[str, int]]) -> None:
+@pytest.mark.parametrize(
+    ("deliveries", "alerts", "among", "batches"),
+    [
+        pytest.param(16, 1, 4, [16], id="few are one batch"),
+        pytest.param(8, 100, 1, [800], id="all that waits"),
+        pytest.param(8, 100, 4, [200, 200, 200, 200], id="a share of it"),
+        pytest.param(20, 60, 4, [300, 240, 240, 240, 180], id="of whole deliveries"),
+        pytest.param(2, 5_000, 4, [1_000] * 10, id="no more than a batch may hold"),
+    ],
+)
+def test_a_crowd_is_taken_in_shares(deliveries: int, alerts: int, among: int, batches: list[int]) -> None:
+    queue = queue_of(*(waiting("am", alerts) for _ in range(deliveries)))
+
+    assert [sum(len(part.alerts) for part in batch) for batch in taken(queue, among=among)] == batches
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2_500)), max_size=12), st.integers(1, 4))
+def test_every_alert_is_taken_once_in_the_order_of_its_source(sizes: list[tuple[str, int]], among: int) -> None:
     those = [waiting(source, alerts) for source, alerts in sizes]
 
     queue = queue_of(*those)
-    batches = taken(queue)
+    batches = taken(queue, among=among)
 
     assert queue.alerts == 0
     assert all(sum(len(part.alerts) for part in batch) <= MOST_ALERTS_A_BATCH for batch in batches)
