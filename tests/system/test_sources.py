@@ -1,9 +1,12 @@
 """A polled source in the running daemon: repaired at once after a start, and told to whoever asks."""
 
 import json
+from datetime import timedelta
 
 import aiohttp
+import pytest
 
+from remediator.engine import unpolled
 from remediator.settings import PolledSource
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
@@ -65,7 +68,10 @@ async def test_a_source_that_is_not_polled_is_listed_with_its_lag(settings_of: S
     assert row["lag_p50_seconds"] is not None
 
 
-async def test_a_source_that_was_taken_out_holds_no_fix_after_the_next_start(settings_of: SettingsOf) -> None:
+async def test_a_source_that_was_taken_out_holds_no_fix_after_the_next_start(
+    settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpolled, "EVERY", timedelta(milliseconds=100))
     settings = settings_of()
     async with running(settings) as (started, client):
         await client.alert(**DOWN)
