@@ -185,17 +185,12 @@ async def test_a_turn_is_waited_for_as_long_as_whoever_has_it_works(empty_databa
     await gate.execute("BEGIN; LOCK TABLE gate")
     await busy.execute("SELECT pg_advisory_lock($1)", 0x52454D45)
     patience = Patience(tries=1, pause=timedelta(milliseconds=1))
-    looks = set()
-
-    async def looked_often() -> bool:
-        looks.add(await looker.fetchval(_LOOKED_AT_THE_HOLDER))
-        return len(looks) > 4
 
     async with asyncio.TaskGroup() as group:
         working = group.create_task(busy.execute("SELECT FROM gate; SELECT pg_advisory_unlock_all()"))
         await until_they_wait(looker, working)
         migration = group.create_task(migrate(empty_database_address, patience=patience))
-        await eventually(looked_often)
+        await until_the_holder_is_looked_at_often(looker)
         await gate.execute("COMMIT")
 
     assert migration.result() == [m.name for m in shipped()]
@@ -209,16 +204,11 @@ async def test_whoever_is_not_shown_what_the_holder_does_takes_it_to_be_at_work(
     await holder.execute("CREATE ROLE stranger; GRANT ALL ON SCHEMA public TO stranger")
     await holder.execute("SELECT pg_advisory_lock($1)", 0x52454D45)
     patience = Patience(tries=1, pause=timedelta(milliseconds=1))
-    looks = set()
-
-    async def looked_often() -> bool:
-        looks.add(await looker.fetchval(_LOOKED_AT_THE_HOLDER))
-        return len(looks) > 4
 
     separator = "&" if "?" in empty_database_address else "?"
     async with asyncio.TaskGroup() as group:
         migration = group.create_task(migrate(f"{empty_database_address}{separator}role=stranger", patience=patience))
-        await eventually(looked_often)
+        await until_the_holder_is_looked_at_often(looker)
         await holder.execute("SELECT pg_advisory_unlock_all()")
 
     assert migration.result() == [m.name for m in shipped()]
@@ -249,6 +239,16 @@ async def test_what_is_dropped_holds_up_nobody_who_reads_beside_a_long_look(
     assert migration.result() == [m.name for m in every[INDEXES_DROPPED:]]
     await dump.close()
     await looker.close()
+
+
+async def until_the_holder_is_looked_at_often(looker: asyncpg.Connection) -> None:
+    looks = set()
+
+    async def looked_often() -> bool:
+        looks.add(await looker.fetchval(_LOOKED_AT_THE_HOLDER))
+        return len(looks) > 4
+
+    await eventually(looked_often)
 
 
 _LOOKED_AT_THE_HOLDER = """
