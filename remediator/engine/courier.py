@@ -174,15 +174,15 @@ class Courier:
 
     def _message(self, item: OutboxItem) -> Notification:
         """A page says what is known now, not what was known when it was ordered, or tried the first time."""
-        note = item.addressed
+        key = item.notification.dedup_key
         if item.about is None:
-            return note
+            return item.addressed
         try:
-            fresh = self._writer.page(item.about, recipient=note.recipient, dedup_key=note.dedup_key, kind=note.kind)
+            fresh = self._writer.page(item.about, recipient=item.recipient, dedup_key=key, kind=item.kind)
         except Exception as error:  # a bug: a page that says less must still go out
             log.exception("page is sent as it was ordered", incident=item.incident, error=str(error))
-            return note
-        return replace(fresh, channel=note.channel, address=note.address)
+            return item.addressed
+        return replace(item, notification=fresh).addressed
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
         taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]

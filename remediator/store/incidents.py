@@ -79,15 +79,18 @@ async def release(tx: Connection, incident: Incident) -> None:
     )
 
 
+_SELECT = f"SELECT {_COLUMNS} FROM incidents i WHERE"  # noqa: S608  # constants only
+
+
 async def get(connection: Connection, incident: IncidentId) -> Incident:
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = $1", incident)  # noqa: S608
+    row = await connection.fetchrow(f"{_SELECT} i.id = $1", incident)
     if row is None:
         raise NotFound(f"there is no incident {incident}")
     return _incident(row)
 
 
 async def get_readable(connection: Connection, numbers: Collection[IncidentId]) -> dict[IncidentId, Incident]:
-    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM incidents i WHERE i.id = ANY($1::bigint[])", list(numbers))  # noqa: S608
+    rows = await connection.fetch(f"{_SELECT} i.id = ANY($1::bigint[])", list(numbers))
     return {incident.id: incident for incident in readable(rows, _incident)}
 
 

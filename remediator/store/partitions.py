@@ -77,7 +77,7 @@ async def is_in_use(connection: Connection, partition: Partition) -> bool:
     """Whether a partition of the timeline tells of an incident that is still kept."""
     found: bool = await connection.fetchval(
         f"""SELECT EXISTS (SELECT FROM {partition.name} t
-                           WHERE EXISTS (SELECT FROM incidents i WHERE i.id = t.incident_id))"""  # noqa: S608
+                           WHERE EXISTS (SELECT FROM incidents i WHERE i.id = t.incident_id))"""  # noqa: S608  # constants only
     )
     return found
 

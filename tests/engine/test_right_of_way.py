@@ -8,17 +8,21 @@ from remediator.engine import right_of_way
 from remediator.engine.right_of_way import RightOfWay
 
 
-async def test_nobody_waits_for_what_is_not_taken() -> None:
-    way = RightOfWay()
+@pytest.fixture
+def way(monkeypatch: pytest.MonkeyPatch) -> RightOfWay:
+    """Whose bound nobody comes near."""
+    monkeypatch.setattr(right_of_way, "MOST_SECONDS", 60)
+    return RightOfWay()
 
-    await way.given()
+
+async def test_nobody_waits_for_what_is_not_taken(way: RightOfWay) -> None:
     with way.taken():
         pass
-    await way.given()
+
+    await asyncio.wait_for(way.given(), timeout=5)
 
 
-async def test_it_is_given_when_it_is_no_longer_taken() -> None:
-    way = RightOfWay()
+async def test_it_is_given_when_it_is_no_longer_taken(way: RightOfWay) -> None:
     with way.taken():
         waiting = asyncio.create_task(way.given())
         await asyncio.sleep(0)

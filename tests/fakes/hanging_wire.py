@@ -11,6 +11,8 @@ _A_PACKET = 65_536
 
 @dataclass
 class HangingWire:
+    hangs_at: str = ""
+    """It hangs by itself when these words are said to the server, and they do not arrive either."""
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _ends: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -50,7 +52,8 @@ class HangingWire:
             server_reader, server_writer = await asyncio.open_unix_connection(self._behind)
             ends.add(server_writer)
             self._ends.add(server_writer)
-            await asyncio.gather(self._carry(reader, server_writer), self._carry(server_reader, writer))
+            asked = self._carry(reader, server_writer, hangs_at=self.hangs_at.encode())
+            await asyncio.gather(asked, self._carry(server_reader, writer))
         except OSError:
             pass
         finally:
@@ -58,10 +61,14 @@ class HangingWire:
             for end in ends:
                 end.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, hangs_at: bytes = b""
+    ) -> None:
         """A side that was cut off must carry nothing more: what it has read is lost."""
         with suppress(OSError):
             while packet := await reader.read(_A_PACKET):
+                if hangs_at and hangs_at in packet:
+                    self.hang()
                 await self._flows.wait()
                 writer.write(packet)
                 await writer.drain()

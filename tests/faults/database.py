@@ -84,7 +84,7 @@ class Server:
         connection.terminate()
 
     async def drop_connections(self, name: str) -> None:
-        await self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+        await self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608  # our own name
 
     async def execute(self, sql: str, *, dsn: str = "") -> None:
         connection = await asyncpg.connect(dsn or self.dsn)

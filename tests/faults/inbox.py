@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.fakes.serving import serving
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault
 
@@ -61,14 +62,8 @@ class Post:
         post = cls()
         app = web.Application()
         app.add_routes([web.post("/{name}/{channel}", post._receive)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            post.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving(app) as post.url:
             yield post
-        finally:
-            await runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.Response:
         inbox = self.inboxes[request.match_info["name"]]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from aiohttp import web
 
 from tests.fakes.alertmanager_peers import Cluster, Firing, Peer
+from tests.fakes.serving import serving
 from tests.faults.scenario import PeerFault, PeerTrouble
 
 _HANGS_FOR = 1.2
@@ -42,14 +43,8 @@ class Polled:
     async def listening(self) -> AsyncIterator["Polled"]:
         app = web.Application()
         app.add_routes([web.get("/{peer}/api/v2/alerts", self._list), web.get("/{peer}/api/v2/status", self._status)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving(app) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def befall(self, trouble: PeerTrouble) -> None:
         await asyncio.sleep(trouble.begins_at)

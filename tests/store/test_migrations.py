@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,7 +13,7 @@ from remediator.store import migrate as migrating
 from remediator.store.database import Database
 from remediator.store.migrate import Migration, Patience, migrate, shipped, status
 from tests.cluster.eventually import eventually
-from tests.fakes.silent_postgres import falling_silent_at
+from tests.fakes.hanging_wire import HangingWire
 from tests.store.facts import until_they_wait
 
 FIRST, *LATER = shipped()
@@ -132,12 +131,12 @@ async def test_a_lock_that_is_never_free_ends_in_an_error_that_names_its_holder(
     ],
 )
 async def test_a_server_that_falls_silent_ends_in_an_error_that_says_where_to_look(
-    empty_database_address: str, tmp_path: Path, statement: str
+    empty_database_address: str, statement: str
 ) -> None:
     """It took the start with it: nothing was ever told."""
     patience = Patience(answer=timedelta(milliseconds=400))
 
-    async with falling_silent_at(statement, empty_database_address, tmp_path) as address, asyncio.timeout(10):
+    async with HangingWire(hangs_at=statement).before(empty_database_address) as address, asyncio.timeout(10):
         with pytest.raises(Temporary, match=r"no answer within 0\.4 s: is the server frozen or overloaded"):
             await migrate(address, patience=patience)
 

@@ -153,7 +153,7 @@ async def test_documents_with_fields_of_a_later_release_are_read(left_behind: st
                 UPDATE escalations SET policy = policy || {later}, severity = severity || {later}, due_at = now();
                 UPDATE outbox SET notification = notification || {later}, lease_until = NULL;
                 UPDATE intents SET plan = plan || {later};
-                INSERT INTO timeline (incident_id, kind, message) VALUES (1, 'later', 'of a kind we do not know')"""  # noqa: S608
+                INSERT INTO timeline (incident_id, kind, message) VALUES (1, 'later', 'of a kind we do not know')"""  # noqa: S608  # our own text
         )
         everything = await incidents.list_incidents(tx, limit=20)
         due = await escalations.claim_due(tx, limit=20)
