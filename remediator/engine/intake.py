@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from remediator.domain.alert import Accepted, Delivery, Rejected, lag_of
-from remediator.domain.errors import Overloaded, RemediatorError, Temporary
+from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
@@ -131,14 +131,11 @@ class Intake:
         finally:
             overdue.cancel()
         self._metrics.intake_seconds.observe(time.monotonic() - started)
-        if error is None:
-            self._refusing = ""
-        elif isinstance(error, Temporary):
-            self._refuse(parts, str(error))
-            await self._database.health.sit_out("store alerts", error)
-            self._refusing = ""
-        else:
+        if isinstance(error, Temporary):
+            await self._sit_out(parts, error)
+        elif error is not None:
             await self._part_from_neighbours(parts, error)
+        self._refusing = ""
 
     async def _commit(self, parts: Sequence[Part], *, until: float) -> Exception | None:
         """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
@@ -204,18 +201,29 @@ class Intake:
         try:
             async with self._database.transaction() as tx:
                 await bodies.keep(tx, [Delivery(sent.source, body, (), (rejected,))])
-        except RemediatorError as failed:
-            self._refuse([part], str(failed))
+        except Temporary as failed:
+            await self._sit_out([part], failed)
             return
-        self._refusing = ""
+        except Exception as failed:  # a bug here too: its sender is told, and everybody else is served
+            log.error("alert not even put aside", exc_info=failed)
+            _tell([part.waiting], Overloaded(f"neither stored nor put aside: {type(failed).__name__}: {failed}"))
+            return
         self._metrics.alerts.labels(filing="put_aside").inc()
         _answer([part])
 
+    async def _sit_out(self, parts: Sequence[Part], error: Temporary) -> None:
+        self._refuse(parts, str(error))
+        await self._database.health.sit_out("store alerts", error)
+
     def _refuse(self, parts: Iterable[Part], why: str) -> None:
         self._refusing = f"{why}; nothing is stored until the database is well"
-        for waiting in (*(part.waiting for part in parts), *self._queue.empty()):
-            if not waiting.answer.done():
-                waiting.answer.set_exception(Overloaded(self._refusing))
+        _tell((*(part.waiting for part in parts), *self._queue.empty()), Overloaded(self._refusing))
+
+
+def _tell(those: Iterable[Waiting], why: Overloaded) -> None:
+    for waiting in those:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(why)
 
 
 def _answer(parts: Iterable[Part]) -> None:

@@ -120,8 +120,11 @@ class Database:
         connection = await self._take(within or ACQUIRE_SECONDS)
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
+            was_dropped = not _is_open(connection)
             await self.pool.release(connection)
+            if was_dropped and isinstance(error, AttributeError):  # asyncpg's word for it between a statement's steps
+                raise asyncpg.ConnectionDoesNotExistError("the connection was closed under a statement") from error
             raise
         if self._waiting:
             await self.pool.release(connection)

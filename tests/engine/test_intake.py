@@ -1,7 +1,7 @@
 """The writer: what is answered is stored, one bad alert costs nobody theirs, and a sick database is told at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from remediator.domain.opening import Opening
 from remediator.engine import intake as engine
 from remediator.engine.intake import Intake
 from remediator.metrics import Metrics
-from remediator.store import episodes
+from remediator.store import bodies, episodes
 from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
 from tests.store.facts import alert, count, opening
@@ -100,6 +100,28 @@ async def test_alerts_put_aside_say_which_they_were_and_their_body_is_kept_once(
         positions = await connection.fetch("SELECT position FROM quarantine ORDER BY position")
     assert [row["position"] for row in positions] == [0, 1, 2, 3]
     assert await count(database, "deliveries WHERE body <> ''") == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_told"),
+    [
+        (Temporary("it went away just then", system="database", operation="keep"), "went away"),
+        (ZeroDivisionError("a bug in keeping it"), "neither stored nor put aside"),
+    ],
+)
+async def test_the_door_is_open_again_after_an_alert_could_not_even_be_put_aside(
+    database: Database, monkeypatch: pytest.MonkeyPatch, failure: Exception, is_told: str
+) -> None:
+    async def failing(_tx: Connection, _deliveries: Sequence[Delivery]) -> None:
+        raise failure
+
+    monkeypatch.setattr(bodies, "keep", failing)
+    async with running(database, Rules(stumbles_over="f1")) as intake:
+        with pytest.raises(Overloaded, match=is_told):
+            await intake.accept(of(alert("f1")))
+        await eventually(lambda: _is_taken(intake, alert("f2")))
+
+    assert (await count(database, "quarantine"), await count(database, "episodes")) == (0, 1)
 
 
 @asynccontextmanager

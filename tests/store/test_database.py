@@ -1,7 +1,9 @@
 """Who is given which connection: one is kept from one use to the next, and only while it is of use."""
 
 import asyncio
+from typing import Any
 
+import asyncpg
 import pytest
 
 from remediator.domain.errors import Temporary
@@ -38,6 +40,33 @@ async def test_a_connection_that_was_cut_while_nobody_used_it_is_passed_over(dat
     database.drop_connections()
 
     assert await server_process(database) != first
+
+
+async def test_a_connection_that_is_dropped_between_two_steps_of_a_statement_is_a_failure_of_the_database(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prepared, and not yet sent: asyncpg trips over itself there, and no alert must be put aside for it."""
+    prepare = asyncpg.Connection._get_statement  # noqa: SLF001  # the step before the one that fails
+
+    async def prepare_and_lose(connection: "asyncpg.Connection[asyncpg.Record]", *what: Any, **how: Any) -> Any:
+        statement = await prepare(connection, *what, **how)
+        database.drop_connections()
+        return statement
+
+    await server_process(database)
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "_get_statement", prepare_and_lose)
+        with pytest.raises(Temporary, match="closed under a statement"):
+            await server_process(database)
+    assert await server_process(database)
+
+
+async def test_a_bug_of_ours_is_not_taken_for_a_failure_of_the_database(database: Database) -> None:
+    nothing: Any = None
+
+    with pytest.raises(AttributeError):
+        async with database.connection():
+            nothing.execute("SELECT 1")
 
 
 async def test_who_waits_is_given_what_another_is_done_with(database_address: str) -> None:
