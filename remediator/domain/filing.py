@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -58,8 +58,9 @@ class Changes:
 
 
 class Familiar:
-    """Alerts of which an episode was open when we last heard of them. A guess that saves a statement, and nothing is
-    relied on it: an episode may be closed meanwhile, by whichever replica."""
+    """Alerts of which an episode was open when we last heard of them, and run keys of which an incident was. A guess
+    that saves a statement, or what it would bring, and nothing is relied on it: either may be closed meanwhile, by
+    whichever replica."""
 
     def __init__(self, most: int = 20_000) -> None:
         """`most`: so many of the latest are remembered, and never much more than twice as many."""
@@ -67,16 +68,18 @@ class Familiar:
         self._lately: set[int] = set()
         self._before: set[int] = set()
 
-    def __contains__(self, key: AlertKey) -> bool:
+    def __contains__(self, key: AlertKey | str) -> bool:
         return hash(key) in self._lately or hash(key) in self._before
 
-    def learn(self, books: Mapping[AlertKey, Book]) -> None:
+    def learn(self, books: Mapping[AlertKey, Book], run_keys: Iterable[str] = ()) -> None:
+        """`run_keys`: their incidents are open."""
         for key, book in books.items():
             if book.open_episode is not None:
                 self._lately.add(hash(key))
             else:
                 self._lately.discard(hash(key))
                 self._before.discard(hash(key))
+        self._lately.update(map(hash, run_keys))
         if len(self._lately) > self._most:
             self._lately, self._before = set(), self._lately
 

@@ -27,7 +27,7 @@ Known = tuple[dict[AlertKey, Book], datetime]
 
 # One row for each alert that is known in any way. There is one open episode at most; LIMIT keeps the look-ups apart,
 # else they may become a join that reads every open episode of the source.
-_KNOWN = """
+KNOWN = """
 SELECT t.position, o.id, o.starts_at, o.incident_id, o.last_seen_at > now() - $2::interval AS seen_lately,
     COALESCE(e.ends_at, e.closed_at) AS ended_at, e.closed_at
 FROM told t
@@ -43,7 +43,7 @@ LEFT JOIN LATERAL (
 WHERE o.id IS NOT NULL OR e.closed_at IS NOT NULL
 """
 # Before them a row that has the time alone.
-_ANSWER = """
+ANSWER = """
 SELECT 0 AS position, NULL::bigint AS id, NULL::timestamptz AS starts_at, NULL::bigint AS incident_id,
     false AS seen_lately, NULL::timestamptz AS ended_at, now() AS closed_at
 UNION ALL SELECT * FROM known
@@ -52,58 +52,33 @@ _LOOK_UP = f"""
 WITH told AS (
     SELECT * FROM ROWS FROM (jsonb_to_recordset($1) AS (source text, fingerprint text))
         WITH ORDINALITY t(source, fingerprint, position)
-), known AS ({_KNOWN})
-{_ANSWER}
+), known AS ({KNOWN})
+{ANSWER}
 """  # noqa: S608  # put together from our own constants: every value is a parameter
 
 
 async def look_up(connection: Connection, told: Collection[AlertKey]) -> Known:
     rows = [{"source": source, "fingerprint": fingerprint} for source, fingerprint in told]
-    return _known(told, await connection.fetch(_LOOK_UP, rows, SEEN_EVERY))
+    return known(told, await connection.fetch(_LOOK_UP, rows, SEEN_EVERY))
 
 
 # Where another replica opened the same episode a moment ago, ours is a refresh of it, and the later start counts.
 # Annotations and links are where they are of use: in the incident's alert, and in the body as it was sent.
-_OPEN = """
+OPEN = """
 INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
 {rows} ORDER BY source COLLATE "C", fingerprint COLLATE "C"
 ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL
 DO UPDATE SET last_seen_at = now(), starts_at = GREATEST(episodes.starts_at, excluded.starts_at)
 """
 # What another refreshes at this moment is skipped, for it would write the same.
-_REFRESH = """
+REFRESH = """
 UPDATE episodes SET last_seen_at = now() WHERE id = ANY(ARRAY(
     SELECT e.id FROM {numbers},
         LATERAL (SELECT id FROM episodes WHERE id = n.id LIMIT 1 FOR UPDATE SKIP LOCKED) e))
 """
-_KEEP = f"""
-WITH told AS (
-    SELECT * FROM ROWS FROM (
-        jsonb_to_recordset($1) AS (source text, fingerprint text, labels jsonb, starts_at timestamptz)
-    ) WITH ORDINALITY t(source, fingerprint, labels, starts_at, position)
-), known AS ({_KNOWN}
-), kept AS ({bodies.INSERT.format(bodies="$3", rows="$4")}
-), refreshed AS ({_REFRESH.format(numbers="(SELECT id FROM known WHERE NOT seen_lately) n")}
-), opened AS ({
-    _OPEN.format(
-        rows='''SELECT source, fingerprint, NULL::bigint, labels, starts_at FROM told
-        WHERE labels IS NOT NULL AND position NOT IN (SELECT position FROM known)'''
-    )
-})
-{_ANSWER}
-"""  # noqa: S608  # put together from our own constants: every value is a parameter
 
 
-async def keep(
-    connection: Connection, deliveries: Iterable[Delivery], told: Mapping[AlertKey, Alert], *, new: Collection[AlertKey]
-) -> Known:
-    """Looks them up, and in the same statement keeps the bodies, refreshes what is open, and opens those of `new` that
-    are not known at all, of no incident."""
-    rows = [_alert(alert) if key in new else {"source": key[0], "fingerprint": key[1]} for key, alert in told.items()]
-    return _known(told, await connection.fetch(_KEEP, rows, SEEN_EVERY, *bodies.rows(deliveries)), refreshed=True)
-
-
-def _known(told: Collection[AlertKey], rows: Sequence[Sequence[Any]], *, refreshed: bool = False) -> Known:
+def known(told: Collection[AlertKey], rows: Sequence[Sequence[Any]], *, refreshed: bool = False) -> Known:
     in_order = tuple(told)
     books: dict[AlertKey, Book] = {}
     for position, number, starts_at, incident, seen_lately, ended_at, closed_at in rows[1:]:
@@ -117,10 +92,10 @@ def _known(told: Collection[AlertKey], rows: Sequence[Sequence[Any]], *, refresh
 
 _WRITE = f"""
 WITH kept AS ({bodies.INSERT.format(bodies="$1", rows="$2")}
-), refreshed AS ({_REFRESH.format(numbers="unnest($3::bigint[]) n(id)")}
+), refreshed AS ({REFRESH.format(numbers="unnest($3::bigint[]) n(id)")}
 ), told AS ({timeline.APPEND.format(rows="$4")})
 {
-    _OPEN.format(
+    OPEN.format(
         rows='''SELECT * FROM jsonb_to_recordset($5)
     b(source text, fingerprint text, incident_id bigint, labels jsonb, starts_at timestamptz)'''
     )
@@ -137,16 +112,17 @@ async def write(
 ) -> None:
     """Bodies, refreshed and new episodes, and what the timelines say: all that needs no answer, in one statement."""
     sent = bodies.rows(deliveries)
-    rows = [_row(birth) for birth in births]
+    rows = [_born(birth) for birth in births]
     if any((*sent, seen, rows, entries)):
         await connection.execute(_WRITE, *sent, list(seen), timeline.rows(entries), rows)
 
 
-def _row(birth: Birth) -> dict[str, object]:
-    return _alert(birth.alert) | {"incident_id": birth.incident, "starts_at": birth.starts_at}
+def _born(birth: Birth) -> dict[str, object]:
+    return row(birth.alert) | {"incident_id": birth.incident, "starts_at": birth.starts_at}
 
 
-def _alert(alert: Alert) -> dict[str, object]:
+def row(alert: Alert) -> dict[str, object]:
+    """For `OPEN`."""
     return {
         "source": alert.source,
         "fingerprint": alert.fingerprint,
@@ -231,5 +207,5 @@ FROM jsonb_to_recordset($1) b(source text, fingerprint text, incident_id bigint,
 async def insert_ended(tx: Connection, births: Sequence[tuple[Birth, Alert]]) -> None:
     """Those that began and ended within the batch, each with its end."""
     if births:
-        rows = [_row(birth) | {"ends_at": end.ends_at, "recovered": end.recovered} for birth, end in births]
+        rows = [_born(birth) | {"ends_at": end.ends_at, "recovered": end.recovered} for birth, end in births]
         await tx.execute(_INSERT_ENDED, rows)

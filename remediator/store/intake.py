@@ -4,7 +4,6 @@ Set-based: a batch costs a handful of statements however many alerts it holds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from remediator.domain.alert import Alert, Delivery
@@ -15,8 +14,9 @@ from remediator.domain.ids import AlertKey
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.marks import Mark, reached
-from remediator.store import bodies, episodes, openings
+from remediator.store import bodies, episodes, firing, openings
 from remediator.store.database import Connection
+from remediator.store.firing import Kept
 
 OpeningFor = Callable[[Alert], Opening | None]
 """Which incident a new alert opens; None: no rule, the episode alone is kept."""
@@ -31,14 +31,6 @@ class FilingResult:
     """Opened, joined or told of an end: whether there is anything to do."""
 
 
-async def file_deliveries(
-    connection: Connection, deliveries: Sequence[Delivery], opening_for: OpeningFor
-) -> FilingResult:
-    """Bodies and alerts of whole deliveries."""
-    alerts = [alert for delivery in deliveries for alert in delivery.alerts]
-    return await file(connection, list(deliveries), alerts, opening_for, Familiar())
-
-
 async def file(
     connection: Connection,
     deliveries: list[Delivery],
@@ -49,29 +41,26 @@ async def file(
     """All of it, with nothing open on `connection` before or after. `deliveries` are those whose bodies are to be kept,
     and is emptied once they are, even where what follows fails; `alerts` is what is to be filed of them or of others.
 
-    What nobody needs to hear of, as most deliveries, is one statement, and so one commit; the rest is another. What was
-    read before another may have changed: each statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it
-    must beside other replicas.
+    What fires, as most does, is one statement, and so one commit; the rest is another. What was read before another may
+    have changed: each statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it must beside other replicas.
     """
     told = _latest(alerts)
     match = _remembering(opening_for)
-    new = {key: alert for key, alert in told.items() if key not in familiar}
-    opened: AbstractSet[AlertKey] = set()
-    if _looks_quiet(deliveries, alerts) and all(match(alert) is None for alert in new.values()):
-        books, now = await episodes.keep(connection, deliveries, told, new=new)
-        opened = new.keys() - books.keys()
+    if _fires(deliveries, alerts):
+        new = {key: match(alert) for key, alert in told.items() if key not in familiar}
+        kept = await firing.keep(connection, deliveries, told, new=new, familiar=familiar)
         deliveries.clear()
     else:
-        books, now = await episodes.look_up(connection, told)
-    changes = decide(alerts, books, now)
-    begun = [birth.alert for birth in changes.births]
-    changes.births = [birth for birth in changes.births if birth.alert.key not in opened]
-    for birth in changes.births:
+        kept = Kept(*await episodes.look_up(connection, told))
+    changes = decide(alerts, kept.books, kept.now)
+    begun = changes.births
+    for birth in begun:
         birth.opening = match(birth.alert)
-    to_do_for = await _write(connection, deliveries, changes)
-    familiar.learn(books)
-    to_do_for += await _end_what_crossed(connection, changes)
-    return FilingResult(changes.filings, begun, to_do_for)
+    changes.births = [birth for birth in begun if birth.alert.key not in kept.opened]
+    to_do_for = kept.incidents + await _write(connection, deliveries, changes)
+    familiar.learn(kept.books, (birth.opening.run_key for birth in begun if birth.opening is not None))
+    to_do_for += await _end_what_crossed(connection, begun, changes.ends_of_nothing)
+    return FilingResult(changes.filings, [birth.alert for birth in begun], to_do_for)
 
 
 def _latest(alerts: Iterable[Alert]) -> dict[AlertKey, Alert]:
@@ -96,8 +85,8 @@ def _remembering(opening_for: OpeningFor) -> OpeningFor:
     return match
 
 
-def _looks_quiet(deliveries: Iterable[Delivery], alerts: Iterable[Alert]) -> bool:
-    """Before anything is known of the alerts."""
+def _fires(deliveries: Iterable[Delivery], alerts: Iterable[Alert]) -> bool:
+    """All of it, and all of it could be read."""
     return all(alert.is_firing for alert in alerts) and not any(delivery.rejected for delivery in deliveries)
 
 
@@ -118,11 +107,11 @@ async def _write(connection: Connection, deliveries: Sequence[Delivery], changes
     return len({incident for incident, _ in entries})
 
 
-async def _end_what_crossed(connection: Connection, changes: Changes) -> int:
+async def _end_what_crossed(connection: Connection, begun: Iterable[Birth], ends_of_nothing: Sequence[Alert]) -> int:
     """An alert's start and its end, filed by two replicas at once: neither saw the other, and no sender tells either
     again. Whoever commits last sees both. Gives how many incidents there is something to do for."""
-    began = [birth for birth in changes.births if birth.ended_by is None]
-    ends = [*changes.ends_of_nothing, *await episodes.ended_meanwhile(connection, began)]
+    wanted = [birth for birth in begun if birth.ended_by is None and birth.opening is not None]
+    ends = [*ends_of_nothing, *await episodes.ended_meanwhile(connection, wanted)]
     if not ends:
         return 0
     books, now = await episodes.look_up(connection, [end.key for end in ends])

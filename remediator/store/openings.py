@@ -41,25 +41,26 @@ async def open_or_join(tx: Connection, requested: Sequence[Requested], *, ends_i
     if wanted.keys() - opened.keys():
         raise Temporary("an incident was resolved while an alert joined it", system="database", operation="file")
     told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
-    starts = [(opened[key], _start_of(request.alert)) for key, request in wanted.items()]
+    starts = [(opened[key], start_of(request.alert)) for key, request in wanted.items()]
     return Opened({request.opening.run_key: opened[key] for key, request in wanted.items()}, starts + told)
 
 
 # Held until the end of the transaction: no incident that an alert joins is resolved under it. Nobody waits in a circle:
 # none is held before all of them are there, so that whoever waits for a new one holds nothing but new ones, by run key;
 # then all those that were there are locked in the order of their numbers, as everybody does.
-_OPEN = "SELECT id, run_key FROM incidents WHERE run_key = ANY($1::text[]) AND status <> 'resolved'"
+_OPEN = "SELECT id, run_key FROM incidents WHERE run_key = ANY({run_keys}) AND status <> 'resolved'"
 _WAKE = """
 UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
 FROM (SELECT id FROM incidents
-      WHERE id = ANY($2::bigint[] || ARRAY(SELECT id FROM open)) AND status <> 'resolved'
-          AND {there} = cardinality($1::text[])
+      WHERE id = ANY({ends_in} || ARRAY(SELECT id FROM open)) AND status <> 'resolved'
+          AND {there} = cardinality({run_keys})
       ORDER BY id FOR NO KEY UPDATE) k
 WHERE i.id = k.id RETURNING i.id, i.run_key
 """
+_PARAMETERS = {"run_keys": "$1::text[]", "ends_in": "$2::bigint[]"}
 _JOIN = f"""
-WITH open AS MATERIALIZED ({_OPEN})
-{_WAKE.format(there="(SELECT count(*) FROM open)")}
+WITH open AS MATERIALIZED ({_OPEN.format(**_PARAMETERS)})
+{_WAKE.format(there="(SELECT count(*) FROM open)", **_PARAMETERS)}
 """  # noqa: S608  # constants only
 
 
@@ -68,37 +69,45 @@ async def _join(tx: Connection, run_keys: Collection[str], ends_in: Collection[i
     return {row["run_key"]: row["id"] for row in await tx.fetch(_JOIN, list(run_keys), list(ends_in))}
 
 
+COLUMNS = """rule text, rule_version text, run_key text, title text, severity jsonb, mode text, alert jsonb,
+    target jsonb, policy jsonb, first_page_in interval"""
+"""Of an `opening`, as `row` tells them."""
+
 # A new incident's first deadline is in the same statement: no later fault can cost the page.
-_OPEN_OR_JOIN = f"""
-WITH opening AS (
-    SELECT * FROM jsonb_to_recordset($3) o(rule text, rule_version text, run_key text, title text, severity jsonb,
-        mode text, alert jsonb, target jsonb, policy jsonb, first_page_in interval)
-), open AS MATERIALIZED ({_OPEN}
+OPEN_OR_JOIN = f"""
+open AS MATERIALIZED ({_OPEN}
 ), new AS (
     INSERT INTO incidents (rule, rule_version, run_key, title, severity, mode, alert, target, wake_at)
     SELECT rule, rule_version, run_key, title, severity ->> 'name', mode, alert, target, now()
-    FROM opening WHERE run_key NOT IN (SELECT run_key FROM open)
+    FROM opening WHERE rule IS NOT NULL AND run_key NOT IN (SELECT run_key FROM open)
     ON CONFLICT (run_key) WHERE status <> 'resolved' DO NOTHING RETURNING id, run_key
 ), chain AS (
     INSERT INTO escalations (incident_id, policy, severity, due_at)
     SELECT new.id, o.policy, o.severity, now() + o.first_page_in FROM new JOIN opening o USING (run_key)
-), woken AS ({_WAKE.format(there="(SELECT count(*) FROM new) + (SELECT count(*) FROM open)")})
-SELECT id, run_key, true AS is_new FROM new UNION ALL SELECT id, run_key, false FROM woken
+), woken AS ({_WAKE.replace("{there}", "(SELECT count(*) FROM new) + (SELECT count(*) FROM open)")}
+), joined AS (
+    SELECT id, run_key, true AS is_new FROM new UNION ALL SELECT id, run_key, false FROM woken
+)"""  # noqa: S608  # constants only
+"""From `opening`, in the order of its run keys, to `joined`. `run_keys`: those of `opening`; `ends_in`: incidents in
+which an alert ends. One that has nothing but its run key is not opened. Those that were open are joined only where none
+is missing: one is that another replica opens or resolves while the statement runs."""
+_OPEN_OR_JOIN = f"""
+WITH opening AS (SELECT * FROM jsonb_to_recordset($3) o({COLUMNS})), {OPEN_OR_JOIN.format(**_PARAMETERS)}
+SELECT id, run_key, is_new FROM joined
 """  # noqa: S608  # constants only
 
 
 async def _open_or_join(
     tx: Connection, wanted: Mapping[str, Requested], ends_in: Collection[int]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Those that are new, and those that were open where none is missing now: one is that another replica has opened
-    while the statement ran."""
+    """Those that are new, and those that were open."""
     run_keys = sorted(wanted)
-    rows = await tx.fetch(_OPEN_OR_JOIN, run_keys, list(ends_in), [_incident(wanted[key]) for key in run_keys])
-    new = {row["run_key"]: row["id"] for row in rows if row["is_new"]}
-    return new, {row["run_key"]: row["id"] for row in rows if not row["is_new"]}
+    rows = await tx.fetch(_OPEN_OR_JOIN, run_keys, list(ends_in), [row(wanted[key]) for key in run_keys])
+    new = {key: number for number, key, is_new in rows if is_new}
+    return new, {key: number for number, key, is_new in rows if not is_new}
 
 
-def _incident(request: Requested) -> dict[str, object]:
+def row(request: Requested) -> dict[str, object]:
     opening = request.opening
     return {
         "rule": opening.rule,
@@ -114,6 +123,6 @@ def _incident(request: Requested) -> dict[str, object]:
     }
 
 
-def _start_of(alert: Alert) -> Entry:
+def start_of(alert: Alert) -> Entry:
     labels = ", ".join(f"{name}={value!r}" for name, value in sorted(alert.labels.items()) if name != "alertname")
     return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {labels}")

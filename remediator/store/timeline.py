@@ -31,15 +31,19 @@ FROM jsonb_to_recordset($1) e(incidents bigint[], kind text, path text, message 
 async def append_alike(tx: Connection, told: Sequence[tuple[Sequence[IncidentId], Entry]]) -> None:
     """The same entry for each of many incidents: a tenth of the bytes."""
     if told:
-        await tx.execute(_APPEND_ALIKE, [{"incidents": incidents, **_fields(entry)} for incidents, entry in told])
+        await tx.execute(_APPEND_ALIKE, [{"incidents": incidents, **fields(entry)} for incidents, entry in told])
 
 
 def rows(told: Sequence[tuple[int, Entry]]) -> list[dict[str, object]]:
     """For `APPEND`."""
-    return [{"incident_id": incident, **_fields(entry)} for incident, entry in told]
+    return [{"incident_id": incident, **fields(entry)} for incident, entry in told]
 
 
-def _fields(entry: Entry) -> dict[str, object]:
+FIELDS = "kind text, path text, message text, data jsonb"
+
+
+def fields(entry: Entry) -> dict[str, object]:
+    """As `FIELDS` reads them."""
     return {"kind": entry.kind, "path": entry.path, "message": entry.message, "data": entry.data}
 
 

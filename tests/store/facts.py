@@ -10,6 +10,7 @@ import msgspec
 from remediator.domain.alert import Alert, AlertStatus, Delivery
 from remediator.domain.episode import Filing
 from remediator.domain.escalation import EscalationPolicy, EscalationStep, Severity
+from remediator.domain.filing import Familiar
 from remediator.domain.ids import Fingerprint, RuleName, RuleVersion, SourceName
 from remediator.domain.incident import Incident
 from remediator.domain.mode import Mode
@@ -55,8 +56,9 @@ def opening(run_key: str = "service-down/backend") -> Opening:
 async def file(
     database: Database, *alerts: Alert, opens: Callable[[Alert], Opening | None] = lambda _: opening()
 ) -> dict[Filing, int]:
-    async with database.transaction() as tx:
-        result = await intake.file_deliveries(tx, [Delivery(SourceName("am"), b"{}", alerts)], opens)
+    async with database.connection() as connection:
+        sent = [Delivery(SourceName("am"), b"{}", alerts)]
+        result = await intake.file(connection, sent, alerts, opens, Familiar())
     return dict(result.filings)
 
 

@@ -145,10 +145,9 @@ async def test_hostile_text_is_stored_not_refused(database: Database) -> None:
 
 async def test_what_could_not_be_read_is_kept_aside(database: Database) -> None:
     rejected = Rejected(1, "labels: no", b"\x00\xff")
-    async with database.transaction() as tx:
-        await intake.file_deliveries(
-            tx, [Delivery(SourceName("am"), b"{}", (alert(),), (rejected,))], lambda _: opening()
-        )
+    sent = Delivery(SourceName("am"), b"{}", (alert(),), (rejected,))
+    async with database.connection() as connection:
+        await intake.file(connection, [sent], sent.alerts, lambda _: opening(), Familiar())
 
     assert (await count(database, "quarantine"), await count(database, "episodes")) == (1, 1)
 

@@ -108,10 +108,25 @@ async def test_a_batch_that_opens_incidents_and_one_that_joins_what_a_third_has_
     assert await count(database, "incidents") == 3
 
 
-async def test_a_batch_that_holds_an_incident_opens_no_other_but_is_filed_once_more(database: Database) -> None:
-    """One is resolved while it waits for it: to open another now could be to wait for somebody who waits for us."""
+async def test_a_batch_that_joins_an_incident_and_another_that_is_resolved_meanwhile(database: Database) -> None:
+    """The second is opened anew once the first is let go."""
     await three_incidents(database)
-    told = of("i1", "g1"), of("i2", "g2")
+
+    came_of_it = await meet(
+        database,
+        "UPDATE incidents SET status = 'resolved' WHERE run_key = 'i2' RETURNING id",
+        lambda: file(database, of("i1", "g1"), of("i2", "g2"), opens=opens),
+    )
+
+    assert failures(came_of_it) == []
+    assert await count(database, "incidents WHERE run_key = 'i2'") == 2
+    assert await count(database, "episodes WHERE fingerprint LIKE 'g%' AND incident_id IS NOT NULL") == 2
+
+
+async def test_a_batch_that_holds_an_incident_opens_no_other_but_is_filed_once_more(database: Database) -> None:
+    """An end must be of the same transaction: to open another now could be to wait for somebody who waits for us."""
+    await three_incidents(database)
+    told = of("i1", "g1"), of("i2", "g2"), resolved("f3")
 
     [failure] = await meet(
         database,
@@ -122,6 +137,22 @@ async def test_a_batch_that_holds_an_incident_opens_no_other_but_is_filed_once_m
 
     assert "an incident was resolved while an alert joined it" in str(failure)
     assert await count(database, "incidents WHERE run_key = 'i2'") == 2
+
+
+async def test_a_batch_that_refreshes_alerts_and_joins_others_and_one_in_which_they_end(database: Database) -> None:
+    """One finds an alert ended that it was to tell of: it is filed once more, at once."""
+    await three_incidents(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE episodes SET last_seen_at = last_seen_at - interval '1 hour'")
+
+    came_of_it = await meet(
+        database,
+        "SELECT FROM incidents WHERE run_key = 'i1' FOR NO KEY UPDATE",
+        lambda: file(database, resolved("f1"), resolved("f3")),
+        lambda: file(database, of("i3", "f3"), of("i1", "g1"), opens=opens),
+    )
+
+    assert all("an alert ended while it was filed" in str(failure) for failure in failures(came_of_it))
 
 
 async def test_a_batch_of_alerts_and_a_batch_of_moves(database: Database) -> None:

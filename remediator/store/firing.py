@@ -1,0 +1,129 @@
+"""Alerts that fire, as most do: a whole batch in one statement, and so in one commit.
+
+It looks them up, keeps the bodies, refreshes the episodes that are open, and opens those of alerts it does not know,
+with their incidents where a rule wants one. What it leaves (an alert that has fired before, an incident that somebody
+opens or resolves at that moment) is filed as the rest is (`store/intake.py`).
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+
+from remediator.domain.alert import Alert, Delivery
+from remediator.domain.filing import Book, Familiar
+from remediator.domain.ids import AlertKey
+from remediator.domain.opening import Opening
+from remediator.store import bodies, episodes, openings, timeline
+from remediator.store.database import Connection, clean
+from remediator.store.openings import Requested
+
+_TOLD = f"""
+WITH told AS (
+    SELECT * FROM ROWS FROM (
+        jsonb_to_recordset($1) AS (source text, fingerprint text, labels jsonb, starts_at timestamptz, run_key text)
+    ) WITH ORDINALITY t(source, fingerprint, labels, starts_at, run_key, position)
+), known AS ({episodes.KNOWN}
+), unknown AS (
+    SELECT * FROM told WHERE labels IS NOT NULL AND position NOT IN (SELECT position FROM known)
+), kept AS ({bodies.INSERT.format(bodies="$3", rows="$4")}
+)"""  # noqa: S608  # put together from our own constants: every value is a parameter
+_SEEN = "SELECT id FROM known WHERE NOT seen_lately"
+
+_OPEN_EPISODES = f"""{_TOLD}, refreshed AS ({episodes.REFRESH.format(numbers=f"({_SEEN}) n")}
+), opened AS ({episodes.OPEN.format(rows="SELECT source, fingerprint, NULL::bigint, labels, starts_at FROM unknown")}
+)
+{episodes.ANSWER}
+"""  # noqa: S608  # as above
+
+# Incidents are held before episodes, as everybody does: whoever tells of an end holds the one and wants the other.
+# An opening is for the first alert that asks for it; where that one is known after all, it is left. Most alerts of a
+# storm join an incident that is open: what another would need to be opened is brought only where we know of none.
+# After what is known come the alerts that began an incident or joined one, their positions as negatives.
+_OPEN_INCIDENTS = f"""{_TOLD}, opening AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($5)
+        o({openings.COLUMNS}, first_position bigint, said jsonb, said_if_new jsonb)
+    WHERE first_position IN (SELECT position FROM unknown)
+), {openings.OPEN_OR_JOIN.format(run_keys="ARRAY(SELECT run_key FROM opening)", ends_in="'{}'::bigint[]")}
+, told_so AS (
+    INSERT INTO timeline (incident_id, kind, path, message, data)
+    SELECT joined.id, entry.* FROM joined JOIN opening USING (run_key), LATERAL jsonb_to_recordset(
+        CASE WHEN is_new THEN said || said_if_new ELSE said END
+    ) entry({timeline.FIELDS})
+), refreshed AS ({episodes.REFRESH.format(numbers=f"({_SEEN} AND (SELECT count(*) FROM joined) >= 0) n")}), opened AS ({
+    episodes.OPEN.format(
+        rows='''SELECT source, fingerprint, joined.id, labels, starts_at FROM unknown LEFT JOIN joined USING (run_key)
+        WHERE run_key IS NULL OR joined.id IS NOT NULL'''
+    )
+})
+{episodes.ANSWER}
+UNION ALL SELECT -position, joined.id, NULL, NULL, NULL, NULL, NULL FROM unknown JOIN joined USING (run_key)
+"""  # noqa: S608  # as above
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    books: dict[AlertKey, Book]
+    now: datetime
+    """By the database's clock."""
+    opened: AbstractSet[AlertKey] = frozenset()
+    """Those that began an episode, and an incident or joined one where a rule wants it."""
+    incidents: int = 0
+    """Opened or joined."""
+
+
+async def keep(
+    connection: Connection,
+    deliveries: Iterable[Delivery],
+    told: Mapping[AlertKey, Alert],
+    *,
+    new: Mapping[AlertKey, Opening | None],
+    familiar: Familiar,
+) -> Kept:
+    """`new`: those of `told` that may be new, and the incidents they ask for."""
+    rows = [_row(alert, new[key]) if key in new else _key(key) for key, alert in told.items()]
+    asked = _asked(told, new, familiar)
+    arguments = rows, episodes.SEEN_EVERY, *bodies.rows(deliveries)
+    if asked:
+        answer = await connection.fetch(_OPEN_INCIDENTS, *arguments, asked)
+    else:
+        answer = await connection.fetch(_OPEN_EPISODES, *arguments)
+    books, now = episodes.known(told, [row for row in answer if row[0] >= 0], refreshed=True)
+    joined = {-position: incident for position, incident, *_ in answer if position < 0}
+    in_order = tuple(told)
+    opened = {key for key, opening in new.items() if opening is None and key not in books}
+    opened.update(in_order[position - 1] for position in joined)
+    return Kept(books, now, opened, len(set(joined.values())))
+
+
+def _key(key: AlertKey) -> dict[str, object]:
+    return {"source": key[0], "fingerprint": key[1]}
+
+
+def _row(alert: Alert, opening: Opening | None) -> dict[str, object]:
+    row = episodes.row(alert)
+    if opening is not None:
+        row["run_key"] = opening.run_key
+    return row
+
+
+def _asked(
+    told: Mapping[AlertKey, Alert], new: Mapping[AlertKey, Opening | None], familiar: Familiar
+) -> list[dict[str, object]]:
+    """One opening for each incident, in the order of their run keys."""
+    first: dict[str, dict[str, object]] = {}
+    for position, (key, alert) in enumerate(told.items(), start=1):
+        opening = new.get(key)
+        if opening is not None and (run_key := clean(opening.run_key)) not in first:
+            is_open = opening.run_key in familiar
+            first[run_key] = {
+                **({"run_key": run_key} if is_open else _to_open(opening, alert)),
+                "first_position": position,
+                "said": [timeline.fields(openings.start_of(alert))],
+            }
+    return [first[run_key] for run_key in sorted(first)]
+
+
+def _to_open(opening: Opening, alert: Alert) -> dict[str, object]:
+    entries = [timeline.fields(entry) for entry in opening.entries]
+    return openings.row(Requested(opening, alert)) | {"said_if_new": entries}
