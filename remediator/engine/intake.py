@@ -28,6 +28,7 @@ from remediator.rules.rulebook import Rulebook
 from remediator.store import bodies
 from remediator.store import intake as filing
 from remediator.store.database import Database
+from remediator.store.intake import FilingResult
 from remediator.toolbox import system_clock
 
 log = structlog.get_logger()
@@ -56,14 +57,15 @@ class Intake:
         *,
         ceiling: Mode,
         metrics: Metrics,
-        bells: Sequence[Bell],
+        bells: tuple[Bell, Bell],
     ) -> None:
+        """`bells`: of who works on incidents, and of who pages."""
         self._database = database
         self._familiar = Familiar()
         self._rulebook = rulebook
         self._ceiling = ceiling
         self._metrics = metrics
-        self._bells = bells
+        self._work_bell, self._page_bell = bells
         self._lag = cache(metrics.source_lag.labels)
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
@@ -141,7 +143,7 @@ class Intake:
         """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
         while True:
             try:
-                incidents = await self._file(parts)
+                result = await self._file(parts)
             except Temporary as error:
                 if self._refusing or time.monotonic() >= until:
                     return error
@@ -150,13 +152,17 @@ class Intake:
             else:
                 reached(Mark.DELIVERY_COMMITTED)
                 _answer(parts)
-                for bell in self._bells if incidents else ():
-                    bell.ring()
+                self._ring(result)
                 return None
             await asyncio.sleep(RETRY_EVERY.total_seconds())
 
-    async def _file(self, parts: Sequence[Part]) -> int:
-        """How many incidents there is something to do for."""
+    def _ring(self, result: FilingResult) -> None:
+        if result.incidents:
+            self._work_bell.ring()
+        if result.opened:
+            self._page_bell.ring()
+
+    async def _file(self, parts: Sequence[Part]) -> FilingResult:
         received_at = system_clock()
         rulebook = self._rulebook()
         alerts = [alert for part in parts for alert in part.alerts]
@@ -179,7 +185,7 @@ class Intake:
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
         for alert in result.new:
             self._lag(alert.source).observe(lag_of(alert, received_at=received_at))
-        return result.incidents
+        return result
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
         """Halves the batch until the one alert that cannot be stored stands alone, and puts that one aside."""

@@ -57,7 +57,7 @@ _OPEN_INCIDENTS = f"""{_TOLD}, opening AS MATERIALIZED (
     )
 })
 {episodes.ANSWER}
-UNION ALL SELECT -position, joined.id, NULL, NULL, NULL, NULL, NULL FROM unknown JOIN joined USING (run_key)
+UNION ALL SELECT -position, joined.id, NULL, NULL, is_new, NULL, NULL FROM unknown JOIN joined USING (run_key)
 """  # noqa: S608  # as above
 
 
@@ -70,6 +70,7 @@ class Kept:
     """Those that began an episode, and an incident or joined one where a rule wants it."""
     incidents: int = 0
     """Opened or joined."""
+    opened_incidents: int = 0
 
 
 async def keep(
@@ -89,11 +90,11 @@ async def keep(
     else:
         answer = await connection.fetch(_OPEN_EPISODES, *arguments)
     books, now = episodes.known(told, [row for row in answer if row[0] >= 0], refreshed=True)
-    joined = {-position: incident for position, incident, *_ in answer if position < 0}
     in_order = tuple(told)
-    opened = {key for key, opening in new.items() if opening is None and key not in books}
-    opened.update(in_order[position - 1] for position in joined)
-    return Kept(books, now, opened, len(set(joined.values())))
+    joined = {in_order[-row[0] - 1]: row[1] for row in answer if row[0] < 0}
+    opened = {key for key, opening in new.items() if opening is None and key not in books} | joined.keys()
+    new_incidents = {row[1] for row in answer if row[0] < 0 and row[4]}
+    return Kept(books, now, opened, len(set(joined.values())), len(new_incidents))
 
 
 def _key(key: AlertKey) -> dict[str, object]:

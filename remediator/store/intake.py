@@ -29,6 +29,8 @@ class FilingResult:
     """Those that began an episode."""
     incidents: int
     """Opened, joined or told of an end: whether there is anything to do."""
+    opened: int
+    """Incidents that may be new: whether there may be somebody to page."""
 
 
 async def file(
@@ -60,7 +62,8 @@ async def file(
     to_do_for = kept.incidents + await _write(connection, deliveries, changes)
     familiar.learn(kept.books, (birth.opening.run_key for birth in begun if birth.opening is not None))
     to_do_for += await _end_what_crossed(connection, begun, changes.ends_of_nothing)
-    return FilingResult(changes.filings, [birth.alert for birth in begun], to_do_for)
+    opened = kept.opened_incidents + sum(birth.opening is not None for birth in changes.births)
+    return FilingResult(changes.filings, [birth.alert for birth in begun], to_do_for, opened)
 
 
 def _latest(alerts: Iterable[Alert]) -> dict[AlertKey, Alert]:

@@ -27,8 +27,8 @@ class Opened:
 
 
 async def open_or_join(tx: Connection, requested: Sequence[Requested], *, ends_in: Collection[int] = ()) -> Opened:
-    """Incidents in which an alert ends wake with those that one joins. Raises `Temporary` where one was resolved while
-    others are held already: filed once more, it opens anew."""
+    """Incidents in which an alert ends are held with those that one joins. Raises `Temporary` where one was resolved
+    while others are held already: filed once more, it opens anew."""
     wanted = {clean(request.opening.run_key): request for request in requested}
     joined = await _join(tx, wanted.keys(), ends_in) if wanted or ends_in else {}
     new: dict[str, int] = {}
@@ -49,8 +49,11 @@ async def open_or_join(tx: Connection, requested: Sequence[Requested], *, ends_i
 # none is held before all of them are there, so that whoever waits for a new one holds nothing but new ones, by run key;
 # then all those that were there are locked in the order of their numbers, as everybody does.
 _OPEN = "SELECT id, run_key FROM incidents WHERE run_key = ANY({run_keys}) AND status <> 'resolved'"
-_WAKE = """
-UPDATE incidents i SET nudges = nudges + 1, wake_at = LEAST(i.wake_at, now())
+# An end may be that of the incident. A start wakes it only where it waits to look again, as it does while all its other
+# alerts are silenced: else there is nothing to do for it, and a storm would have its incidents worked on for nothing.
+_HOLD = """
+UPDATE incidents i SET nudges = nudges + 1,
+    wake_at = CASE WHEN i.phase = 'opened' OR i.id = ANY({ends_in}) THEN LEAST(i.wake_at, now()) ELSE i.wake_at END
 FROM (SELECT id FROM incidents
       WHERE id = ANY({ends_in} || ARRAY(SELECT id FROM open)) AND status <> 'resolved'
           AND {there} = cardinality({run_keys})
@@ -60,7 +63,7 @@ WHERE i.id = k.id RETURNING i.id, i.run_key
 _PARAMETERS = {"run_keys": "$1::text[]", "ends_in": "$2::bigint[]"}
 _JOIN = f"""
 WITH open AS MATERIALIZED ({_OPEN.format(**_PARAMETERS)})
-{_WAKE.format(there="(SELECT count(*) FROM open)", **_PARAMETERS)}
+{_HOLD.format(there="(SELECT count(*) FROM open)", **_PARAMETERS)}
 """  # noqa: S608  # constants only
 
 
@@ -84,9 +87,9 @@ open AS MATERIALIZED ({_OPEN}
 ), chain AS (
     INSERT INTO escalations (incident_id, policy, severity, due_at)
     SELECT new.id, o.policy, o.severity, now() + o.first_page_in FROM new JOIN opening o USING (run_key)
-), woken AS ({_WAKE.replace("{there}", "(SELECT count(*) FROM new) + (SELECT count(*) FROM open)")}
+), held AS ({_HOLD.replace("{there}", "(SELECT count(*) FROM new) + (SELECT count(*) FROM open)")}
 ), joined AS (
-    SELECT id, run_key, true AS is_new FROM new UNION ALL SELECT id, run_key, false FROM woken
+    SELECT id, run_key, true AS is_new FROM new UNION ALL SELECT id, run_key, false FROM held
 )"""  # noqa: S608  # constants only
 """From `opening`, in the order of its run keys, to `joined`. `run_keys`: those of `opening`; `ends_in`: incidents in
 which an alert ends. One that has nothing but its run key is not opened. Those that were open are joined only where none

@@ -15,6 +15,7 @@ from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.engine import intake as engine
+from remediator.engine.bell import Bell
 from remediator.engine.intake import Intake
 from remediator.metrics import Metrics
 from remediator.store import bodies, episodes
@@ -38,7 +39,7 @@ class Rules:
 @asynccontextmanager
 async def running(database: Database, rules: Rules | None = None) -> AsyncIterator[Intake]:
     book: Any = rules or Rules()
-    intake = Intake(database, lambda: book, ceiling=Mode.ACT, metrics=Metrics(), bells=())
+    intake = Intake(database, lambda: book, ceiling=Mode.ACT, metrics=Metrics(), bells=(Bell(), Bell()))
     writer = asyncio.create_task(intake.run())
     try:
         yield intake

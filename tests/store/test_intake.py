@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from remediator.domain.alert import Alert, Delivery, Rejected
 from remediator.domain.episode import Filing
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
-from remediator.domain.incident import Incident
+from remediator.domain.incident import Incident, Phase
 from remediator.domain.opening import Opening
 from remediator.store import incidents, intake
 from remediator.store.database import Database
@@ -55,6 +56,41 @@ async def test_another_alert_with_the_same_run_key_joins_the_open_incident(datab
     await file(database, alert("f2"), alert("f3"))
 
     assert (await count(database, "episodes"), await count(database, "incidents")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("phase", "told", "wakes"),
+    [
+        (Phase.HANDED_OVER, partial(alert, "f2"), False),
+        (Phase.FIXED, partial(alert, "f2"), False),
+        (Phase.OPENED, partial(alert, "f2"), True),
+        (Phase.HANDED_OVER, partial(resolved, "f1"), True),
+    ],
+    ids=["joins what people have", "joins what is verified", "joins what is held for a silence", "ends"],
+)
+async def test_an_incident_is_woken_where_an_alert_gives_it_something_to_do(
+    database: Database, phase: Phase, told: Callable[[], Alert], *, wakes: bool
+) -> None:
+    """Resolved it may not be in any case: it is not what it was."""
+    await file(database, alert("f1"))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET phase = $1, wake_at = now() + interval '1 hour'", phase)
+
+    await file(database, told())
+
+    assert await count(database, "incidents WHERE wake_at <= now()") == wakes
+    assert await count(database, "incidents WHERE nudges = 1") == 1
+
+
+async def test_the_first_alert_of_a_batch_is_known_and_the_next_joins_its_incident_all_the_same(
+    database: Database,
+) -> None:
+    await file(database, alert("f1"))
+
+    assert await file(database, alert("f1"), alert("f2")) == {Filing.REFRESH: 1, Filing.OPEN: 1}
+
+    assert await count(database, "episodes WHERE incident_id = 1") == 2
+    assert await count(database, "timeline WHERE message LIKE 'ServiceDown fires%'") == 2
 
 
 async def test_an_alert_never_joins_an_incident_that_is_resolved_at_that_moment(database: Database) -> None:
@@ -169,6 +205,38 @@ async def test_what_opens_no_incident_is_one_statement_with_its_body(database_ad
         kept = (await count(database, "episodes"), await count(database, "deliveries"))
 
     assert (statements, kept, result.filings) == (2, (2, 2), {Filing.REFRESH: 4})
+
+
+async def test_what_opens_an_incident_or_joins_one_is_a_statement_and_a_look_for_its_end(database_address: str) -> None:
+    sent: list[str] = []
+
+    async def note(
+        _connection: Any, _method: str, sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        sent.append(sql)
+        return await go_on()
+
+    async with watched_database(database_address, note) as database:
+        familiar = Familiar()
+        results = [await _tell(database, familiar, alert(name), opens=opening()) for name in ("f1", "f2", "f3")]
+        statements = len(sent)
+        timeline = await count(database, "timeline WHERE message LIKE 'ServiceDown fires%'")
+
+    assert [(result.opened, result.incidents) for result in results] == [(1, 1), (0, 1), (0, 1)]
+    assert (statements, timeline) == (2 * 3, 3)
+
+
+async def test_an_incident_that_was_resolved_behind_our_back_is_opened_anew(database: Database) -> None:
+    """We still take it for open, and bring nothing that another would be made of."""
+    familiar = Familiar()
+    await _tell(database, familiar, alert("f1"), opens=opening())
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET status = 'resolved'")
+
+    result = await _tell(database, familiar, alert("f2"), opens=opening())
+
+    assert (result.filings, result.opened, result.incidents) == ({Filing.OPEN: 1}, 1, 1)
+    assert await count(database, "incidents i JOIN episodes e ON i.id = incident_id WHERE status = 'triggered'") == 1
 
 
 async def test_an_alert_of_an_open_incident_is_recognised_when_it_is_told_again(database: Database) -> None:
