@@ -39,7 +39,8 @@ _OPEN_EPISODES = f"""{_TOLD}, refreshed AS ({episodes.REFRESH.format(numbers=f"(
 # Incidents are held before episodes, as everybody does: whoever tells of an end holds the one and wants the other.
 # An opening is for the first alert that asks for it; where that one is known after all, it is left. Most alerts of a
 # storm join an incident that is open: what another would need to be opened is brought only where we know of none.
-# After what is known come the alerts that began an incident or joined one, their positions as negatives.
+# After what is known come the alerts that began an incident or joined one: their positions as negatives, the incident,
+# and whether it is new.
 _OPEN_INCIDENTS = f"""{_TOLD}, opening AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($5)
         o({openings.COLUMNS}, first_position bigint, said jsonb, said_if_new jsonb)
@@ -57,7 +58,7 @@ _OPEN_INCIDENTS = f"""{_TOLD}, opening AS MATERIALIZED (
     )
 })
 {episodes.ANSWER}
-UNION ALL SELECT -position, joined.id, NULL, NULL, is_new, NULL, NULL FROM unknown JOIN joined USING (run_key)
+UNION ALL SELECT -position, NULL, NULL, joined.id, is_new, NULL, NULL FROM unknown JOIN joined USING (run_key)
 """  # noqa: S608  # as above
 
 
@@ -85,16 +86,21 @@ async def keep(
     rows = [_row(alert, new[key]) if key in new else _key(key) for key, alert in told.items()]
     asked = _asked(told, new, familiar)
     arguments = rows, episodes.SEEN_EVERY, *bodies.rows(deliveries)
-    if asked:
-        answer = await connection.fetch(_OPEN_INCIDENTS, *arguments, asked)
-    else:
-        answer = await connection.fetch(_OPEN_EPISODES, *arguments)
-    books, now = episodes.known(told, [row for row in answer if row[0] >= 0], refreshed=True)
+    if not asked:
+        books, now = episodes.known(told, await connection.fetch(_OPEN_EPISODES, *arguments), refreshed=True)
+        return Kept(books, now, new.keys() - books.keys())
+    answer = await connection.fetch(_OPEN_INCIDENTS, *arguments, asked)
+    books, now = episodes.known(told, [row for row in answer if row["position"] >= 0], refreshed=True)
+    joined = [(-position, incident, is_new) for position, _, _, incident, is_new, *_ in answer if position < 0]
     in_order = tuple(told)
-    joined = {in_order[-row[0] - 1]: row[1] for row in answer if row[0] < 0}
-    opened = {key for key, opening in new.items() if opening is None and key not in books} | joined.keys()
-    new_incidents = {row[1] for row in answer if row[0] < 0 and row[4]}
-    return Kept(books, now, opened, len(set(joined.values())), len(new_incidents))
+    unruled = {key for key, opening in new.items() if opening is None and key not in books}
+    return Kept(
+        books,
+        now,
+        opened=unruled.union(in_order[position - 1] for position, _, _ in joined),
+        incidents=len({incident for _, incident, _ in joined}),
+        opened_incidents=len({incident for _, incident, is_new in joined if is_new}),
+    )
 
 
 def _key(key: AlertKey) -> dict[str, object]:
