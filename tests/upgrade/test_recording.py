@@ -26,5 +26,5 @@ async def test_what_this_release_says_can_be_recorded_and_said_again(
     async with Database.open(empty_database_address, pool=1) as another, another.connection() as connection:
         answers = [await say(connection, statement) for statement in recorded]
 
-    assert len(recorded) >= 5
+    assert len(recorded) >= 3
     assert answers == [statement.answer for statement in recorded]
