@@ -86,6 +86,14 @@ async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
         await tx.execute(_ENQUEUE, reaching)
 
 
+async def is_told(connection: Connection, incident: IncidentId, *, key_begins: str) -> bool:
+    """Whether a message about it whose key begins so was ever ordered."""
+    told: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM outbox WHERE incident_id = $1 AND starts_with(dedup_key, $2))", incident, key_begins
+    )
+    return told
+
+
 class PagesAlike(msgspec.Struct, frozen=True):
     """The same message about each of many incidents. What it says of each is read when it is sent."""
 

@@ -165,6 +165,7 @@ async def page(database: Database) -> None:
         await outbox.enqueue(
             tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")), RuleName("rule"))]
         )
+        assert await outbox.is_told(tx, number, key_begins="new-")
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
         await outbox.hold(tx, [item])
         await outbox.retry(tx, item, delay=timedelta(), error="")
