@@ -129,7 +129,7 @@ async def claim_and_move(database: Database) -> None:
     seen = Progress(findings={"pods": Finding(ok=True, summary="")})
     move = Move(Phase.DIAGNOSED, seen, entries=(Entry(EntryKind.FINDING, "seen"),))
     moved = await commit(database, claimed[0], move)
-    write = intent_of(moved, attempts(7))
+    write = intent_of(moved, attempts("7"))
     cleared = await commit(database, moved, Move(Phase.CLEARED, seen, intent=write))
     done = IntentResult(write.id, IntentState.DONE, "done")
     await commit(database, cleared, Move(Phase.FIXED, seen, result=done, wake_in=timedelta(hours=1)))
@@ -168,10 +168,12 @@ async def page(database: Database) -> None:
         assert await outbox.is_told(tx, number, key_begins="new-")
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
         await outbox.hold(tx, [item])
+        await outbox.note_unanswered(tx, item)
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
         await outbox.enqueue_last_resort(tx, item, [Contact("chat", "")])
         await outbox.sent(tx, [(item, Receipt())])
+        assert item.id in {page.id for page in await outbox.arrived(tx, [number])}
 
 
 async def look_for_strays(database: Database) -> None:
@@ -203,11 +205,11 @@ async def respond(database: Database) -> None:
 
 async def judge(database: Database) -> None:
     async with database.connection() as connection:
-        await ledger.snapshot(connection, [attempts(7), attempts(8)])
+        await ledger.snapshot(connection, [attempts("7"), attempts("8")])
 
 
-def attempts(number: int) -> Budget:
-    return Budget(f"attempts/{number}", at_most=1_000, within=timedelta(hours=1))
+def attempts(target: str) -> Budget:
+    return Budget(f"attempts/{target}", at_most=1_000, within=timedelta(hours=1))
 
 
 async def clear_up(database: Database) -> None:
@@ -279,17 +281,18 @@ async def test_a_table_that_grew_since_it_was_looked_at_is_still_read_by_index(d
 
 
 async def test_what_a_budget_spent_before_its_window_is_not_read(explained: tuple[Database, Explainer]) -> None:
-    """It is read while the budget is locked, and whoever wants to spend of it waits."""
+    """It is read while the budget is locked, and whoever wants to spend of it waits. Nobody else asks for this one: of
+    what is rolled back the index keeps something for a while."""
     database, explainer = explained
 
     async with undone(database) as inside, inside.connection() as connection:
         await connection.execute(
             """INSERT INTO reservations (key, intent_id, at, units)
-               SELECT 'attempts/7/' || w, i.id, now() - interval '1 day' - n * interval '5 minutes', 1
+               SELECT 'attempts/often/' || w, i.id, now() - interval '1 day' - n * interval '5 minutes', 1
                FROM (SELECT id FROM intents LIMIT 1) i, generate_series(1, 5_000) n, unnest('{1h,4h}'::text[]) w"""
         )
         explainer.plans.clear()
-        await judge(inside)
+        await ledger.snapshot(connection, [attempts("often")])
 
     [(sql, plan)] = explainer.plans
     read = sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes(plan) if n.get("Relation Name") == "reservations")
@@ -307,7 +310,7 @@ async def test_what_was_planned_for_empty_tables_still_reads_little_when_they_ar
         async with database.transaction() as tx:
             before = await tx.fetchval(ROWS_READ)
             claimed = await incidents.claim(tx, owner="tests", lease=LEASE, limit=8)
-            write = intent_of(claimed[0], attempts(7))
+            write = intent_of(claimed[0], attempts("7"))
             await moves.commit(tx, [Decided(claimed[0], Move(Phase.CLEARED, Progress(), intent=write))], lease=LEASE)
             read = await tx.fetchval(ROWS_READ) - before
 
