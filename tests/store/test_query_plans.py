@@ -23,7 +23,18 @@ from remediator.domain.incident import IntentResult, IntentState, Move, Phase, P
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import escalations, incidents, intents, ledger, moves, outbox, retention, strays, timeline
+from remediator.store import (
+    crossed_ends,
+    escalations,
+    incidents,
+    intents,
+    ledger,
+    moves,
+    outbox,
+    retention,
+    strays,
+    timeline,
+)
 from remediator.store.connecting import LIMITS
 from remediator.store.database import Database
 from remediator.store.escalations import Struck
@@ -186,6 +197,12 @@ async def look_for_strays(database: Database) -> None:
         await strays.adopt(tx, {IncidentId(500): [stray]})
 
 
+async def look_for_crossed_ends(database: Database) -> None:
+    """The same; no end of any of them is known."""
+    async with database.connection() as connection:
+        assert await crossed_ends.find(connection) == []
+
+
 async def read_as_people_do(database: Database) -> None:
     async with database.connection() as connection:
         await incidents.list_incidents(connection, limit=50)
@@ -238,6 +255,7 @@ async def forget_budgets(database: Database) -> None:
         pytest.param(strike, 50, id="deadlines that strike"),
         pytest.param(page, 1, id="a page"),
         pytest.param(look_for_strays, OPEN, id="alerts that nobody works on"),
+        pytest.param(look_for_crossed_ends, OPEN, id="alerts that are over and open"),
         pytest.param(read_as_people_do, 50, id="reading"),
         pytest.param(respond, 1, id="a person responds"),
         pytest.param(judge, 10, id="the ledger"),
