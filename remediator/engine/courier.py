@@ -191,7 +191,7 @@ class Courier:
             await self._taken(tx, taken, unwanted)
             for outcome in outcomes:
                 if isinstance(outcome, NotTaken):
-                    await self._not_taken(tx, outcome, unwanted.get(outcome.item.id))
+                    await self._not_taken(tx, outcome, in_hand=unwanted.get(outcome.item.id))
         return [None] * len(outcomes)
 
     async def _taken(self, tx: Connection, taken: Sequence[Taken], unwanted: Mapping[int, Status]) -> None:
@@ -202,7 +202,7 @@ class Courier:
         late = [one.item for one in taken if unwanted.get(one.item.id) is Status.RESOLVED]
         await announce_to_the_late(tx, late, self._writer)
 
-    async def _not_taken(self, tx: Connection, failed: NotTaken, in_hand: Status | None) -> None:
+    async def _not_taken(self, tx: Connection, failed: NotTaken, *, in_hand: Status | None) -> None:
         """`in_hand`: what its incident is, where nobody is to be paged by it any more."""
         item, error = failed.item, failed.error
         if isinstance(error, (Ambiguous, TimeoutError)):

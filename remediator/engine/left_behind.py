@@ -20,7 +20,7 @@ NO_REVIEW_CHANNEL = ""
 """What only looks leaves nothing behind; should the mode have been lowered since, the timeline tells."""
 
 
-def left_behind(before: Incident, move: Move, after: Incident) -> IntentId | None:
+def left_behind(before: Incident, move: Move, *, after: Incident) -> IntentId | None:
     """The write that stays for good with this move, or that may be there and nobody knows."""
     due, result = before.progress.undo, move.result
     if due is not None and move.progress.undo is None:
@@ -33,7 +33,7 @@ def left_behind(before: Incident, move: Move, after: Incident) -> IntentId | Non
 
 
 async def tell_of(
-    tx: Connection, write: IntentId, decided: Decided, after: Incident, *, roster: Roster, writer: PageWriter
+    tx: Connection, write: IntentId, decided: Decided, *, after: Incident, roster: Roster, writer: PageWriter
 ) -> None:
     """In the transaction of that move, once a write."""
     incident = decided.incident

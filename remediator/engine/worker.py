@@ -260,9 +260,9 @@ class Worker:
 
     async def _tell_what_is_left_behind(self, tx: Connection, made: Sequence[tuple[Decided, Incident]]) -> None:
         for one, after in made:
-            write = left_behind(one.incident, one.move, after)
+            write = left_behind(one.incident, one.move, after=after)
             if write is not None:
-                await tell_of(tx, write, one, after, roster=self._rulebook().roster, writer=self._writer)
+                await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
 
     async def _keep_result(self, move: Move) -> None:
         """The move is not made (a person resolved the incident, say), but what our write did is still a fact."""
