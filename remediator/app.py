@@ -25,6 +25,7 @@ from remediator.domain.mode import Mode
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
 from remediator.engine.courier import Courier
+from remediator.engine.crossed_ends import CrossedEnds
 from remediator.engine.desk import Desk
 from remediator.engine.escalate import Escalator
 from remediator.engine.intake import Intake
@@ -269,6 +270,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             reconciler.run(),
             Unpolled(database, tuple(map(SourceName, settings.sources))).run(),
             strays.run(),
+            CrossedEnds(database, intake).run(),
             rules.keep_current(database, metrics),
             clearing.run(),
         ),

@@ -1,4 +1,4 @@
-"""Tells the people who were paged that it is over."""
+"""Tells the people who were paged, or may have been, that it is over."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,10 @@ from remediator.store.outbox import OutboxItem, Outgoing
 
 
 async def announce_ends(tx: Connection, ended: Sequence[Incident], writer: PageWriter) -> None:
-    """In the transaction that resolves the incidents; each recipient once, by the channel that reached them."""
+    """In the transaction that resolves the incidents; each recipient once, by the channel that reached them, or perhaps
+    did."""
     known = {incident.id: incident for incident in ended}
-    pages = await outbox.sent_pages(tx, list(known))
+    pages = await outbox.arrived(tx, list(known))
     told = {(page.incident, page.recipient): page for page in pages}
     await outbox.enqueue(
         tx,
@@ -26,9 +27,9 @@ async def announce_ends(tx: Connection, ended: Sequence[Incident], writer: PageW
 
 
 async def announce_to_the_late(tx: Connection, late: Sequence[OutboxItem], writer: PageWriter) -> None:
-    """In the transaction that records pages as sent whose incidents had ended meanwhile. Each has a notice of its own,
-    after it: another one to the same person may be there already. None of an incident that cannot be read: that the
-    page was sent must be recorded all the same."""
+    """In the transaction that records pages whose incidents had ended meanwhile: as sent, or as given up though they
+    may have arrived. Each has a notice of its own, after it: another one to the same person may be there already. None
+    of an incident that cannot be read: what became of the page must be recorded all the same."""
     known = await incidents.get_readable(tx, {page.incident for page in late})
     await outbox.enqueue(
         tx,

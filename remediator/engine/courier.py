@@ -191,7 +191,7 @@ class Courier:
             await self._taken(tx, taken, unwanted)
             for outcome in outcomes:
                 if isinstance(outcome, NotTaken):
-                    await self._not_taken(tx, outcome, is_wanted=outcome.item.id not in unwanted)
+                    await self._not_taken(tx, outcome, in_hand=unwanted.get(outcome.item.id))
         return [None] * len(outcomes)
 
     async def _taken(self, tx: Connection, taken: Sequence[Taken], unwanted: Mapping[int, Status]) -> None:
@@ -202,11 +202,13 @@ class Courier:
         late = [one.item for one in taken if unwanted.get(one.item.id) is Status.RESOLVED]
         await announce_to_the_late(tx, late, self._writer)
 
-    async def _not_taken(self, tx: Connection, failed: NotTaken, *, is_wanted: bool) -> None:
+    async def _not_taken(self, tx: Connection, failed: NotTaken, *, in_hand: Status | None) -> None:
+        """`in_hand`: what its incident is, where nobody is to be paged by it any more."""
         item, error = failed.item, failed.error
-        if not is_wanted:
-            self._count(item, "withdrawn")
-            await outbox.withdraw(tx, item)
+        if isinstance(error, (Ambiguous, TimeoutError)):
+            await outbox.note_unanswered(tx, item)
+        if in_hand is not None:
+            await self._give_up(tx, item, in_hand)
             return
         wait = _retry_in(item, error)
         if wait is None:
@@ -214,6 +216,12 @@ class Courier:
             return
         self._count(item, "retried")
         await outbox.retry(tx, item, delay=wait, error=str(error))
+
+    async def _give_up(self, tx: Connection, item: OutboxItem, in_hand: Status) -> None:
+        self._count(item, "withdrawn")
+        perhaps_arrived = await outbox.withdraw(tx, item)
+        if perhaps_arrived is not None and in_hand is Status.RESOLVED:
+            await announce_to_the_late(tx, [perhaps_arrived], self._writer)
 
     async def _fall_through(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
         self._count(item, "failed")

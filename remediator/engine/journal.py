@@ -5,6 +5,7 @@ Read for many incidents at once, as their moves are committed: a round trip each
 
 from collections.abc import Sequence
 
+from remediator.domain.budget import Budget
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.ledger import Ledger, Proposal
@@ -16,7 +17,7 @@ from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.store.ledger import Snapshot
 
-Keys = frozenset[str]
+Budgets = frozenset[Budget]
 
 
 class Journal:
@@ -24,12 +25,13 @@ class Journal:
         """`ceiling`: of this daemon, now; it may have been lowered since the incident was opened."""
         self._database = database
         self._ceiling = ceiling
-        self._snapshots: GroupCommit[Keys, Snapshot] = GroupCommit(self._read_snapshots)
+        self._snapshots: GroupCommit[Budgets, Snapshot] = GroupCommit(self._read_snapshots)
         self._intents: GroupCommit[IntentId, StoredIntent] = GroupCommit(self._read_intents)
 
     async def ledger(self, incident: Incident, guards: Sequence[Guard], proposal: Proposal) -> Ledger:
-        keys = frozenset(budget.key for guard in guards for budget in guard.budgets(proposal))
-        snapshot = await self._snapshots.submit(keys)
+        budgets = frozenset(budget for guard in guards for budget in guard.budgets(proposal))
+        snapshot = await self._snapshots.submit(budgets)
+        keys = {budget.key for budget in budgets}
         return Ledger(
             now=snapshot.now,
             mode=lower(self._ceiling, incident.mode),
@@ -41,10 +43,10 @@ class Journal:
     async def intent(self, intent: IntentId) -> StoredIntent:
         return await self._intents.submit(intent)
 
-    async def _read_snapshots(self, wanted: Sequence[Keys]) -> list[Snapshot]:
-        """The same for all, whose keys are among those of all."""
+    async def _read_snapshots(self, wanted: Sequence[Budgets]) -> list[Snapshot]:
+        """The same for all, whose budgets are among those of all."""
         async with self._database.connection() as connection:
-            snapshot = await ledger.snapshot(connection, sorted(Keys().union(*wanted)))
+            snapshot = await ledger.snapshot(connection, Budgets().union(*wanted))
         return [snapshot] * len(wanted)
 
     async def _read_intents(self, wanted: Sequence[IntentId]) -> list[StoredIntent]:

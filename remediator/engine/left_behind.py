@@ -1,6 +1,9 @@
 """Tells somebody of a change that stays in the world because nobody takes it back. Its incident may be closed, or in
 somebody's hands: then no page of its own would tell."""
 
+from dataclasses import replace
+
+from remediator.domain.escalation import EscalationStep
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, IntentState, Move, Status
 from remediator.domain.notification import LEFT_BEHIND
@@ -9,6 +12,7 @@ from remediator.engine.escalate import order
 from remediator.engine.pages import PageWriter
 from remediator.store import escalations, intents, ledger, outbox, timeline
 from remediator.store.database import Connection
+from remediator.store.escalations import DueAlike
 from remediator.store.moves import Decided
 from remediator.store.outbox import Outgoing
 
@@ -16,32 +20,33 @@ NO_REVIEW_CHANNEL = ""
 """What only looks leaves nothing behind; should the mode have been lowered since, the timeline tells."""
 
 
-def left_behind(before: Incident, move: Move) -> IntentId | None:
+def left_behind(before: Incident, move: Move, *, after: Incident) -> IntentId | None:
     """The write that stays for good with this move, or that may be there and nobody knows."""
     due, result = before.progress.undo, move.result
     if due is not None and move.progress.undo is None:
         return due.intent if result is None or result.result is not IntentState.DONE else None
-    if result is not None and result.result is IntentState.UNKNOWN and not before.is_open:
+    if result is not None and result.result is IntentState.UNKNOWN and after.status is not Status.TRIGGERED:
         return result.id
     if move.status is Status.RESOLVED and not before.acknowledged_by:
         return before.progress.unsure_of
     return None
 
 
-async def tell_of(tx: Connection, write: IntentId, decided: Decided, *, roster: Roster, writer: PageWriter) -> None:
-    """In the transaction of that move, once a write: to whoever the incident's policy pages first."""
+async def tell_of(
+    tx: Connection, write: IntentId, decided: Decided, *, after: Incident, roster: Roster, writer: PageWriter
+) -> None:
+    """In the transaction of that move, once a write."""
     incident = decided.incident
-    alike = await escalations.from_the_start(tx, incident)
+    about_it = f"{incident.id}:{LEFT_BEHIND}:{write}:"
+    if await outbox.is_told(tx, incident.id, key_begins=about_it):
+        return
+    alike = _whoever_has_it_first(await escalations.from_the_start(tx, incident), after)
     ordered = order(alike, roster, await ledger.now(tx), review_channel=NO_REVIEW_CHANNEL)
     told = (await intents.summary(tx, write), *(entry.message for entry in decided.move.entries))
     messages = [
         Outgoing(
             writer.left_behind(
-                incident,
-                told,
-                recipient=call.recipient,
-                dedup_key=f"{incident.id}:{LEFT_BEHIND}:{write}:{call.key}",
-                kind=ordered.kind,
+                incident, told, recipient=call.recipient, dedup_key=f"{about_it}{call.key}", kind=ordered.kind
             ),
             call.reach,
             incident.rule,
@@ -50,3 +55,12 @@ async def tell_of(tx: Connection, write: IntentId, decided: Decided, *, roster: 
     ]
     await outbox.enqueue(tx, messages)
     await timeline.append(tx, [(incident.id, entry) for entry in ordered.entries])
+
+
+def _whoever_has_it_first(alike: DueAlike, incident: Incident) -> DueAlike:
+    """Whoever has acknowledged it is awake, and hears of it in one message; where that name reaches nobody, those whom
+    the policy pages first do."""
+    if incident.status is not Status.ACKNOWLEDGED:
+        return alike
+    steps = (EscalationStep((incident.acknowledged_by,)), *alike.policy.steps)
+    return replace(alike, policy=replace(alike.policy, steps=steps), severity=replace(alike.severity, urgent=False))

@@ -254,15 +254,15 @@ class Worker:
             made = [(one, now) for one, now in zip(decided, after, strict=True) if isinstance(now, Incident)]
             ended = [now for one, now in made if one.incident.is_open and not now.is_open]
             await announce_ends(tx, ended, self._writer)
-            await self._tell_what_is_left_behind(tx, [one for one, _ in made])
+            await self._tell_what_is_left_behind(tx, made)
             reached(Mark.MOVE_WRITTEN)
         return after
 
-    async def _tell_what_is_left_behind(self, tx: Connection, made: Sequence[Decided]) -> None:
-        for one in made:
-            write = left_behind(one.incident, one.move)
+    async def _tell_what_is_left_behind(self, tx: Connection, made: Sequence[tuple[Decided, Incident]]) -> None:
+        for one, after in made:
+            write = left_behind(one.incident, one.move, after=after)
             if write is not None:
-                await tell_of(tx, write, one, roster=self._rulebook().roster, writer=self._writer)
+                await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
 
     async def _keep_result(self, move: Move) -> None:
         """The move is not made (a person resolved the incident, say), but what our write did is still a fact."""

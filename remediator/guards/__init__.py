@@ -18,7 +18,8 @@ class Guard(Plugin, ABC):
     """Pure: judges a proposal by the ledger, does nothing. The strictest verdict of all guards counts."""
 
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
-        """What it will ask the ledger about: only these are read for `judge`, and rechecked when the intent commits."""
+        """What it will ask the ledger about: only these are read for `judge`, no further back than their windows, and
+        rechecked when the intent commits."""
         return ()
 
     @abstractmethod

@@ -98,7 +98,7 @@ async def _within_budgets(
         return list(refused)
     keys = {budget.key for budget in budgets}
     await tx.execute(_LOCK_BUDGETS, sorted(keys | {ledger.stored_key(budget) for budget in budgets}))
-    ledger_now = await ledger.snapshot(tx, sorted(keys))
+    ledger_now = await ledger.snapshot(tx, budgets)
     now, spent = ledger_now.now, ledger_now.reservations
     judged: list[Refusal | None] = []
     for begun, earlier in zip(wanted, refused, strict=True):

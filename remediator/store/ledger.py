@@ -1,10 +1,10 @@
 """What was spent, and the kill switch. The database's clock is the only one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from remediator.domain.budget import LONGEST_WINDOW, Budget
+from remediator.domain.budget import Budget
 from remediator.domain.ledger import KillSwitch, Reservation
 from remediator.language.duration import format_duration
 from remediator.store.database import Connection, clean
@@ -29,29 +29,46 @@ def stored_key(budget: Budget) -> str:
     return f"{budget.key}/{format_duration(budget.within)}"
 
 
-# A row of its own where nothing was spent, and none but that where the switch's row is missing. Of one write there is a
-# row for each window; it counts once. '0' is what comes after '/', in the order of bytes.
-_SNAPSHOT = f"""
+# A row of its own where nothing was spent, and none but that where the switch's row is missing. The windows of a budget
+# come from the index, one step each, and of each what is not past: read as one range, it was all that was ever spent.
+# '0' is what comes after '/', in the order of bytes; what has more parts is another budget. OFFSET keeps the look-ups
+# apart. Of one write there is a row for each window; it counts once.
+_SNAPSHOT = """
+WITH RECURSIVE stored AS (
+    SELECT key AS budget, within, key || '/' AS key FROM unnest($1::text[], $2::interval[]) asked(key, within)
+    UNION ALL
+    SELECT s.budget, s.within, following.key FROM stored s CROSS JOIN LATERAL (
+        SELECT key FROM reservations WHERE key ~>~ s.key AND key ~<~ (s.budget || '0') ORDER BY key USING ~<~ LIMIT 1
+    ) following
+)
 SELECT clock_timestamp() AS now, k.is_on, k.by, k.reason, r.key, r.at, r.units
 FROM (SELECT) one LEFT JOIN kill_switch k ON true LEFT JOIN LATERAL (
-    SELECT b.key, max(stored.at) AS at, max(stored.units) AS units
-    FROM unnest($1::text[]) b(key) CROSS JOIN LATERAL (
-        SELECT intent_id, at, units FROM reservations
-        WHERE key ~>=~ (b.key || '/') AND key ~<~ (b.key || '0') AND strpos(substr(key, length(b.key) + 2), '/') = 0
-          AND at > now() - interval '{LONGEST_WINDOW.days} days'
-    ) stored
-    GROUP BY b.key, stored.intent_id
+    SELECT s.budget AS key, max(spent.at) AS at, max(spent.units) AS units
+    FROM stored s CROSS JOIN LATERAL (
+        SELECT intent_id, at, units FROM reservations WHERE key = s.key AND at > now() - s.within OFFSET 0
+    ) spent
+    WHERE strpos(substr(s.key, length(s.budget) + 2), '/') = 0
+    GROUP BY s.budget, spent.intent_id
 ) r ON true
-"""  # noqa: S608  # constants only
+"""
 
 
-async def snapshot(connection: Connection, keys: Sequence[str]) -> Snapshot:
-    """With what was spent from the budgets of these keys, whatever their windows."""
-    rows = await connection.fetch(_SNAPSHOT, list(keys))
+async def snapshot(connection: Connection, budgets: Collection[Budget]) -> Snapshot:
+    """With what was spent from them, and from any others that count the same, in the widest of their windows."""
+    within = _widest(budgets)
+    rows = await connection.fetch(_SNAPSHOT, list(within), list(within.values()))
     first = rows[0]
     switch = KillSwitch(first["is_on"], first["by"], first["reason"]) if first["is_on"] is not None else _NO_SWITCH
     spent = tuple(Reservation(row["key"], row["at"], row["units"]) for row in rows if row["key"] is not None)
     return Snapshot(first["now"], switch, spent)
+
+
+def _widest(budgets: Iterable[Budget]) -> dict[str, timedelta]:
+    """Of the windows of each key."""
+    within: dict[str, timedelta] = {}
+    for budget in budgets:
+        within[budget.key] = max(budget.within, within.get(budget.key, timedelta()))
+    return within
 
 
 _NO_SWITCH = KillSwitch(True, "", "its row is missing")

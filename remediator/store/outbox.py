@@ -86,6 +86,14 @@ async def enqueue(tx: Connection, messages: Sequence[Outgoing]) -> None:
         await tx.execute(_ENQUEUE, reaching)
 
 
+async def is_told(connection: Connection, incident: IncidentId, *, key_begins: str) -> bool:
+    """Whether a message about it whose key begins so was ever ordered."""
+    told: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM outbox WHERE incident_id = $1 AND starts_with(dedup_key, $2))", incident, key_begins
+    )
+    return told
+
+
 class PagesAlike(msgspec.Struct, frozen=True):
     """The same message about each of many incidents. What it says of each is read when it is sent."""
 
@@ -292,8 +300,15 @@ async def next_contact(tx: Connection, item: OutboxItem, *, error: str) -> bool:
     return was_ours is not None
 
 
+async def note_unanswered(tx: Connection, item: OutboxItem) -> None:
+    """It may have arrived, if it is still ours. Before what becomes of it is recorded: that may shorten its reach."""
+    await tx.execute(
+        "UPDATE outbox SET unanswered = COALESCE(unanswered, reach) WHERE id = $1 AND epoch = $2", item.id, item.epoch
+    )
+
+
 _WITHDRAW = "UPDATE outbox SET state = 'failed', due_at = NULL, lease_until = NULL, error = 'withdrawn'"
-_WITHDRAWN = "RETURNING incident_id, recipient"
+_WITHDRAWN = "RETURNING incident_id, recipient, unanswered::text AS unanswered"
 # All are held, not the unbegun alone: that condition must stay outside, and a sub-select would take it in.
 _WITHDRAW_UNBEGUN = f"""
 WITH held AS (
@@ -310,30 +325,38 @@ async def stop_pages(tx: Connection, numbers: Sequence[int]) -> None:
     await _tell_of(tx, await tx.fetch(_WITHDRAW_UNBEGUN, list(numbers)))
 
 
-async def withdraw(tx: Connection, item: OutboxItem) -> None:
-    """No further try, if it is still ours."""
+async def withdraw(tx: Connection, item: OutboxItem) -> OutboxItem | None:
+    """No further try, if it is still ours. Gives it by the way that it may have gone, where a try was not answered."""
     rows = await tx.fetch(f"{_WITHDRAW} WHERE id = $1 AND epoch = $2 {_WITHDRAWN}", item.id, item.epoch)
     await _tell_of(tx, rows)
+    unanswered = rows[0]["unanswered"] if rows else None
+    return None if unanswered is None else replace(item, reach=from_json(unanswered, tuple[Contact, ...]))
 
 
 async def _tell_of(tx: Connection, withdrawn: Sequence[Any]) -> None:
-    told = "page to {} withdrawn"
-    await timeline.append(
-        tx,
-        [(row["incident_id"], Entry(EntryKind.PAGE, told.format(row["recipient"]), "escalate")) for row in withdrawn],
-    )
+    await timeline.append(tx, [(row["incident_id"], _withdrawn(row)) for row in withdrawn])
 
 
-async def sent_pages(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:
-    """Of these incidents, in the order they were sent."""
-    if not numbers:
-        return []
-    rows = await connection.fetch(
-        f"""SELECT {_ITEM} FROM outbox o
-            WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN} AND state = 'sent' ORDER BY id""",  # noqa: S608  # constants only
-        list(numbers),
-    )
-    return readable(rows, _item)
+def _withdrawn(row: Any) -> Entry:
+    though = "" if row["unanswered"] is None else "; it may have arrived: a try was not answered"
+    return Entry(EntryKind.PAGE, f"page to {row['recipient']} withdrawn{though}", "escalate")
+
+
+_ARRIVED = f"""
+SELECT {_ITEM} FROM (
+    SELECT id, incident_id, epoch, attempts, notification, state = 'sent' AS surely,
+        CASE state WHEN 'sent' THEN reach ELSE unanswered END AS reach
+    FROM outbox
+    WHERE incident_id = ANY($1::bigint[]) AND {_OF_A_CHAIN}
+        AND (state = 'sent' OR state = 'failed' AND unanswered IS NOT NULL)
+) o ORDER BY surely, id
+"""  # noqa: S608  # constants only
+
+
+async def arrived(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:
+    """The pages of these incidents that somebody has, each by the way that it went: first those that may have arrived,
+    then those that surely did, in the order they were sent."""
+    return readable(await connection.fetch(_ARRIVED, list(numbers)), _item) if numbers else []
 
 
 def _item(row: Any) -> OutboxItem:

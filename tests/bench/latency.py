@@ -21,6 +21,7 @@ from tests.bench.figures import Figure, Goal, Reading, Unit
 from tests.bench.pipeline import ENDED
 from tests.bench.processes import Failed, daemon, floor, sink
 from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.serving import serving
 from tests.system.daemon import TOKEN, payload
 from tests.system.rules import SEVERITIES, write_rules
 
@@ -182,11 +183,8 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 async def listening(pages: Arrivals) -> AsyncIterator[str]:
     app = web.Application()
     app.add_routes([web.post("/", pages.page)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield f"{url}/"
 
 
 @asynccontextmanager

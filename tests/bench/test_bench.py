@@ -12,6 +12,7 @@ from tests.bench import alerts
 from tests.bench.drawing import draw
 from tests.bench.figures import Figure, Goal, Reading, Unit, table
 from tests.bench.load import Order, Refused, Telling, send
+from tests.fakes.serving import serving
 
 FIGURES = [
     Figure(
@@ -89,8 +90,5 @@ async def receiver() -> AsyncIterator[tuple[int, list[int]]]:
 
     app = web.Application()
     app.add_routes([web.post("/webhooks/alertmanager", take)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield runner.addresses[0][1], taken
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield int(url.rpartition(":")[2]), taken

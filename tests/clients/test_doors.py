@@ -15,6 +15,7 @@ from remediator.clients.sql_target import MOST_ROWS, connect_sql_target
 from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
 from remediator.store.database import to_json
 from tests.fakes.ports import deaf_port
+from tests.fakes.serving import serving
 
 
 @pytest.mark.parametrize(
@@ -72,11 +73,8 @@ async def server() -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/away", away), web.get("/huge", huge), web.get("/api/v1/query", query)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url
 
 
 async def test_redirects_are_not_followed_and_bodies_are_cut(http: HttpClient, server: str) -> None:

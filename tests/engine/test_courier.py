@@ -368,6 +368,60 @@ async def test_a_page_that_arrives_after_the_end_is_followed_by_a_notice_of_its_
     assert await states(database) == {"early": "sent", told: "sent", "late": "sent", "late:resolved": "sent"}
 
 
+@pytest.mark.parametrize(
+    ("reach", "meanwhile", "told"),
+    [
+        pytest.param((BUSY,), Responder.resolve, "perhaps:resolved", id="over by then"),
+        pytest.param((BUSY,), Responder.acknowledge, "1:resolved:alice", id="acknowledged by then"),
+        pytest.param((BUSY, CONSOLE), None, "1:resolved:alice", id="to be sent by the next channel"),
+        pytest.param((BUSY,), None, "1:resolved:alice", id="no channel left"),
+    ],
+)
+async def test_whoever_may_have_got_a_page_that_was_given_up_hears_the_end(
+    database: Database,
+    courier: Courier,
+    busy: Channel,
+    people: Responder,
+    reach: tuple[Contact, ...],
+    meanwhile: Callable[..., Awaitable[object]] | None,
+    told: str,
+) -> None:
+    """It was sent, and no answer came."""
+    incident = await claimed(database)
+    await order(database, page(incident, "perhaps", *reach))
+    busy.status = None
+    if meanwhile is not None:
+        busy.meanwhile = lambda: meanwhile(people, incident.id, by="bob")
+    await courier.deliver()
+    busy.status, busy.meanwhile = 200, nothing
+
+    await people.resolve(incident.id, by="bob")
+    await courier.deliver()
+
+    found = await states(database)
+    assert (found["perhaps"], found[told]) == ("failed", "sent")
+    assert [note.kind for note in busy.told] == [NotificationKind.PAGE, NotificationKind.RESOLVED]
+
+
+async def test_who_surely_got_a_page_hears_the_end_by_that_channel_and_once(
+    database: Database, courier: Courier, busy: Channel, people: Responder
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "surely", CONSOLE))
+    await courier.deliver()
+    await order(database, page(incident, "perhaps", BUSY))
+    busy.status = None
+    await courier.deliver()
+
+    await people.resolve(incident.id, by="bob")
+    while await courier.deliver():
+        pass
+
+    resolved = {key for key, state in (await states(database)).items() if "resolved" in key and state == "sent"}
+    assert resolved == {f"{incident.id}:resolved:alice"}
+    assert [note.kind for note in busy.told] == [NotificationKind.PAGE]
+
+
 async def test_an_end_that_cannot_be_read_costs_the_record_of_no_page(
     database: Database, courier: Courier, busy: Channel
 ) -> None:

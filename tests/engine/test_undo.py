@@ -44,7 +44,7 @@ from remediator.engine.pipeline import next_move
 from remediator.engine.worker import Pace, Worker
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
-from remediator.store import incidents, moves, outbox, timeline
+from remediator.store import escalations, incidents, moves, outbox, timeline
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox
@@ -186,7 +186,14 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
 
 class AnyRule:
     guards = ()
-    roster = Roster({"alice": Person("alice", "Alice", (Contact("console", ""),))}, {}, frozenset({"console"}))
+    roster = Roster(
+        {
+            "alice": Person("alice", "Alice", (Contact("console", ""),)),
+            "bob": Person("bob", "Bob", (Contact("console", ""), Contact("email", "b@example.invalid"))),
+        },
+        {},
+        frozenset({"console"}),
+    )
 
     def version(self, _: str) -> object:
         return object()
@@ -413,6 +420,55 @@ async def test_a_write_that_nobody_can_tell_of_is_told_though_its_incident_is_cl
     assert await pages(database) == [left_behind(incident)]
 
 
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        pytest.param("bob", "bob", id="a person"),
+        pytest.param("api-token", "alice", id="a name that reaches nobody"),
+        pytest.param("", None, id="nobody: the chain tells"),
+    ],
+)
+async def test_a_write_that_nobody_can_tell_of_is_told_whoever_has_acknowledged_its_incident(
+    database: Database, monkeypatch: pytest.MonkeyPatch, by: str, told: str | None
+) -> None:
+    """In one message, though the severity is urgent, and once, whatever comes then."""
+    incident = await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET severity = severity || '{\"urgent\": true}'")
+        if by:
+            await incidents.acknowledge(tx, incident.id, by=by)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, SAID), within=10)
+    at_once = await pages(database)
+    if by:
+        await its_acknowledgement_runs_out_and_its_alert_ends(database)
+
+    assert at_once == await pages(database) == ([left_behind(incident, told=told)] if told else [])
+
+
+async def wakes_for_a_fix_that_nobody_can_tell_of(database: Database, monkeypatch: pytest.MonkeyPatch) -> Incident:
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
+
+    monkeypatch.setattr("remediator.engine.fix.carry_out", carry_out)
+    incident = await wakes_for_its_undo(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE intents SET state = 'begun'")
+        cleared = Progress(step=0, intent=owed(incident).intent)
+        await tx.execute("UPDATE incidents SET phase = 'cleared', progress = $1", cleared)
+    return incident
+
+
+async def its_acknowledgement_runs_out_and_its_alert_ends(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        await escalations.claim_due(tx, limit=10)
+    await file(database, resolved())
+    async with at_work(database):
+        await eventually(lambda: tells(database, "stopped firing"), within=10)
+
+
 async def test_what_is_left_behind_is_told_whatever_happens_to_the_incident(database: Database) -> None:
     """An open one, here: its own pages end with it, this one does not."""
     incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
@@ -453,9 +509,9 @@ async def pages(database: Database) -> list[str]:
     return [row["dedup_key"] for row in rows]
 
 
-def left_behind(incident: Incident) -> str:
+def left_behind(incident: Incident, *, told: str = "alice") -> str:
     """The key of the page that tells of it."""
-    return f"{incident.id}:left:{owed(incident).intent}:alice"
+    return f"{incident.id}:left:{owed(incident).intent}:{told}"
 
 
 def owed(incident: Incident) -> PendingUndo:

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.serving import serving
+
 RECEIVER = "remediator"
 
 
@@ -96,12 +98,9 @@ async def fake_alertmanager(*, grafana: bool = False) -> AsyncIterator[FakeAlert
             web.get(f"{fake.prefix}/api/v2/status", fake.status),
         ]
     )
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield fake
-    await runner.cleanup()
+    async with serving(app) as url:
+        fake.url = url
+        yield fake
 
 
 def fingerprint_of(labels: dict[str, str]) -> str:

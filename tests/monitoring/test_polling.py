@@ -17,6 +17,7 @@ from remediator.settings import PolledSource
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
 from tests.fakes.ports import free_port
+from tests.fakes.serving import serving
 from tests.monitoring.processes import alertmanager
 from tests.system.daemon import TOKEN, Client, running, settings_for
 from tests.system.rules import write_rules
@@ -143,8 +144,5 @@ async def as_if_up_for(time: timedelta, address: str) -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/{path:.*}", passed_on)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url

@@ -13,6 +13,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.eventually import eventually
 from tests.cluster.kubelet import BEHAVIOUR
 from tests.cluster.test_control_plane import deployment, is_ready, pods_of
+from tests.fakes.serving import serving
 from tests.monitoring.processes import alertmanager, prometheus
 from tests.system.daemon import TOKEN, Client, running, settings_for
 from tests.system.rules import SERVICE_DOWN, write_rules
@@ -39,11 +40,8 @@ async def exporter(api: Api, namespace: str) -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url.removeprefix("http://")
 
 
 async def test_a_crashing_pod_is_replaced_and_the_alert_resolves(

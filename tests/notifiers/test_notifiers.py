@@ -22,6 +22,7 @@ from remediator.notifiers.email import Email, mail_of
 from remediator.notifiers.slack import Slack, message_of
 from remediator.notifiers.webhook import Webhook
 from remediator.toolbox import Messengers
+from tests.fakes.serving import serving
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE = Notification(
@@ -59,12 +60,9 @@ async def sink() -> AsyncIterator[Sink]:
     made = Sink()
     app = web.Application()
     app.add_routes([web.post("/", made.receive)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield made
-    await runner.cleanup()
+    async with serving(app) as url:
+        made.url = f"{url}/"
+        yield made
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from remediator.store.documents import progress_from, progress_json
 from remediator.toolbox import Toolbox
 from tests.actions.test_kubernetes_actions import incident_of
 from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.serving import serving
 
 INCIDENT = incident_of(Target("deployment", "backend", "prod"))
 
@@ -61,11 +62,8 @@ async def web_url() -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/api/v1/query", query), web.get("/health", health)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url
 
 
 @pytest.fixture

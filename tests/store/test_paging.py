@@ -67,9 +67,9 @@ async def test_a_claimed_message_is_nobody_elses_until_its_lease_runs_out(databa
         await tx.execute("UPDATE outbox SET lease_until = now() - interval '1 s'")
         [again] = await outbox.claim(tx, lease=LEASE, limit=10)
         await outbox.sent(tx, [(item, Receipt())])
-        late = await outbox.sent_pages(tx, [incident.id])
+        late = await outbox.arrived(tx, [incident.id])
         await outbox.sent(tx, [(again, Receipt())])
-        [done] = await outbox.sent_pages(tx, [incident.id])
+        [done] = await outbox.arrived(tx, [incident.id])
 
     assert (nobody, late, done.reach[0]) == ([], [], MAIL)
 

@@ -23,7 +23,18 @@ from remediator.domain.incident import IntentResult, IntentState, Move, Phase, P
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.store import escalations, incidents, intents, ledger, moves, outbox, retention, strays, timeline
+from remediator.store import (
+    crossed_ends,
+    escalations,
+    incidents,
+    intents,
+    ledger,
+    moves,
+    outbox,
+    retention,
+    strays,
+    timeline,
+)
 from remediator.store.connecting import LIMITS
 from remediator.store.database import Database
 from remediator.store.escalations import Struck
@@ -129,7 +140,7 @@ async def claim_and_move(database: Database) -> None:
     seen = Progress(findings={"pods": Finding(ok=True, summary="")})
     move = Move(Phase.DIAGNOSED, seen, entries=(Entry(EntryKind.FINDING, "seen"),))
     moved = await commit(database, claimed[0], move)
-    write = intent_of(moved, Budget("attempts/7", at_most=1_000, within=timedelta(hours=1)))
+    write = intent_of(moved, attempts("7"))
     cleared = await commit(database, moved, Move(Phase.CLEARED, seen, intent=write))
     done = IntentResult(write.id, IntentState.DONE, "done")
     await commit(database, cleared, Move(Phase.FIXED, seen, result=done, wake_in=timedelta(hours=1)))
@@ -165,12 +176,15 @@ async def page(database: Database) -> None:
         await outbox.enqueue(
             tx, [Outgoing(note, (Contact("email", "a@example.invalid"), Contact("chat", "")), RuleName("rule"))]
         )
+        assert await outbox.is_told(tx, number, key_begins="new-")
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
         await outbox.hold(tx, [item])
+        await outbox.note_unanswered(tx, item)
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
         await outbox.enqueue_last_resort(tx, item, [Contact("chat", "")])
         await outbox.sent(tx, [(item, Receipt())])
+        assert item.id in {page.id for page in await outbox.arrived(tx, [number])}
 
 
 async def look_for_strays(database: Database) -> None:
@@ -181,6 +195,12 @@ async def look_for_strays(database: Database) -> None:
         await tx.execute("UPDATE incidents SET status = 'resolved' WHERE id = 250")
         [stray] = await strays.these(tx, [EpisodeId(1_000), EpisodeId(2_000)])
         await strays.adopt(tx, {IncidentId(500): [stray]})
+
+
+async def look_for_crossed_ends(database: Database) -> None:
+    """The same; no end of any of them is known."""
+    async with database.connection() as connection:
+        assert await crossed_ends.find(connection) == []
 
 
 async def read_as_people_do(database: Database) -> None:
@@ -202,7 +222,11 @@ async def respond(database: Database) -> None:
 
 async def judge(database: Database) -> None:
     async with database.connection() as connection:
-        await ledger.snapshot(connection, ["attempts/7", "attempts/8"])
+        await ledger.snapshot(connection, [attempts("7"), attempts("8")])
+
+
+def attempts(target: str) -> Budget:
+    return Budget(f"attempts/{target}", at_most=1_000, within=timedelta(hours=1))
 
 
 async def clear_up(database: Database) -> None:
@@ -231,6 +255,7 @@ async def forget_budgets(database: Database) -> None:
         pytest.param(strike, 50, id="deadlines that strike"),
         pytest.param(page, 1, id="a page"),
         pytest.param(look_for_strays, OPEN, id="alerts that nobody works on"),
+        pytest.param(look_for_crossed_ends, OPEN, id="alerts that are over and open"),
         pytest.param(read_as_people_do, 50, id="reading"),
         pytest.param(respond, 1, id="a person responds"),
         pytest.param(judge, 10, id="the ledger"),
@@ -273,6 +298,26 @@ async def test_a_table_that_grew_since_it_was_looked_at_is_still_read_by_index(d
         assert pages(plan) <= PAGES_FOR_ONE + PAGES_A_ROW * 16, f"{sql} reads {pages(plan)} pages"
 
 
+async def test_what_a_budget_spent_before_its_window_is_not_read(explained: tuple[Database, Explainer]) -> None:
+    """It is read while the budget is locked, and whoever wants to spend of it waits. Nobody else asks for this one: of
+    what is rolled back the index keeps something for a while."""
+    database, explainer = explained
+
+    async with undone(database) as inside, inside.connection() as connection:
+        await connection.execute(
+            """INSERT INTO reservations (key, intent_id, at, units)
+               SELECT 'attempts/often/' || w, i.id, now() - interval '1 day' - n * interval '5 minutes', 1
+               FROM (SELECT id FROM intents LIMIT 1) i, generate_series(1, 5_000) n, unnest('{1h,4h}'::text[]) w"""
+        )
+        explainer.plans.clear()
+        await ledger.snapshot(connection, [attempts("often")])
+
+    [(sql, plan)] = explainer.plans
+    read = sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes(plan) if n.get("Relation Name") == "reservations")
+    assert read < 20, f"{sql} reads {read} reservations"
+    assert pages(plan) <= PAGES_FOR_ONE
+
+
 async def test_what_was_planned_for_empty_tables_still_reads_little_when_they_are_full(database_address: str) -> None:
     """A connection plans each statement once, and may do so in the first minute of its database."""
     async with Database.open(database_address, pool=1) as database:
@@ -283,7 +328,7 @@ async def test_what_was_planned_for_empty_tables_still_reads_little_when_they_ar
         async with database.transaction() as tx:
             before = await tx.fetchval(ROWS_READ)
             claimed = await incidents.claim(tx, owner="tests", lease=LEASE, limit=8)
-            write = intent_of(claimed[0], Budget("attempts/7", at_most=1_000, within=timedelta(hours=1)))
+            write = intent_of(claimed[0], attempts("7"))
             await moves.commit(tx, [Decided(claimed[0], Move(Phase.CLEARED, Progress(), intent=write))], lease=LEASE)
             read = await tx.fetchval(ROWS_READ) - before
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 
 import yaml
-from aiohttp import web
+
+from tests.fakes.serving import serving
 
 from . import objects
 from .access import Denial
@@ -66,15 +67,9 @@ class FakeCluster:
         cls, *, clock: Clock = _wall_clock, nodes: Sequence[str] = ("node-1", "node-2", "node-3"), port: int = 0
     ) -> AsyncIterator[Self]:
         cluster = cls(clock=clock, nodes=nodes)
-        # Watches are open-ended: give them no time to finish when the cluster goes away.
-        runner = web.AppRunner(cluster._server.app(), shutdown_timeout=0, access_log=None)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-            cluster.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving(cluster._server.app(), port=port) as url:
+            cluster.url = url
             yield cluster
-        finally:
-            await runner.cleanup()
 
     # What is in it
 

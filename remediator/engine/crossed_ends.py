@@ -1,0 +1,51 @@
+"""Ends what is over and fires on in our books alone: its start and its end crossed between two replicas, and no sender
+tells either again. A poll would find it, where there is one."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from remediator.domain.alert import Alert, Delivery
+from remediator.domain.errors import Overloaded, Temporary
+from remediator.domain.ids import SourceName
+from remediator.engine.intake import Intake
+from remediator.store import crossed_ends
+from remediator.store.database import Database
+
+log = structlog.get_logger()
+
+EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CrossedEnds:
+    database: Database
+    intake: Intake
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.tell_again()
+            except Temporary as error:
+                await self.database.health.sit_out("look for alerts that are over", error)
+            except Overloaded as error:
+                log.info("to be looked for again", reason=str(error))
+            except Exception as error:  # a bug: alerts, pages and fixes must go on
+                log.exception("alerts that are over not found", error=str(error))
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def tell_again(self) -> int:
+        """How many: each end goes through intake, as if its sender had repeated it. Another replica may do the same."""
+        async with self.database.connection() as connection:
+            ends = await crossed_ends.find(connection)
+        told_by: defaultdict[SourceName, list[Alert]] = defaultdict(list)
+        for end in ends:
+            told_by[end.source].append(end)
+        for source, theirs in told_by.items():
+            await self.intake.accept(Delivery(source, b"", tuple(theirs)))
+            log.warning("alerts ended whose start and end had crossed", source=source, alerts=len(theirs))
+        return len(ends)
