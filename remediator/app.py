@@ -216,10 +216,10 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     ceiling, poll = Mode(settings.mode), timedelta(seconds=settings.engine.poll_seconds)
     address = settings.public_url or url
     metrics, clock = Metrics(), DatabaseClock()
-    work_bell, page_bell, courier_bell = Bell(), Bell(), Bell()
+    work_bell, page_bell, courier_bell, ends_bell = Bell(), Bell(), Bell(), Bell()
     links = Links(opened.link_secret, clock)
     writer = PageWriter(address, links)
-    intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell))
+    intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell, ends_bell))
     reconciler = Reconciler(database, intake, _polled(settings, connections), metrics=metrics)
     worker = Worker(
         database,
@@ -270,7 +270,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             reconciler.run(),
             Unpolled(database, tuple(map(SourceName, settings.sources))).run(),
             strays.run(),
-            CrossedEnds(database, intake).run(),
+            CrossedEnds(database, intake, ends_bell).run(),
             rules.keep_current(database, metrics),
             clearing.run(),
         ),

@@ -1,5 +1,7 @@
-"""Ends what is over and fires on in our books alone: its start and its end crossed between two replicas, and no sender
-tells either again. A poll would find it, where there is one."""
+"""Ends what is over and fires on in our books alone: its start and its end crossed between two replicas, neither saw
+the other, and no sender tells either again. Whoever filed that end filed the end of nothing, and looks when the start
+must be there; a look each minute finds what a crash has left.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -11,6 +13,7 @@ import structlog
 from remediator.domain.alert import Alert, Delivery
 from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.ids import SourceName
+from remediator.engine.bell import Bell
 from remediator.engine.intake import Intake
 from remediator.store import crossed_ends
 from remediator.store.database import Database
@@ -18,12 +21,16 @@ from remediator.store.database import Database
 log = structlog.get_logger()
 
 EVERY = timedelta(minutes=1)
+SOON = timedelta(seconds=1)
+"""After an end of nothing: what was filed at that moment is committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrossedEnds:
     database: Database
     intake: Intake
+    bell: Bell
+    """Rung when an end of nothing was filed."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -36,7 +43,8 @@ class CrossedEnds:
                 log.info("to be looked for again", reason=str(error))
             except Exception as error:  # a bug: alerts, pages and fixes must go on
                 log.exception("alerts that are over not found", error=str(error))
-            await asyncio.sleep(EVERY.total_seconds())
+            await self.bell.wait(EVERY)
+            await asyncio.sleep(SOON.total_seconds())
 
     async def tell_again(self) -> int:
         """How many: each end goes through intake, as if its sender had repeated it. Another replica may do the same."""

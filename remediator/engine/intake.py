@@ -57,15 +57,15 @@ class Intake:
         *,
         ceiling: Mode,
         metrics: Metrics,
-        bells: tuple[Bell, Bell],
+        bells: tuple[Bell, Bell, Bell],
     ) -> None:
-        """`bells`: of who works on incidents, and of who pages."""
+        """`bells`: of who works on incidents, who pages, and who looks for ends that have crossed their starts."""
         self._database = database
         self._familiar = Familiar()
         self._rulebook = rulebook
         self._ceiling = ceiling
         self._metrics = metrics
-        self._work_bell, self._page_bell = bells
+        self._work_bell, self._page_bell, self._ends_bell = bells
         self._lag = cache(metrics.source_lag.labels)
         self._room = Room(MOST_BYTES)
         self._queue = FairQueue()
@@ -161,6 +161,8 @@ class Intake:
             self._work_bell.ring()
         if result.opened:
             self._page_bell.ring()
+        if result.ends_of_nothing:
+            self._ends_bell.ring()
 
     async def _file(self, parts: Sequence[Part]) -> FilingResult:
         received_at = system_clock()

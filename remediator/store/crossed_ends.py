@@ -1,6 +1,5 @@
-"""Alerts that are over and whose episode is open all the same: two replicas filed start and end at once, neither saw
-the other, and nobody has looked since (`store/intake.py` does, unless it is killed before, or no rule wants the alert).
-"""
+"""Alerts that are over and whose episode is open all the same: two replicas filed start and end at once, and neither
+saw the other."""
 
 from typing import Any
 

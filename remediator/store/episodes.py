@@ -8,10 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec.structs import replace
-
-from remediator.domain.alert import Alert, AlertStatus, Delivery
-from remediator.domain.episode import STALE_FOR, EndedEpisode, OpenEpisode
+from remediator.domain.alert import Alert, Delivery
+from remediator.domain.episode import EndedEpisode, OpenEpisode
 from remediator.domain.errors import Temporary
 from remediator.domain.filing import Birth, Book
 from remediator.domain.ids import AlertKey, EpisodeId
@@ -169,31 +167,6 @@ async def close(tx: Connection, ends: Mapping[int, Alert]) -> dict[int, Alert]:
         _CLOSE, list(ends), [end.ends_at for end in ends.values()], [end.recovered for end in ends.values()]
     )
     return {row["incident_id"]: ends[row["id"]] for row in rows if row["incident_id"] is not None}
-
-
-# No end that was there when they were looked up: with it, they would be late and not have begun.
-_ENDED_MEANWHILE = """
-SELECT t.position, e.ends_at, e.recovered
-FROM ROWS FROM (jsonb_to_recordset($1) AS (source text, fingerprint text, starts_at timestamptz))
-    WITH ORDINALITY t(source, fingerprint, starts_at, position)
-CROSS JOIN LATERAL (
-    SELECT ends_at, recovered FROM episodes
-    WHERE source = t.source AND fingerprint = t.fingerprint AND closed_at > now() - $2::interval
-        AND ends_at >= t.starts_at
-    ORDER BY closed_at DESC LIMIT 1
-) e
-"""
-
-
-async def ended_meanwhile(connection: Connection, began: Sequence[Birth]) -> list[Alert]:
-    """The ends of those that are over already, as they were told."""
-    if not began:
-        return []
-    rows = [{"source": b.alert.source, "fingerprint": b.alert.fingerprint, "starts_at": b.starts_at} for b in began]
-    return [
-        replace(began[position - 1].alert, status=AlertStatus.RESOLVED, ends_at=ends_at, recovered=recovered)
-        for position, ends_at, recovered in await connection.fetch(_ENDED_MEANWHILE, rows, STALE_FOR)
-    ]
 
 
 _INSERT_ENDED = """

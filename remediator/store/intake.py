@@ -31,6 +31,8 @@ class FilingResult:
     """Opened, joined or told of an end: whether there is anything to do."""
     opened: int
     """Incidents that may be new: whether there may be somebody to page."""
+    ends_of_nothing: int
+    """Of alerts that nobody has told of, or whose start is being filed at this moment."""
 
 
 async def file(
@@ -61,9 +63,10 @@ async def file(
     changes.births = [birth for birth in begun if birth.alert.key not in kept.opened]
     to_do_for = kept.incidents + await _write(connection, deliveries, changes)
     familiar.learn(kept.books, (birth.opening.run_key for birth in begun if birth.opening is not None))
-    to_do_for += await _end_what_crossed(connection, begun, changes.ends_of_nothing)
     opened = kept.opened_incidents + sum(birth.opening is not None for birth in changes.births)
-    return FilingResult(changes.filings, [birth.alert for birth in begun], to_do_for, opened)
+    return FilingResult(
+        changes.filings, [birth.alert for birth in begun], to_do_for, opened, len(changes.ends_of_nothing)
+    )
 
 
 def _latest(alerts: Iterable[Alert]) -> dict[AlertKey, Alert]:
@@ -108,17 +111,6 @@ async def _write(connection: Connection, deliveries: Sequence[Delivery], changes
         await episodes.write(connection, deliveries, changes.seen, still_open, entries)
         reached(Mark.DELIVERY_FILED)
     return len({incident for incident, _ in entries})
-
-
-async def _end_what_crossed(connection: Connection, begun: Iterable[Birth], ends_of_nothing: Sequence[Alert]) -> int:
-    """An alert's start and its end, filed by two replicas at once: neither saw the other, and no sender tells either
-    again. Whoever commits last sees both. Gives how many incidents there is something to do for."""
-    wanted = [birth for birth in begun if birth.ended_by is None and birth.opening is not None]
-    ends = [*ends_of_nothing, *await episodes.ended_meanwhile(connection, wanted)]
-    if not ends:
-        return 0
-    books, now = await episodes.look_up(connection, [end.key for end in ends])
-    return await _write(connection, (), decide(ends, books, now))
 
 
 async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:

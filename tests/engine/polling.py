@@ -80,7 +80,7 @@ def told_by_webhook(
 async def watching(database: Database, folder: Path, *, grafana: bool = False) -> AsyncIterator[Watch]:
     rulebook = load_with(folder).rulebook
     metrics = Metrics()
-    intake = Intake(database, lambda: rulebook, ceiling=Mode.ACT, metrics=metrics, bells=(Bell(), Bell()))
+    intake = Intake(database, lambda: rulebook, ceiling=Mode.ACT, metrics=metrics, bells=(Bell(), Bell(), Bell()))
     kind = PeerKind.GRAFANA if grafana else PeerKind.ALERTMANAGER
     async with (
         fake_alertmanager(grafana=grafana) as first,

@@ -37,9 +37,12 @@ class Rules:
 
 
 @asynccontextmanager
-async def running(database: Database, rules: Rules | None = None) -> AsyncIterator[Intake]:
+async def running(
+    database: Database, rules: Rules | None = None, *, bells: tuple[Bell, Bell, Bell] | None = None
+) -> AsyncIterator[Intake]:
     book: Any = rules or Rules()
-    intake = Intake(database, lambda: book, ceiling=Mode.ACT, metrics=Metrics(), bells=(Bell(), Bell()))
+    bells = bells or (Bell(), Bell(), Bell())
+    intake = Intake(database, lambda: book, ceiling=Mode.ACT, metrics=Metrics(), bells=bells)
     writer = asyncio.create_task(intake.run())
     try:
         yield intake

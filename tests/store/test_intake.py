@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -143,30 +144,6 @@ async def test_a_batch_that_tells_of_a_restart_and_of_an_end_loses_neither(datab
     assert await count(database, f"episodes WHERE closed_at IS NOT NULL AND fingerprint = '{ends}'") == 1
 
 
-@pytest.mark.parametrize("starts_here", [True, False], ids=["its start", "its end"])
-async def test_an_alert_whose_end_another_replica_files_at_the_same_moment_is_over(
-    database: Database, database_address: str, *, starts_here: bool
-) -> None:
-    """What we file was looked up before the other wrote: neither sees the other, and no sender tells either again."""
-    start, end = alert(), resolved()
-    ours, theirs = (start, end) if starts_here else (end, start)
-    is_filed = False
-
-    async def meanwhile(_: Any, _method: str, _sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]) -> Any:
-        nonlocal is_filed
-        answer = await go_on()
-        if not is_filed:
-            is_filed = True
-            await file(database, theirs)
-        return answer
-
-    async with watched_database(database_address, meanwhile) as replica:
-        await _tell(replica, Familiar(), ours, opens=opening())
-
-    assert await count(database, "episodes WHERE closed_at IS NULL") == 0
-    assert [one.firing for one in await _claim(database)] == [False]
-
-
 async def test_an_alert_without_a_rule_is_kept_as_an_episode_alone(database: Database) -> None:
     await file(database, alert(), opens=lambda _: None)
 
@@ -188,42 +165,41 @@ async def test_what_could_not_be_read_is_kept_aside(database: Database) -> None:
     assert (await count(database, "quarantine"), await count(database, "episodes")) == (1, 1)
 
 
-async def test_what_opens_no_incident_is_one_statement_with_its_body(database_address: str) -> None:
-    sent: list[str] = []
+@dataclass
+class Heard:
+    """The statements that were sent."""
+
+    statements: list[str] = field(default_factory=list)
 
     async def note(
-        _connection: Any, _method: str, sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]
+        self, _connection: Any, _method: str, sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]
     ) -> Any:
-        sent.append(sql)
+        self.statements.append(sql)
         return await go_on()
 
-    async with watched_database(database_address, note) as database:
+
+async def test_what_opens_no_incident_is_one_statement_with_its_body(database_address: str) -> None:
+    heard = Heard()
+    async with watched_database(database_address, heard.note) as database:
         familiar, told = Familiar(), (alert("f1"), alert("f2"))
         for _ in range(2):
             result = await _tell(database, familiar, *told, *told, opens=None)
-        statements = len(sent)
+        statements = len(heard.statements)
         kept = (await count(database, "episodes"), await count(database, "deliveries"))
 
     assert (statements, kept, result.filings) == (2, (2, 2), {Filing.REFRESH: 4})
 
 
-async def test_what_opens_an_incident_or_joins_one_is_a_statement_and_a_look_for_its_end(database_address: str) -> None:
-    sent: list[str] = []
-
-    async def note(
-        _connection: Any, _method: str, sql: str, _arguments: Any, go_on: Callable[[], Awaitable[Any]]
-    ) -> Any:
-        sent.append(sql)
-        return await go_on()
-
-    async with watched_database(database_address, note) as database:
+async def test_what_opens_an_incident_or_joins_one_is_one_statement(database_address: str) -> None:
+    heard = Heard()
+    async with watched_database(database_address, heard.note) as database:
         familiar = Familiar()
         results = [await _tell(database, familiar, alert(name), opens=opening()) for name in ("f1", "f2", "f3")]
-        statements = len(sent)
-        timeline = await count(database, "timeline WHERE message LIKE 'ServiceDown fires%'")
+        statements = len(heard.statements)
+        told = await count(database, "timeline WHERE message LIKE 'ServiceDown fires%'")
 
     assert [(result.opened, result.incidents) for result in results] == [(1, 1), (0, 1), (0, 1)]
-    assert (statements, timeline) == (2 * 3, 3)
+    assert (statements, told) == (3, 3)
 
 
 async def test_an_incident_that_was_resolved_behind_our_back_is_opened_anew(database: Database) -> None:
