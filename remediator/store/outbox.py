@@ -354,8 +354,8 @@ SELECT {_ITEM} FROM (
 
 
 async def arrived(connection: Connection, numbers: Sequence[int]) -> list[OutboxItem]:
-    """The pages of these incidents that somebody has, each by the way that it went: first those that may have arrived,
-    then those that surely did, in the order they were sent."""
+    """The pages of these incidents that somebody has or may have, each by the way that it went. Those that surely did
+    arrive come last, in the order they were sent."""
     return readable(await connection.fetch(_ARRIVED, list(numbers)), _item) if numbers else []
 
 
