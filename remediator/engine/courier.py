@@ -154,9 +154,12 @@ class Courier:
         reached(Mark.PAGE_SENT)
         try:
             await self._records.submit(outcome)
-        except RemediatorError as error:
+        except Exception as error:  # a bug too: this one may be sent twice, and the others must go out
+            is_bug = not isinstance(error, RemediatorError)
             channel = item.contact.channel
-            log.warning("delivery not recorded, it may be sent twice", channel=channel, error=str(error))
+            log.warning(
+                "delivery not recorded, it may be sent twice", channel=channel, error=str(error), exc_info=is_bug
+            )
         reached(Mark.PAGE_RECORDED)
 
     async def _try(self, item: OutboxItem) -> Outcome:

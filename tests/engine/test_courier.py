@@ -1,7 +1,7 @@
 """The courier at work: what a channel does to the messages that wait for it, and to those of its neighbours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -27,8 +27,8 @@ from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import outbox, timeline
-from remediator.store.database import Database
-from remediator.store.outbox import Outgoing
+from remediator.store.database import Connection, Database
+from remediator.store.outbox import OutboxItem, Outgoing
 from remediator.toolbox import Messengers
 from tests.cluster.eventually import eventually
 from tests.store.facts import claimed, until_they_wait
@@ -226,6 +226,25 @@ async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database:
 
     assert after_one == {"well": "sent", "falls": "queued"}
     assert await states(database) == {"well": "sent", "falls": "sent"}
+
+
+async def test_a_bug_in_recording_one_keeps_no_other_back(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = outbox.sent
+
+    async def stumbling(tx: Connection, delivered: Sequence[tuple[OutboxItem, Receipt]]) -> None:
+        if any(item.notification.dedup_key == "odd" for item, _ in delivered):
+            raise ZeroDivisionError
+        await sent(tx, delivered)
+
+    monkeypatch.setattr(outbox, "sent", stumbling)
+    incident = await claimed(database)
+    await order(database, page(incident, "odd", CONSOLE), page(incident, "sound", CONSOLE))
+
+    assert await courier.deliver() == 2
+
+    assert await states(database) == {"odd": "queued", "sound": "sent"}
 
 
 async def test_a_channel_that_is_busy_is_tried_again_later(database: Database, courier: Courier) -> None:
