@@ -25,6 +25,7 @@ from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
 from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
+from remediator.notifiers.webhook import Webhook
 from remediator.rules.loader import load_rules
 from remediator.store import outbox, timeline
 from remediator.store.database import Connection, Database
@@ -299,14 +300,21 @@ async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_anot
     assert not [message for message in await told(database, incident.id) if "did not reach" in message]
 
 
+async def stumble(notifier: Webhook, notification: Notification, tools: Messengers) -> Receipt:
+    raise RuntimeError("unable to perform operation on a transport that is closed")
+
+
+@pytest.mark.parametrize("stumbles", [False, True], ids=["it hangs up", "its library stumbles"])
 async def test_where_no_channel_is_left_each_is_tried_for_longer_than_an_outage_of_our_own_lasts(
-    database: Database, courier: Courier, busy: Channel
+    database: Database, courier: Courier, busy: Channel, monkeypatch: pytest.MonkeyPatch, stumbles: bool
 ) -> None:
     incident = await claimed(database)
     await order(database, page(incident, "lost", Contact("no-such-channel", "")))
     await courier.deliver()
 
     busy.status = None
+    if stumbles:
+        monkeypatch.setattr(Webhook, "send", stumble)
     waited = timedelta()
     while wait := await next_try(database):
         waited += wait
