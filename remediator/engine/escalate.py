@@ -200,12 +200,21 @@ def whom(
     and at the end to every channel there is: silence is the one answer that is never right."""
     missing: list[str] = []
     for names in (due.page, *steps[due.step + 1 :], tuple(sorted(roster.channels))):
-        found = {name: roster.recipient(name, at) for name in names}
+        found = {name: reachable(roster, name, at) for name in names}
         missing += [name for name, recipient in found.items() if recipient is None]
-        reachable = {r.name: r for r in found.values() if r is not None and r.reach}
-        if reachable:
-            return tuple(reachable.values()), tuple(missing)
+        to_page = {r.name: r for r in found.values() if r is not None and r.reach}
+        if to_page:
+            return tuple(to_page.values()), tuple(missing)
     return (), tuple(missing)
+
+
+def reachable(roster: Roster, name: str, at: datetime) -> Recipient | None:
+    """None: nobody, which the caller must say."""
+    try:
+        return roster.recipient(name, at)
+    except Exception as error:  # whatever is wrong with a schedule, somebody else is paged instead
+        log.exception("nobody can be found by this name", name=name, error=str(error))
+        return None
 
 
 def calls_to(person: Recipient, *, urgent: bool) -> list[Call]:

@@ -14,7 +14,7 @@ from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT, Severity
 from remediator.domain.ids import IncidentId
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
-from remediator.domain.oncall import Contact, Person, Roster
+from remediator.domain.oncall import Contact, Person, Roster, Schedule
 from remediator.engine.bell import Bell
 from remediator.engine.escalate import BATCH, Call, Escalator, order
 from remediator.engine.links import Links
@@ -67,6 +67,17 @@ def test_a_step_that_reaches_nobody_goes_on_to_the_next_and_says_so() -> None:
     assert [call.recipient for call in ordered.calls] == ["chat", "email"]
     assert ordered.entries[0].message == "nobody is reachable as 'bob': going on to the next step at once"
     assert (ordered.step, ordered.next_in) == (1, timedelta(minutes=10))
+
+
+def test_a_schedule_that_cannot_be_asked_is_passed_over_like_one_that_nobody_is_on() -> None:
+    """Its time zone cannot be read, say: that is first done when it is asked for somebody."""
+    odd = Schedule("alice", ("alice",), datetime(2026, 1, 1), timezone="Nowhere/At_All")
+    roster = dataclasses.replace(ROSTER, schedules={"alice": odd})
+
+    ordered = order(due_alike(), roster, NOW, review_channel="")
+
+    assert [call.recipient for call in ordered.calls] == ["chat", "email"]
+    assert ordered.entries[0].message == "nobody is reachable as 'alice': going on to the next step at once"
 
 
 def test_observe_mode_tells_the_review_channel_alone() -> None:
