@@ -72,6 +72,8 @@ class Intake:
         """No incident heard of the last batch."""
         self._refusing = ""
         """Why nothing is taken now; empty: it is."""
+        self._sitting_out = 0
+        """Writers that wait until the database is well."""
 
     def admit(self, source: SourceName, size: int) -> contextlib.AbstractContextManager[Hold]:
         """For a body of `size` bytes, before it is read and until it is answered. Raises `Overloaded`: 503."""
@@ -135,7 +137,8 @@ class Intake:
             await self._sit_out(parts, error)
         elif error is not None:
             await self._part_from_neighbours(parts, error)
-        self._refusing = ""
+        if not self._sitting_out:  # else whoever is taken now would wait as long as the other writer does
+            self._refusing = ""
 
     async def _commit(self, parts: Sequence[Part], *, until: float) -> Exception | None:
         """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
@@ -213,7 +216,11 @@ class Intake:
 
     async def _sit_out(self, parts: Sequence[Part], error: Temporary) -> None:
         self._refuse(parts, str(error))
-        await self._database.health.sit_out("store alerts", error)
+        self._sitting_out += 1
+        try:
+            await self._database.health.sit_out("store alerts", error)
+        finally:
+            self._sitting_out -= 1
 
     def _refuse(self, parts: Iterable[Part], why: str) -> None:
         self._refusing = f"{why}; nothing is stored until the database is well"

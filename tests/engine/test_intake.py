@@ -18,6 +18,7 @@ from remediator.engine import intake as engine
 from remediator.engine.intake import Intake
 from remediator.metrics import Metrics
 from remediator.store import bodies, episodes
+from remediator.store import intake as filing
 from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
 from tests.store.facts import alert, count, opening
@@ -147,6 +148,38 @@ async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_
             intake.admit(SourceName("am"), 10)
 
     assert await count(database, "episodes") == 2
+
+
+async def test_one_writers_success_lets_nobody_in_while_the_other_sits_an_outage_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who came then would wait for as long as the outage: one writer alone takes what is no crowd."""
+    file, share, may_store = filing.file, 200, asyncio.Event()
+
+    async def one_of_two(connection: Connection, deliveries: list[Delivery], alerts: Sequence[Alert], *how: Any) -> Any:
+        if len(alerts) == share:
+            raise Temporary("the disk is full", system="database", operation="file")
+        await may_store.wait()
+        return await file(connection, deliveries, alerts, *how)
+
+    monkeypatch.setattr(filing, "file", one_of_two)
+    monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
+    database.health.lost("the disk is full", answers=True)
+    async with running(database) as intake:
+        crowd = (intake.accept(of(alert(f"f{n}"))) for n in range(share + 100))
+        await asyncio.gather(*crowd, return_exceptions=True)
+        may_store.set()
+        await eventually(lambda: _are_stored(database, 100))
+
+        async with asyncio.timeout(5):
+            with pytest.raises(Overloaded, match="disk is full"):
+                await intake.accept(of(alert("late")))
+        database.health.found_well()
+        await eventually(lambda: _is_taken(intake, alert("later")))
+
+
+async def _are_stored(database: Database, episodes: int) -> bool:
+    return await count(database, "episodes") == episodes
 
 
 async def test_an_alert_put_aside_by_a_slow_database_leaves_the_door_open(
