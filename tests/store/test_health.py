@@ -15,7 +15,7 @@ from remediator.store import database as door
 from remediator.store.connecting import connect, one_by_one
 from remediator.store.database import Database
 from remediator.store.deadlines import RUNNING_CHAINS, WAITING_PAGES
-from remediator.store.health import Health
+from remediator.store.health import TELL_AGAIN, Health
 from remediator.store.link_secret import shared
 from remediator.store.watch import Watch
 
@@ -92,6 +92,21 @@ async def test_a_loop_tells_once_an_outage_and_waits_for_the_recovery(health: He
         await asyncio.gather(*waiting)
 
     assert [each["event"] for each in told] == ["put off until the database is well"]
+
+
+async def test_a_loop_that_fails_beside_a_database_that_is_well_tells_of_it_again(
+    health: Health, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch sees nothing: without this, an escalator that pages nobody would say so once since the start."""
+    monkeypatch.setattr("remediator.store.health.LOOK_AGAIN", timedelta())
+    error = Temporary("lock timeout", system="database", operation="transaction")
+
+    with capture_logs() as told:
+        for _ in range(4):
+            await health.sit_out("escalate", error)
+            clock.now += TELL_AGAIN / 2
+
+    assert [each["event"] for each in told] == ["put off until the database is well"] * 2
 
 
 async def test_a_connection_that_was_cut_is_no_outage(database: Database, watch: Watch) -> None:
