@@ -12,6 +12,7 @@ from functools import cache
 from typing import assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
 from remediator.domain.incident import Incident, Move, PageOrder, Phase
@@ -150,7 +151,7 @@ class Worker:
             while True:
                 move = await self._decide(incident)
                 reached(Mark.MOVE_DECIDED)
-                incident, move = await self._commit(incident, move)
+                incident, move = await self._commit_somehow(incident, move)
                 reached(Mark.MOVE_COMMITTED)
                 self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
@@ -228,6 +229,22 @@ class Worker:
         async with self._database.connection() as connection:
             document = await rule_versions.load(connection, incident.rule_version)
         return rulebook.compile_document(document)
+
+    async def _commit_somehow(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
+        try:
+            return await self._commit(incident, move)
+        except RemediatorError:
+            raise
+        except Exception as error:  # a plug-in's fact that is no JSON, say: the next claim would come no further
+            log.exception("move cannot be stored", phase=move.phase.value)
+            return await self._commit(incident, self._instead_of(move, incident, error))
+
+    def _instead_of(self, move: Move, incident: Incident, error: Exception) -> Move:
+        """A person has it. What a write did, and what is still to be taken back, is told all the same."""
+        owed = replace(incident, progress=replace(incident.progress, undo=move.progress.undo))
+        reason = f"{move.phase.value}: it cannot be stored: {type(error).__name__}: {error}"
+        instead = close.handed_over(undo.forgotten(owed, self._desk), self._desk, reason)
+        return replace(instead, result=move.result)
 
     async def _commit(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
         """The incident afterwards, and the move that was made: another one where the journal refused this one."""
