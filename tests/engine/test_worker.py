@@ -39,8 +39,8 @@ async def test_a_look_that_outlasts_the_lease_is_handed_to_people(
     monkeypatch.setattr(worker, "next_move", look_for_ever)
     await file(database, alert())
 
-    async with at_work(database, lease=timedelta(seconds=1)):
-        await eventually(lambda: is_handed_over(database), within=10)
+    async with at_work(database, lease=timedelta(seconds=2)):
+        await eventually(lambda: is_handed_over(database), within=20)
 
     assert "opened: nothing decided while the lease lasts" in await what_is_told(database)
 
@@ -56,6 +56,6 @@ async def test_what_cannot_be_stored_is_handed_to_people(database: Database, mon
     await file(database, alert())
 
     async with at_work(database):
-        await eventually(lambda: is_handed_over(database), within=10)
+        await eventually(lambda: is_handed_over(database), within=20)
 
     assert "diagnosed: it cannot be stored: TypeError" in await what_is_told(database)
