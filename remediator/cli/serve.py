@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,8 @@ def _run(settings: Any) -> None:
 def _allow_open_files() -> None:
     """As many as we may have, for most systems begin with 1,024: an Alertmanager that opens 2,000 connections would
     leave none to page by, or to reach the database, until it lets go of them."""
+    import resource  # not on every system, and the other commands are
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
