@@ -12,6 +12,7 @@ from remediator.cli.configuration import bad_settings, config_option, read_setti
 from remediator.domain.errors import BadDocument, RemediatorError
 
 _LOOK_UP_THREADS = "64"
+_OPEN_FILES = 65_536
 
 
 @click.command()
@@ -39,6 +40,7 @@ def _run(settings: Any) -> None:
     # uvloop looks names up in libuv's threads: 4 unless told before their first use, of which look-ups get half. Two
     # names whose server is silent would hold up every page and every reconnect to the database.
     os.environ.setdefault("UV_THREADPOOL_SIZE", _LOOK_UP_THREADS)
+    _allow_open_files()
     gc.disable()  # until the daemon is up: what a start makes is there to stay
 
     import uvloop
@@ -47,3 +49,14 @@ def _run(settings: Any) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_until_stopped(settings))
+
+
+def _allow_open_files() -> None:
+    """As many as we may have, for most systems begin with 1,024: an Alertmanager that opens 2,000 connections would
+    leave none to page by, or to reach the database, until it lets go of them."""
+    import resource  # not on every system, and the other commands are
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

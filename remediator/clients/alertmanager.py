@@ -121,7 +121,7 @@ class Alertmanager:
         answer = await self._get("/api/v2/status")
         try:
             read = _STATUS.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(f"answered no status: {error}", system=self.url, operation="status") from error
         return PeerStatus(_up_for(read.uptime, answer), bytes(read.config))
 
@@ -158,7 +158,7 @@ def read_listing(body: bytes, *, system: str) -> Listing:
     """Pure, and long for long lists: a thread is the place for it. Raises `Permanent` where it is no list."""
     try:
         entries = _LIST.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Permanent(f"answered no list of alerts: {error}", system=system, operation="alerts") from error
     alerts: list[ListedAlert] = []
     for entry in entries:

@@ -202,5 +202,5 @@ def json_of(response: Response, *, system: str, operation: str) -> Any:
 
     try:
         return msgspec.json.decode(response.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Permanent(f"answered no JSON: {response.text[:200]}", system=system, operation=operation) from error

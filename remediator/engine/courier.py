@@ -154,9 +154,12 @@ class Courier:
         reached(Mark.PAGE_SENT)
         try:
             await self._records.submit(outcome)
-        except RemediatorError as error:
+        except Exception as error:  # a bug too: this one may be sent twice, and the others must go out
+            is_bug = not isinstance(error, RemediatorError)
             channel = item.contact.channel
-            log.warning("delivery not recorded, it may be sent twice", channel=channel, error=str(error))
+            log.warning(
+                "delivery not recorded, it may be sent twice", channel=channel, error=str(error), exc_info=is_bug
+            )
         reached(Mark.PAGE_RECORDED)
 
     async def _try(self, item: OutboxItem) -> Outcome:
@@ -253,10 +256,15 @@ def _retry_in(item: OutboxItem, error: Exception) -> timedelta | None:
     """None: no further try on this channel."""
     wait = _pause(item.attempts, error)
     if item.is_last_resort:
-        may_work = isinstance(error, (Temporary, Ambiguous, TimeoutError)) and item.attempts + 1 < TRIES_OF_THE_LAST
+        may_work = not _is_final(error) and item.attempts + 1 < TRIES_OF_THE_LAST
         return min(wait, LONGEST_WAIT) if may_work else None
     may_work = isinstance(error, Temporary) and item.attempts + 1 < TRIES_PER_CHANNEL
     return wait if may_work and wait <= LONGEST_WAIT else None
+
+
+def _is_final(error: Exception) -> bool:
+    """A no that we understand. What a library of ours trips over now may be gone in a minute."""
+    return isinstance(error, RemediatorError) and not isinstance(error, (Temporary, Ambiguous))
 
 
 def _pause(attempts: int, error: Exception) -> timedelta:

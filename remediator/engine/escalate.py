@@ -107,8 +107,8 @@ class Escalator:
         return struck
 
     async def _strike_one(self) -> bool:
-        """False where none is due, or somebody is changing the incident whose turn it is. Puts off what cannot be paged
-        for, until somebody has seen to it."""
+        """False where none is due, or somebody is changing the incident whose turn it is. Of what cannot be read, every
+        channel hears once, and it is put off until somebody has seen to it."""
         async with self.database.transaction() as tx:
             incident = await escalations.hold_first(tx)
             if incident is None:
@@ -120,8 +120,25 @@ class Escalator:
                     return bool(due)
             except Exception as error:
                 log.exception("page cannot be ordered", incident=incident, error=str(error), again_in=str(PUT_OFF))
+                if await escalations.wants_a_page(tx, incident):
+                    await outbox.order_pages(tx, self._to_every_channel(incident))
                 await escalations.put_off(tx, incident, PUT_OFF)
         return True
+
+    def _to_every_channel(self, incident: IncidentId) -> list[PagesAlike]:
+        return [
+            PagesAlike(
+                incidents=[incident],
+                run=0,
+                step=0,
+                key=f"unreadable:{channel}",
+                kind=NotificationKind.PAGE,
+                recipient=channel,
+                reach=(Contact(channel, ""),),
+                incidents_url=self.writer.incidents_url,
+            )
+            for channel in sorted(self.rulebook().roster.channels)
+        ]
 
     async def _until_next(self) -> timedelta:
         """Another replica may order an earlier deadline meanwhile: the poll finds it."""
@@ -200,12 +217,21 @@ def whom(
     and at the end to every channel there is: silence is the one answer that is never right."""
     missing: list[str] = []
     for names in (due.page, *steps[due.step + 1 :], tuple(sorted(roster.channels))):
-        found = {name: roster.recipient(name, at) for name in names}
+        found = {name: reachable(roster, name, at) for name in names}
         missing += [name for name, recipient in found.items() if recipient is None]
-        reachable = {r.name: r for r in found.values() if r is not None and r.reach}
-        if reachable:
-            return tuple(reachable.values()), tuple(missing)
+        to_page = {r.name: r for r in found.values() if r is not None and r.reach}
+        if to_page:
+            return tuple(to_page.values()), tuple(missing)
     return (), tuple(missing)
+
+
+def reachable(roster: Roster, name: str, at: datetime) -> Recipient | None:
+    """None: nobody, which the caller must say."""
+    try:
+        return roster.recipient(name, at)
+    except Exception as error:  # whatever is wrong with a schedule, somebody else is paged instead
+        log.exception("nobody can be found by this name", name=name, error=str(error))
+        return None
 
 
 def calls_to(person: Recipient, *, urgent: bool) -> list[Call]:

@@ -41,7 +41,10 @@ class GroupCommit(Generic[Item, Answer]):
                 if not waiting.answer.done():
                     await asyncio.sleep(0)  # whoever is as far as we are comes along
                     batch, self._queue = self._queue[: self._most], self._queue[self._most :]
-                    await self._settle(batch)
+                    try:
+                        await self._settle(batch)
+                    finally:
+                        _cut_short(batch)
         return waiting.answer.result()
 
     async def _settle(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
@@ -49,10 +52,6 @@ class GroupCommit(Generic[Item, Answer]):
             answers = await self._commit([waiting.item for waiting in batch])
         except Exception as error:  # each waiter is handed it; one poisonous item must not cost the others theirs
             await self._part(batch, error)
-        except asyncio.CancelledError:
-            cut_short = Temporary("the commit was cut short", system="database", operation="commit")
-            _fail(batch, cut_short)
-            raise
         else:
             for waiting, answer in zip(batch, answers, strict=True):
                 waiting.answer.set_result(answer)
@@ -64,6 +63,12 @@ class GroupCommit(Generic[Item, Answer]):
         log.exception("batch not committed, trying one by one", items=len(batch), error=str(error))
         for waiting in batch:
             await self._settle([waiting])
+
+
+def _cut_short(batch: Sequence[_Waiting[Item, Answer]]) -> None:
+    """Those who have no answer: who was committing for them was cancelled. Nobody else would ever tell them."""
+    if not all(waiting.answer.done() for waiting in batch):
+        _fail(batch, Temporary("the commit was cut short", system="database", operation="commit"))
 
 
 def _fail(batch: Sequence[_Waiting[Item, Answer]], error: Exception) -> None:

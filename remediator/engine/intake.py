@@ -74,6 +74,8 @@ class Intake:
         """No incident heard of the last batch."""
         self._refusing = ""
         """Why nothing is taken now; empty: it is."""
+        self._in_vain: set[int] = set()
+        """Batches that a writer is at for longer than there is patience, by their ids. The other serves who comes."""
 
     def admit(self, source: SourceName, size: int) -> contextlib.AbstractContextManager[Hold]:
         """For a body of `size` bytes, before it is read and until it is answered. Raises `Overloaded`: 503."""
@@ -91,7 +93,7 @@ class Intake:
         waiting = Waiting(delivery, loop.create_future(), loop.time())
         self._queue.put(waiting)
         self._arrived.set()
-        if self._queue.alerts >= A_CROWD:
+        if self._queue.alerts >= A_CROWD or self._in_vain:
             self._crowded.set()
         return waiting.answer
 
@@ -116,7 +118,7 @@ class Intake:
             parts = self._queue.take(among=SHARES if self._is_quiet else 1)
             if not self._queue:
                 self._arrived.clear()
-            if self._queue.alerts < A_CROWD:
+            if self._queue.alerts < A_CROWD and not (self._queue and self._in_vain):
                 self._crowded.clear()
             if parts:
                 await self._store(parts)
@@ -126,12 +128,13 @@ class Intake:
         it has. What was under way then may still be stored: its sender repeats it, and it is the same episode."""
         started = time.monotonic()
         overdue = asyncio.get_running_loop().call_later(
-            PATIENCE.total_seconds(), self._refuse, parts, "the database does not answer"
+            PATIENCE.total_seconds(), self._give_up_on, parts, "the database does not answer"
         )
         try:
             error = await self._commit(parts, until=started + PATIENCE.total_seconds())
         finally:
             overdue.cancel()
+            self._in_vain.discard(id(parts))
         self._metrics.intake_seconds.observe(time.monotonic() - started)
         if isinstance(error, Temporary):
             await self._sit_out(parts, error)
@@ -220,10 +223,15 @@ class Intake:
         _answer([part])
 
     async def _sit_out(self, parts: Sequence[Part], error: Temporary) -> None:
-        self._refuse(parts, str(error))
-        await self._database.health.sit_out("store alerts", error)
+        self._give_up_on(parts, str(error))
+        try:
+            await self._database.health.sit_out("store alerts", error)
+        finally:
+            self._in_vain.discard(id(parts))
 
-    def _refuse(self, parts: Iterable[Part], why: str) -> None:
+    def _give_up_on(self, parts: Sequence[Part], why: str) -> None:
+        """Its senders are told, and whoever comes until a writer is free."""
+        self._in_vain.add(id(parts))
         self._refusing = f"{why}; nothing is stored until the database is well"
         _tell((*(part.waiting for part in parts), *self._queue.empty()), Overloaded(self._refusing))
 

@@ -3,11 +3,13 @@ than a grace, whatever strikes is sent by the last-resort channels. A second pag
 """
 
 import asyncio
+import dataclasses
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -28,7 +30,7 @@ from remediator.domain.last_resort import (
 )
 from remediator.domain.mode import Mode, lower
 from remediator.domain.notification import Notification, NotificationKind
-from remediator.engine.escalate import whom
+from remediator.engine.escalate import reachable, whom
 from remediator.engine.pages import PageWriter
 from remediator.engine.sent_from_memory import SentFromMemory
 from remediator.language.duration import format_duration
@@ -95,9 +97,16 @@ class LastResort:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                for page in await self.tick():
+                for page in await self._tick_at_any_rate():
                     group.create_task(self.carry(page))
                 await asyncio.sleep(TICK.total_seconds())
+
+    async def _tick_at_any_rate(self) -> Sequence[WaitingPage]:
+        try:
+            return await self.tick()
+        except Exception as error:  # a bug: were this the end, what is in memory would end with it
+            log.exception("the last resort stumbled", error=str(error))
+            return ()
 
     async def tick(self) -> Sequence[WaitingPage]:
         """What is to be sent now: nothing, while the database is well."""
@@ -146,7 +155,13 @@ class LastResort:
     def _strike(self) -> list[WaitingPage]:
         now = monotonic()
         struck, self._known = self._known.struck(now)
-        return [page for deadline in struck for page in self._pages_for(deadline, now)]
+        return [page for deadline in struck for page in self._pages_or_later(deadline, now)]
+
+    def _pages_or_later(self, deadline: Deadline, now: timedelta) -> list[WaitingPage]:
+        pages = _written(partial(self._pages_for, deadline, now))
+        if pages is None:
+            self._known = self._known.with_more([dataclasses.replace(deadline, due=now + TRY_AGAIN)])
+        return pages or []
 
     def _pages_for(self, deadline: Deadline, now: timedelta) -> list[WaitingPage]:
         match deadline:
@@ -174,12 +189,17 @@ class LastResort:
 
     def _begin_of_outage(self) -> list[WaitingPage]:
         began = self._clock() - self._lost_for
-        self._outage = f"database-outage:{began:%Y-%m-%dT%H:%M}"
+        key = f"database-outage:{began:%Y-%m-%dT%H:%M}"
         body = (
             f"Remediator has not reached its database for {_roughly(self._lost_for)}: {self._health.reason}\n"
             "No alert is accepted and nothing is fixed. Pages that were due go out from memory."
         )
-        return self._about_outage(self._outage, "Remediator has lost its database", body, NotificationKind.PAGE)
+        pages = _written(
+            partial(self._about_outage, key, "Remediator has lost its database", body, NotificationKind.PAGE)
+        )
+        if pages is not None:
+            self._outage = key
+        return pages or []
 
     def _end_of_outage(self) -> list[WaitingPage]:
         if not self._outage:
@@ -192,7 +212,7 @@ class LastResort:
         """To whoever would be paged first, by whatever policy."""
         roster, now = self._rulebook().roster, self._clock()
         names = dict.fromkeys(name for policy in self._rulebook().policies.values() for name in policy.steps[0].page)
-        people = [person for name in names if (person := roster.recipient(name, now)) is not None]
+        people = [person for name in names if (person := reachable(roster, name, now)) is not None]
         severity = min(self._rulebook().severities.values(), key=lambda each: each.respond_within)
         note = replace(
             _note(NO_INCIDENT, title=title, severity=severity.name, body=body, url=self._writer.public_url), kind=kind
@@ -249,6 +269,15 @@ class LastResort:
         )
         link = self._writer.acknowledge_url(note.incident, call.recipient) if note.ends_with_its_chain else ""
         return replace(to, title=f"{note.title} [{MARK}]", body=f"{note.body}\n{reason}", acknowledge_url=link)
+
+
+def _written(write: Callable[[], list[WaitingPage]]) -> list[WaitingPage] | None:
+    """None where there is a bug in it: it must cost these pages alone, and those not for ever."""
+    try:
+        return write()
+    except Exception as error:
+        log.exception("page from memory not written", error=str(error))
+        return None
 
 
 def _note(incident: IncidentId, *, title: str, severity: str, body: str, url: str) -> Notification:

@@ -309,7 +309,7 @@ def _as_grafana_tells(alert: ListedAlert) -> dict[str, object]:
         labels = msgspec.json.decode(alert.labels, type=dict[str, str])
         annotations = msgspec.json.decode(alert.annotations, type=dict[str, str])
         values = msgspec.json.decode(annotations.get("__values__", "{}"), type=dict[str, float | None])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return {"labels": _public(labels), "annotations": _public(annotations), "values": values}
 

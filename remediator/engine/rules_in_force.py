@@ -22,6 +22,9 @@ log = structlog.get_logger()
 LOOK_EVERY = timedelta(seconds=10)
 """A ConfigMap reaches the pod within about a minute; looking more often than this finds nothing sooner."""
 
+UNSEEN = ""
+"""The state of no folder: the next look reads it again."""
+
 
 class RulesInForce:
     def __init__(self, folder: Path, loaded: Loaded, *, seen: str, channels: Sequence[str] = ()) -> None:
@@ -41,7 +44,7 @@ class RulesInForce:
             raise BadDocument(f"{folder}: no usable rule; `remediator check {folder}` says what is wrong")
         if missing := missing_channels(loaded.rulebook, channels):
             raise BadDocument("; ".join(missing))
-        return cls(folder, loaded, seen=seen, channels=channels)
+        return cls(folder, loaded, seen=seen if loaded.is_whole else UNSEEN, channels=channels)
 
     def rulebook(self) -> Rulebook:
         return self._loaded.rulebook
@@ -77,12 +80,13 @@ class RulesInForce:
         _tell(loaded.problems)
         missing = missing_channels(loaded.rulebook, self._channels)
         if loaded.has_errors or missing or not loaded.rulebook.rules:
-            self._refuse(seen, metrics, missing)
+            self._refuse(seen if loaded.is_whole else UNSEEN, metrics, missing)
             return
         try:
             await remember(loaded.rulebook, database)
-        except RemediatorError as error:  # the files stay unseen, so that the next look tries again
-            log.error("rules not reloaded yet, their versions could not be stored", error=str(error))
+        except Exception as error:  # a bug too; the files stay unseen, so that the next look tries again
+            is_bug = not isinstance(error, RemediatorError)
+            log.error("rules not reloaded yet, their versions could not be stored", error=str(error), exc_info=is_bug)
             return
         self._seen = seen
         self._loaded = loaded

@@ -12,6 +12,7 @@ from functools import cache
 from typing import assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
 from remediator.domain.incident import Incident, Move, PageOrder, Phase
@@ -43,6 +44,8 @@ TRIES = 3
 """To write moves that nothing but other transactions stand in the way of."""
 STOP_WITHIN = timedelta(seconds=20)
 """For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
+SHARE_TO_DECIDE = 0.8
+"""Of the lease: the rest is for committing the move."""
 _WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
 """The intent is journalled: a stop here would leave a write that nobody made, to be looked for by the next owner."""
 
@@ -148,7 +151,7 @@ class Worker:
             while True:
                 move = await self._decide(incident)
                 reached(Mark.MOVE_DECIDED)
-                incident, move = await self._commit(incident, move)
+                incident, move = await self._commit_somehow(incident, move)
                 reached(Mark.MOVE_COMMITTED)
                 self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
@@ -197,13 +200,25 @@ class Worker:
     async def _decide(self, incident: Incident) -> Move:
         try:
             rule = await self._rule_of(incident)
-            return await next_move(incident, rule, self._desk)
+            async with asyncio.timeout(self._time_for(incident)):
+                return await next_move(incident, rule, self._desk)
         except (StaleFence, Temporary):
             raise
+        except TimeoutError:
+            log.warning("stage given up, the lease would run out", phase=incident.phase.value)
+            reason = "nothing decided while the lease lasts: a look takes too long"
         except Exception as error:  # a bug must end in a page, not in silence
             log.exception("stage failed", phase=incident.phase.value)
-            reason = f"{incident.phase.value}: {type(error).__name__}: {error}"
-            return close.handed_over(undo.forgotten(incident, self._desk), self._desk, reason)
+            reason = f"{type(error).__name__}: {error}"
+        left = undo.forgotten(incident, self._desk)
+        return close.handed_over(left, self._desk, f"{incident.phase.value}: {reason}")
+
+    def _time_for(self, incident: Incident) -> float | None:
+        """In seconds: whoever takes longer than the lease is overtaken by the next claim, as that one is, for ever.
+        None for a write: it has bounds of its own, and what became of it is known at its end alone."""
+        if incident.phase in _WRITE_FOLLOWS or incident.lease_until is None:
+            return None
+        return (incident.lease_until - self._clock()).total_seconds() * SHARE_TO_DECIDE
 
     async def _rule_of(self, incident: Incident) -> Rule:
         """The version the incident started with, whatever the files say now."""
@@ -214,6 +229,22 @@ class Worker:
         async with self._database.connection() as connection:
             document = await rule_versions.load(connection, incident.rule_version)
         return rulebook.compile_document(document)
+
+    async def _commit_somehow(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
+        try:
+            return await self._commit(incident, move)
+        except RemediatorError:
+            raise
+        except Exception as error:  # a plug-in's fact that is no JSON, say: the next claim would come no further
+            log.exception("move cannot be stored", phase=move.phase.value)
+            return await self._commit(incident, self._instead_of(move, incident, error))
+
+    def _instead_of(self, move: Move, incident: Incident, error: Exception) -> Move:
+        """A person has it. What a write did, and what is still to be taken back, is told all the same."""
+        owed = replace(incident, progress=replace(incident.progress, undo=move.progress.undo))
+        reason = f"{move.phase.value}: it cannot be stored: {type(error).__name__}: {error}"
+        instead = close.handed_over(undo.forgotten(owed, self._desk), self._desk, reason)
+        return replace(instead, result=move.result)
 
     async def _commit(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
         """The incident afterwards, and the move that was made: another one where the journal refused this one."""

@@ -47,6 +47,8 @@ class Loaded:
     rulebook: Rulebook
     """What is sound; what is not is left out, and among the problems."""
     problems: tuple[Problem, ...]
+    is_whole: bool = True
+    """Each file could be read, if not understood. What could not may be at the next try, though it stays the same."""
 
     @property
     def has_errors(self) -> bool:
@@ -85,6 +87,7 @@ class _Reading:
         self._unreadable: list[Problem] = []
         self._guards_lost = False
         """Something that may have been guards could not be read."""
+        self._is_whole = True
 
     def file(self, path: Path) -> None:
         if path.suffix != ".yaml":
@@ -96,6 +99,8 @@ class _Reading:
         except (OSError, UnicodeDecodeError) as error:
             self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
             self._guards_lost = True
+            # Either goes away with a change of the file alone.
+            self._is_whole &= isinstance(error, (UnicodeDecodeError, PermissionError))
             return
         try:
             documents = load(text, str(path))
@@ -112,7 +117,7 @@ class _Reading:
         rules = self._rules(escalation, hours)
         told = [problem for complaints in self._all for problem in complaints.problems]
         problems = sorted([*self._unreadable, *told], key=lambda each: (each.path, each.line, each.column))
-        return Loaded(Rulebook(rules, escalation, guards=guards, hours=hours), tuple(problems))
+        return Loaded(Rulebook(rules, escalation, guards=guards, hours=hours), tuple(problems), self._is_whole)
 
     def _document(self, document: Document) -> None:
         complaints = Complaints(document)

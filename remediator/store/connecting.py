@@ -40,8 +40,9 @@ async def connect(
     """To the first server of the DSN that can be written to. A standby, or a primary that became one, is none.
 
     Raises `ClientCannotConnectError` whatever a server says: in a failover, roles and databases may be missing for a
-    while. Only a DSN that makes no sense stays what it is, a `ValueError`. Each server has its own part of the
-    time-out: the library gives them one between them, and the first that swallows packets would use it up.
+    while, and a pooler may say what the library trips over. Only a DSN that makes no sense stays what it is, a
+    `ValueError`. Each server has its own part of the time-out: the library gives them one between them, and the first
+    that swallows packets would use it up.
     """
     servers = one_by_one(dsn)
     for position, server in enumerate(servers, start=1):
@@ -54,15 +55,20 @@ async def connect(
                 server_settings=dict(limits),
                 **how,
             )
-        except _FAILURES as error:
-            if isinstance(error, ValueError):
+        except Exception as error:
+            if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
                 raise
             if position == len(servers):
-                hint = _LOST_ON_THE_WAY if isinstance(error, TimeoutError) else ""
-                raise asyncpg.ClientCannotConnectError(f"cannot connect: {in_words(error)}{hint}") from error
+                raise asyncpg.ClientCannotConnectError(f"cannot connect: {_why_not(error)}") from error
         else:
             return connection
     raise AssertionError("a DSN names at least one server")
+
+
+def _why_not(error: Exception) -> str:
+    if not isinstance(error, _FAILURES):
+        return f"what it says is not understood ({type(error).__name__}: {error})"
+    return in_words(error) + (_LOST_ON_THE_WAY if isinstance(error, TimeoutError) else "")
 
 
 def in_words(error: BaseException) -> str:

@@ -122,6 +122,8 @@ class Database:
             yield connection
         except BaseException as error:
             was_dropped = not _is_open(connection)
+            if isinstance(error, TimeoutError):
+                await self._hang_up(connection)
             await self.pool.release(connection)
             if was_dropped and isinstance(error, AttributeError):  # asyncpg's word for it between a statement's steps
                 raise asyncpg.ConnectionDoesNotExistError("the connection was closed under a statement") from error
@@ -131,6 +133,16 @@ class Database:
         else:
             self._spare.append((connection, time.monotonic()))
             await self._retire_one()
+
+    async def _hang_up(self, silent: "asyncpg.pool.PoolConnectionProxy[Any]") -> None:
+        """A server that takes too long says so, before we give up: this connection leads nowhere. Nor may those that
+        nobody uses: a gateway forgets all that it knows at once, and each of them would be waited for in its turn."""
+        self._spare.append((silent, 0.0))
+        while self._spare:
+            connection, _ = self._spare.pop()
+            if _is_open(connection):
+                connection.terminate()
+        await self.pool.expire_connections()
 
     async def _retire_one(self) -> None:
         if time.monotonic() - self._spare[0][1] > SPARE_SECONDS:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 import warnings
 from contextlib import suppress
@@ -41,6 +42,7 @@ class EmbeddedPostgres:
                 "set DATABASE_URL, or install remediator[embedded]"
             ) from error
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _forget_if_dead(folder)
         server = get_server(folder, cleanup_mode="stop")
         return cls(server, server.get_uri())
 
@@ -70,8 +72,29 @@ class EmbeddedPostgres:
 
     def _start_again(self) -> None:
         with self._changing:
+            _forget_if_dead(Path(self.server.pgdata))
             self.server.ensure_postgres_running()
 
     def _stop(self) -> None:
         with self._changing:
             self.server.cleanup()
+
+
+def _forget_if_dead(folder: Path) -> None:
+    """A server that was killed leaves its number behind, which may be another process's by now: the wheel takes that
+    one for the server, and never starts ours. Whoever listens nowhere is none."""
+    note = folder / "postmaster.pid"
+    try:
+        _, _, _, port, sockets, *_ = map(str.strip, note.read_text().splitlines())
+    except (FileNotFoundError, ValueError):  # none was left, or it is just being written
+        return
+    if not sockets:  # it is about to listen, or not by a socket
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(f"{sockets}/.s.PGSQL.{port}")
+        except (ConnectionRefusedError, FileNotFoundError):
+            note.unlink(missing_ok=True)
+        except OSError:  # too many wait there for it, say: it is alive
+            return

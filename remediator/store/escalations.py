@@ -91,6 +91,14 @@ async def put_off(tx: Connection, incident: IncidentId, wait: timedelta) -> None
     await tx.execute("UPDATE escalations SET due_at = now() + $2::interval WHERE incident_id = $1", incident, wait)
 
 
+async def wants_a_page(tx: Connection, incident: IncidentId) -> bool:
+    """Whatever its policy is: nobody has it, and it does more than look."""
+    wanted: bool | None = await tx.fetchval(
+        "SELECT status = 'triggered' AND mode <> 'observe' FROM incidents WHERE id = $1", incident
+    )
+    return bool(wanted)
+
+
 _NEXT = """
 SELECT due_at - now() FROM escalations WHERE due_at > now() AND due_at < now() + $1::interval ORDER BY due_at LIMIT 1
 """

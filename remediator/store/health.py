@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 LOOK_AGAIN = timedelta(seconds=1)
 """How soon a loop tries again that met a failure."""
+TELL_AGAIN = timedelta(minutes=1)
+"""Of a step that goes on failing, or fails anew, though the database is well as far as the watch can see."""
 
 
 def monotonic() -> timedelta:
@@ -33,7 +35,7 @@ class Health:
         self._doubted = asyncio.Event()
         self._well = asyncio.Event()
         self._well.set()
-        self._told: set[str] = set()
+        self._told: dict[str, timedelta] = {}
 
     @property
     def is_well(self) -> bool:
@@ -83,15 +85,22 @@ class Health:
             self._doubted.clear()
 
     async def sit_out(self, doing: str, error: Temporary) -> None:
-        """For a loop whose step failed: says so once an outage, and waits until another try is worth it."""
-        if doing not in self._told:
-            self._told.add(doing)
+        """For a loop whose step failed: says so once an outage, or now and then where nobody sees one, and waits until
+        another try is worth it."""
+        if self._is_news(doing):
             log.warning("put off until the database is well", doing=doing, error=str(error))
         if self.is_well:
             jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
             await asyncio.sleep(LOOK_AGAIN.total_seconds() * jitter)
         else:
             await self._well.wait()
+
+    def _is_news(self, doing: str) -> bool:
+        now, told = self._clock(), self._told.get(doing)
+        if told is not None and (now - told < TELL_AGAIN or not self.is_well):
+            return False
+        self._told[doing] = now
+        return True
 
     def lost(self, reason: str, *, answers: bool = False) -> None:
         """`answers`: the server is there, but does not do what it is asked; trying may still help."""

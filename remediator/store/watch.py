@@ -10,10 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import structlog
 
 from remediator.domain.errors import Temporary
-from remediator.store.connecting import LIMITS, connect
+from remediator.store.connecting import LIMITS, connect, in_words
 from remediator.store.database import Database, translated
+
+log = structlog.get_logger()
 
 LOOK_EVERY = timedelta(seconds=1)
 SHORTEST_PAUSE = timedelta(milliseconds=200)
@@ -53,18 +56,21 @@ class Watch:
     async def look(self) -> None:
         try:
             await self._ask()
-        except Temporary as error:
+        except Exception as error:  # whatever the library trips over: without a watch no outage would begin, or end
             self._lost(_reason(error))
-            return
-        if not (self._health.doubt or self._is_in_doubt):
-            self._health.found_well()
-            return
+        else:
+            await self._settle_doubt()
+
+    async def _settle_doubt(self) -> None:
         try:
-            await self._prove()
+            if self._health.doubt or self._is_in_doubt:
+                await self._prove()
         except Temporary as error:
             self._health.lost(_reason(error), answers=True)
-        else:
-            self._health.found_well()
+            return
+        except Exception as error:  # it answers, and forbids what we prove it by: the next real write decides
+            log.warning("cannot prove that the database can be written to", error=in_words(error))
+        self._health.found_well()
 
     @property
     def _is_in_doubt(self) -> bool:
@@ -121,5 +127,7 @@ class Watch:
             self._connection = None
 
 
-def _reason(error: Temporary) -> str:
-    return str(error).removeprefix(f"{error.system}: {error.operation}: ")
+def _reason(error: Exception) -> str:
+    if isinstance(error, Temporary):
+        return str(error).removeprefix(f"{error.system}: {error.operation}: ")
+    return in_words(error)

@@ -67,6 +67,8 @@ def telling_errors(handler: Handler) -> Handler:
             response = problem(error.status, error.reason)
         except RemediatorError as error:
             response = _of(error)
+        except ConnectionError:  # whoever asked has hung up, and reads no answer
+            response = problem(400, "the connection was lost before the body was there")
         except Exception:  # the sender learns nothing of our insides
             log.exception("request failed", method=request.method, path=request.path)
             response = problem(500, "an internal error; the log of this daemon has it")

@@ -78,7 +78,7 @@ class Webhooks:
         except web.HTTPRequestEntityTooLarge:
             limit = self._body_limit >> 20
             answer = problem(413, f"the body is larger than {limit} MiB: set max_alerts or split groups")
-        except (Overloaded, Temporary, TimeoutError) as error:
+        except (Overloaded, Temporary, TimeoutError, ConnectionError) as error:  # the last: it hung up in the middle
             # Never 429 or 408: no sender retries those (facts: intake 1.4).
             answer = problem(503, f"not stored, send it again: {error or 'the body took too long'}")
         self._count(kind, answer.status).inc()

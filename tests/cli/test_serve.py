@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -40,3 +41,19 @@ def test_how_many_is_left_to_who_set_it(threads_at_start: list[str | None], monk
     CliRunner().invoke(main, ["serve"])
 
     assert threads_at_start == ["8"]
+
+
+@pytest.fixture
+def few_open_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("few_open_files", "threads_at_start")
+def test_a_sender_with_thousands_of_connections_leaves_some_to_page_by() -> None:
+    CliRunner().invoke(main, ["serve"])
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft in (65_536, hard)

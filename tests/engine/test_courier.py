@@ -1,7 +1,7 @@
 """The courier at work: what a channel does to the messages that wait for it, and to those of its neighbours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,10 +25,11 @@ from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
 from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
+from remediator.notifiers.webhook import Webhook
 from remediator.rules.loader import load_rules
 from remediator.store import outbox, timeline
-from remediator.store.database import Database
-from remediator.store.outbox import Outgoing
+from remediator.store.database import Connection, Database
+from remediator.store.outbox import OutboxItem, Outgoing
 from remediator.toolbox import Messengers
 from tests.cluster.eventually import eventually
 from tests.store.facts import claimed, until_they_wait
@@ -228,6 +229,25 @@ async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database:
     assert await states(database) == {"well": "sent", "falls": "sent"}
 
 
+async def test_a_bug_in_recording_one_keeps_no_other_back(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = outbox.sent
+
+    async def stumbling(tx: Connection, delivered: Sequence[tuple[OutboxItem, Receipt]]) -> None:
+        if any(item.notification.dedup_key == "odd" for item, _ in delivered):
+            raise ZeroDivisionError
+        await sent(tx, delivered)
+
+    monkeypatch.setattr(outbox, "sent", stumbling)
+    incident = await claimed(database)
+    await order(database, page(incident, "odd", CONSOLE), page(incident, "sound", CONSOLE))
+
+    assert await courier.deliver() == 2
+
+    assert await states(database) == {"odd": "queued", "sound": "sent"}
+
+
 async def test_a_channel_that_is_busy_is_tried_again_later(database: Database, courier: Courier) -> None:
     incident = await claimed(database)
     await order(database, page(incident, "later", BUSY, CONSOLE))
@@ -280,14 +300,21 @@ async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_anot
     assert not [message for message in await told(database, incident.id) if "did not reach" in message]
 
 
+async def stumble(notifier: Webhook, notification: Notification, tools: Messengers) -> Receipt:
+    raise RuntimeError("unable to perform operation on a transport that is closed")
+
+
+@pytest.mark.parametrize("stumbles", [False, True], ids=["it hangs up", "its library stumbles"])
 async def test_where_no_channel_is_left_each_is_tried_for_longer_than_an_outage_of_our_own_lasts(
-    database: Database, courier: Courier, busy: Channel
+    database: Database, courier: Courier, busy: Channel, monkeypatch: pytest.MonkeyPatch, stumbles: bool
 ) -> None:
     incident = await claimed(database)
     await order(database, page(incident, "lost", Contact("no-such-channel", "")))
     await courier.deliver()
 
     busy.status = None
+    if stumbles:
+        monkeypatch.setattr(Webhook, "send", stumble)
     waited = timedelta()
     while wait := await next_try(database):
         waited += wait

@@ -14,7 +14,7 @@ from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT, Severity
 from remediator.domain.ids import IncidentId
 from remediator.domain.mode import Mode
 from remediator.domain.notification import NotificationKind
-from remediator.domain.oncall import Contact, Person, Roster
+from remediator.domain.oncall import Contact, Person, Roster, Schedule
 from remediator.engine.bell import Bell
 from remediator.engine.escalate import BATCH, Call, Escalator, order
 from remediator.engine.links import Links
@@ -67,6 +67,17 @@ def test_a_step_that_reaches_nobody_goes_on_to_the_next_and_says_so() -> None:
     assert [call.recipient for call in ordered.calls] == ["chat", "email"]
     assert ordered.entries[0].message == "nobody is reachable as 'bob': going on to the next step at once"
     assert (ordered.step, ordered.next_in) == (1, timedelta(minutes=10))
+
+
+def test_a_schedule_that_cannot_be_asked_is_passed_over_like_one_that_nobody_is_on() -> None:
+    """Its time zone cannot be read, say: that is first done when it is asked for somebody."""
+    odd = Schedule("alice", ("alice",), datetime(2026, 1, 1), timezone="Nowhere/At_All")
+    roster = dataclasses.replace(ROSTER, schedules={"alice": odd})
+
+    ordered = order(due_alike(), roster, NOW, review_channel="")
+
+    assert [call.recipient for call in ordered.calls] == ["chat", "email"]
+    assert ordered.entries[0].message == "nobody is reachable as 'alice': going on to the next step at once"
 
 
 def test_observe_mode_tells_the_review_channel_alone() -> None:
@@ -151,7 +162,7 @@ async def test_pages_of_an_incident_that_is_deleted_go_with_it(database: Databas
 async def test_one_that_cannot_be_paged_for_keeps_nobody_elses_page_back(
     database: Database, escalator: Escalator
 ) -> None:
-    """Its severity was stored by a release that knew more."""
+    """Its severity was stored by a release that knew more. Every channel hears of it, once: silence is never right."""
     at_once = replace(opening(), first_page_in=timedelta())
     names = ("one", "another", "unreadable", "a third")
     for name in names:
@@ -165,11 +176,15 @@ async def test_one_that_cannot_be_paged_for_keeps_nobody_elses_page_back(
 
     await escalator.strike()
     assert await escalator.strike() == 0, "put off, not tried round and round"
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT min(due_at) > now() FROM escalations")
+        await connection.execute("UPDATE escalations SET due_at = now() WHERE severity = '{}'")
+    await escalator.strike()
 
     async with database.connection() as connection:
-        paged = await connection.fetch("SELECT run_key FROM outbox JOIN incidents i ON i.id = incident_id")
-        assert {row["run_key"] for row in paged} == {*names} - {"unreadable"}
-        assert await connection.fetchval("SELECT min(due_at) > now() FROM escalations")
+        rows = await connection.fetch("SELECT run_key, recipient FROM outbox JOIN incidents i ON i.id = incident_id")
+    paged = sorted((row["run_key"], row["recipient"]) for row in rows)
+    assert paged == [("a third", "alice"), ("another", "alice"), ("one", "alice"), ("unreadable", "console")]
 
 
 async def test_an_acknowledgement_that_runs_out_waits_for_whoever_changes_its_incident_and_holds_nobody_up(

@@ -87,3 +87,26 @@ async def test_a_caller_that_is_cancelled_while_it_commits_tells_the_others() ->
     with pytest.raises(asyncio.CancelledError):
         await first
     assert await second == "stored 2"
+
+
+async def test_a_caller_that_is_cancelled_while_it_tries_one_by_one_tells_the_others() -> None:
+    """They have left the queue: nobody else would ever commit for them."""
+    one_by_one = asyncio.Event()
+
+    async def commit(items: Sequence[int]) -> list[str]:
+        if len(items) > 1:
+            raise ValueError("poison")
+        if items:
+            one_by_one.set()
+            await asyncio.Event().wait()
+        return []
+
+    group = GroupCommit(commit)
+    first, *others = [asyncio.create_task(group.submit(item)) for item in range(3)]
+    await one_by_one.wait()
+
+    first.cancel()
+
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*others, return_exceptions=True)
+    assert [str(error) for error in told] == ["database: commit: the commit was cut short"] * 2

@@ -19,6 +19,7 @@ from remediator.engine.bell import Bell
 from remediator.engine.intake import Intake
 from remediator.metrics import Metrics
 from remediator.store import bodies, episodes
+from remediator.store import intake as filing
 from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
 from tests.store.facts import alert, count, opening
@@ -151,6 +152,37 @@ async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_
             intake.admit(SourceName("am"), 10)
 
     assert await count(database, "episodes") == 2
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["sits an outage out", "waits for an answer"])
+async def test_who_comes_while_one_writer(database: Database, monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
+    """Is served by the other, which takes nothing but crowds elsewhere. Nobody would have told them anything."""
+    file, share, may_store, answers = filing.file, 200, asyncio.Event(), asyncio.Event()
+    if not hangs:
+        answers.set()
+
+    async def one_of_two(connection: Connection, deliveries: list[Delivery], alerts: Sequence[Alert], *how: Any) -> Any:
+        if len(alerts) == share:
+            await answers.wait()
+            raise Temporary("the disk is full", system="database", operation="file")
+        await may_store.wait()
+        return await file(connection, deliveries, alerts, *how)
+
+    monkeypatch.setattr(filing, "file", one_of_two)
+    monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
+    database.health.lost("the disk is full", answers=True)
+    async with running(database) as intake:
+        crowd = (intake.accept(of(alert(f"f{n}"))) for n in range(share + 100))
+        await asyncio.gather(*crowd, return_exceptions=True)
+        may_store.set()
+        await eventually(lambda: _are_stored(database, 100))
+
+        async with asyncio.timeout(5):
+            assert await intake.accept(of(alert("late"))) == Accepted(1, 0, 0)
+
+
+async def _are_stored(database: Database, episodes: int) -> bool:
+    return await count(database, "episodes") == episodes
 
 
 async def test_an_alert_put_aside_by_a_slow_database_leaves_the_door_open(

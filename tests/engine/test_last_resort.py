@@ -1,5 +1,6 @@
 """The last resort at work: read ahead while the database is well, sent from memory while it is not."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,8 @@ from remediator.engine.rules_in_force import RulesInForce
 from remediator.engine.sent_from_memory import SentFromMemory
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
-from remediator.store import incidents, outbox, timeline
+from remediator.rules.rulebook import Rulebook
+from remediator.store import deadlines, incidents, outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.outbox import OutboxItem, Outgoing, SentAlready
@@ -57,11 +59,18 @@ class Scene:
     messengers: Messengers
     metrics: Metrics = field(default_factory=Metrics)
 
-    def resort(self, terms: Terms = AT_ONCE, ceiling: Mode = Mode.ACT, **files: str) -> LastResort:
-        rulebook = load_rules(write_rules(self.folder, **files)).rulebook
+    def resort(
+        self,
+        terms: Terms = AT_ONCE,
+        ceiling: Mode = Mode.ACT,
+        *,
+        rulebook: Callable[[], Rulebook] | None = None,
+        **files: str,
+    ) -> LastResort:
+        found = load_rules(write_rules(self.folder, **files)).rulebook
         return LastResort(
             self.database,
-            lambda: rulebook,
+            rulebook or (lambda: found),
             self.messengers,
             terms=terms,
             ceiling=ceiling,
@@ -320,6 +329,59 @@ async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:
 
     assert scene.sent(result="failed") == 1
     assert resort.watched == 2, "the page again, and the chain of its incident"
+
+
+@dataclass
+class Stumbling:
+    """The rules, unless there is a bug in asking for them."""
+
+    rulebook: Rulebook
+    stumbles: bool = False
+
+    def __call__(self) -> Rulebook:
+        if self.stumbles:
+            raise ZeroDivisionError
+        return self.rulebook
+
+
+async def test_what_it_stumbles_over_is_due_again(scene: Scene) -> None:
+    await scene.waiting_page()
+    rules = Stumbling(load_rules(write_rules(scene.folder)).rulebook)
+    resort = scene.resort(rulebook=rules)
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    rules.stumbles = True
+
+    assert (list(await resort.tick()), resort.watched) == ([], 2)
+
+
+async def test_an_outage_it_stumbles_over_is_told_as_soon_as_it_can_be(scene: Scene) -> None:
+    rules = Stumbling(load_rules(write_rules(scene.folder)).rulebook, stumbles=True)
+    resort = scene.resort(rulebook=rules)
+    scene.lost_for(timedelta(minutes=2))
+    stumbled = list(await resort.tick())
+    rules.stumbles = False
+
+    assert [stumbled, len(await resort.tick())] == [[], 1]
+
+
+async def test_no_bug_ends_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has in memory would end with the daemon."""
+    asked = asyncio.Queue[None]()
+
+    async def stumble(*_: object, at_most: int) -> NoReturn:
+        asked.put_nowait(None)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(deadlines, "upcoming", stumble)
+    running = asyncio.create_task(scene.resort().run())
+    async with asyncio.timeout(10):
+        await asked.get()
+        await asked.get()
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 async def resolve(tx: Connection, incident: IncidentId) -> None:

@@ -1,6 +1,7 @@
 """What a poll repairs, on a real database and two peers at the wire."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -133,7 +134,7 @@ async def test_an_entry_that_cannot_be_read_costs_its_neighbours_nothing_and_clo
     ]
 
 
-@pytest.mark.parametrize("answer", [b"", b"{}", b"[", b'"alerts"', b"\xff"])
+@pytest.mark.parametrize("answer", [b"", b"{}", b"[", b'"alerts"', b"\xff", b"[" * 100_000])
 async def test_an_answer_that_is_no_list_of_alerts_closes_nothing(watch: Watch, answer: bytes) -> None:
     await watch.webhook(told_by_webhook(**DOWN))
     watch.peers[0].sends = answer or b" "
@@ -209,6 +210,18 @@ async def test_what_grafana_lists_is_read_as_its_webhook_would_tell_it(database:
     assert (episode["labels"], incident["alert"]["labels"]) == (DOWN, DOWN)
     assert incident["alert"]["annotations"] == {"summary": "it fires"}
     assert incident["alert"]["values"] == {"A": 3.0}
+
+
+async def test_an_alert_of_grafanas_that_is_no_text_costs_no_other_alert(database: Database, tmp_path: Path) -> None:
+    async with watching(database, tmp_path, grafana=True) as watch:
+        watch.peers[0].fire(odd="<odd>", **OTHER)
+        watch.peers[0].fire(**DOWN)
+        listed = json.dumps(list(watch.peers[0].alerts.values())).encode()
+        watch.peers[0].sends = listed.replace(b"<odd>", b"\xff")
+
+        await watch.poll()
+
+        assert {episode["labels"]["deployment"] for episode in await watch.episodes()} == {"feed", "backend"}
 
 
 async def test_sources_without_peers_are_never_touched(watch: Watch) -> None:

@@ -1,6 +1,10 @@
 """A reload swaps the whole set of rules or changes nothing, whatever has become of the folder."""
 
+import asyncio
+import errno
 import shutil
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,9 @@ from remediator.engine import rules_in_force
 from remediator.engine.rules_in_force import RulesInForce
 from remediator.metrics import Metrics
 from remediator.rules.loader import Loaded
+from remediator.store import rule_versions
 from remediator.store.database import Database
+from tests.cluster.eventually import eventually
 from tests.rules.folder import RULE, write_rules
 
 
@@ -48,3 +54,62 @@ async def test_a_bug_in_reading_rules_leaves_them_in_force(
 
     assert rules.rulebook() is before
     assert refused(metrics)
+
+
+async def test_a_bug_in_storing_the_new_rules_leaves_the_old_ones_in_force(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = RulesInForce.load(write_rules(tmp_path))
+    before = rules.rulebook()
+
+    async def stumble(*_: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rule_versions, "save", stumble)
+    await rules.reload(database, Metrics())
+
+    assert rules.rulebook() is before
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The file by that name cannot be read for now; by no name, each can."""
+    read_bytes, unreadable = Path.read_bytes, [""]
+
+    def stumbling(path: Path) -> bytes:
+        if path.name == unreadable[0]:
+            raise OSError(errno.ESTALE, "stale file handle")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", stumbling)
+    monkeypatch.setattr(rules_in_force, "LOOK_EVERY", timedelta(milliseconds=10))
+
+    def set_unreadable(name: str) -> None:
+        unreadable[0] = name
+
+    return set_unreadable
+
+
+@pytest.mark.parametrize("reloads", [False, True], ids=["at the start", "at a reload"])
+async def test_a_file_that_cannot_be_read_for_a_while_is_read_again_though_it_stays_the_same(
+    tmp_path: Path, database: Database, flaky: Callable[[str], None], reloads: bool
+) -> None:
+    more = RULE.replace("service-down", "service-slow").replace("ServiceDown", "ServiceSlow")
+    flaky("slow.yaml")
+    if reloads:
+        rules = RulesInForce.load(write_rules(tmp_path))
+        write_rules(tmp_path, slow=more)
+        await rules.reload(database, Metrics())
+    else:
+        rules = RulesInForce.load(write_rules(tmp_path, slow=more))
+    flaky("")
+
+    async def has_both() -> bool:
+        return len(rules.rulebook().rules) == 2
+
+    looking = asyncio.create_task(rules.keep_current(database, Metrics()))
+    try:
+        await eventually(has_both, within=5)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)

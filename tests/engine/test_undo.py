@@ -200,7 +200,7 @@ class AnyRule:
 
 
 @asynccontextmanager
-async def at_work(database: Database) -> AsyncIterator[None]:
+async def at_work(database: Database, *, lease: timedelta = LEASE) -> AsyncIterator[None]:
     """A worker on that database; its writes succeed."""
     clock, journal, bell = DatabaseClock(), Journal(database, Mode.ACT), Bell()
     desk = Desk(
@@ -218,7 +218,7 @@ async def at_work(database: Database) -> AsyncIterator[None]:
         rules,
         desk,
         PageWriter("https://remediator.example.invalid", Links(b"secret", clock)),
-        pace=Pace("tests", 4, LEASE, timedelta(milliseconds=50)),
+        pace=Pace("tests", 4, lease, timedelta(milliseconds=50)),
         clock=clock,
         bells=(bell, Bell()),
         metrics=Metrics(),

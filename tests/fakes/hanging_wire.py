@@ -34,6 +34,13 @@ class HangingWire:
         """Connections are taken, and nothing comes through."""
         self._flows.clear()
 
+    def forget(self) -> None:
+        """Connections that are open carry nothing any more, and nobody hears of it; new ones do. So does a gateway that
+        lost its table."""
+        self._flows.clear()
+        self._flows = asyncio.Event()
+        self._flows.set()
+
     def go_on(self) -> None:
         """What was on the way arrives, also what was said by those who have hung up meanwhile."""
         self._flows.set()
@@ -45,15 +52,15 @@ class HangingWire:
         self._flows.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ends = {writer}
+        ends, flows = {writer}, self._flows
         self._ends.add(writer)
         try:
-            await self._flows.wait()
+            await flows.wait()
             server_reader, server_writer = await asyncio.open_unix_connection(self._behind)
             ends.add(server_writer)
             self._ends.add(server_writer)
-            asked = self._carry(reader, server_writer, hangs_at=self.hangs_at.encode())
-            await asyncio.gather(asked, self._carry(server_reader, writer))
+            asked = self._carry(reader, server_writer, flows, hangs_at=self.hangs_at.encode())
+            await asyncio.gather(asked, self._carry(server_reader, writer, flows))
         except OSError:
             pass
         finally:
@@ -62,14 +69,14 @@ class HangingWire:
                 end.close()
 
     async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, hangs_at: bytes = b""
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event, *, hangs_at: bytes = b""
     ) -> None:
         """A side that was cut off must carry nothing more: what it has read is lost."""
         with suppress(OSError):
             while packet := await reader.read(_A_PACKET):
                 if hangs_at and hangs_at in packet:
                     self.hang()
-                await self._flows.wait()
+                await flows.wait()
                 writer.write(packet)
                 await writer.drain()
         writer.close()

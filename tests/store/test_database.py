@@ -9,6 +9,7 @@ import pytest
 from remediator.domain.errors import Temporary
 from remediator.store import database as door
 from remediator.store.database import Database
+from tests.fakes.hanging_wire import HangingWire
 
 
 async def server_process(database: Database) -> int:
@@ -59,6 +60,20 @@ async def test_a_connection_that_is_dropped_between_two_steps_of_a_statement_is_
         with pytest.raises(Temporary, match="closed under a statement"):
             await server_process(database)
     assert await server_process(database)
+
+
+async def test_connections_that_a_gateway_forgot_are_not_waited_for_one_after_the_other(database_address: str) -> None:
+    wire = HangingWire()
+    async with wire.before(database_address) as through, Database.open(through, pool=4) as database:
+        async with database.connection(), database.connection(), database.connection():
+            pass
+        wire.forget()
+
+        async with asyncio.timeout(door.ACQUIRE_SECONDS):
+            with pytest.raises(Temporary, match="no answer in time"):
+                async with database.connection() as connection:
+                    await connection.fetchval("SELECT 1", timeout=0.1)
+            assert await server_process(database)
 
 
 async def test_a_bug_of_ours_is_not_taken_for_a_failure_of_the_database(database: Database) -> None:

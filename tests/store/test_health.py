@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
@@ -14,7 +15,7 @@ from remediator.store import database as door
 from remediator.store.connecting import connect, one_by_one
 from remediator.store.database import Database
 from remediator.store.deadlines import RUNNING_CHAINS, WAITING_PAGES
-from remediator.store.health import Health
+from remediator.store.health import TELL_AGAIN, Health
 from remediator.store.link_secret import shared
 from remediator.store.watch import Watch
 
@@ -93,6 +94,21 @@ async def test_a_loop_tells_once_an_outage_and_waits_for_the_recovery(health: He
     assert [each["event"] for each in told] == ["put off until the database is well"]
 
 
+async def test_a_loop_that_fails_beside_a_database_that_is_well_tells_of_it_again(
+    health: Health, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch sees nothing: without this, an escalator that pages nobody would say so once since the start."""
+    monkeypatch.setattr("remediator.store.health.LOOK_AGAIN", timedelta())
+    error = Temporary("lock timeout", system="database", operation="transaction")
+
+    with capture_logs() as told:
+        for _ in range(4):
+            await health.sit_out("escalate", error)
+            clock.now += TELL_AGAIN / 2
+
+    assert [each["event"] for each in told] == ["put off until the database is well"] * 2
+
+
 async def test_a_connection_that_was_cut_is_no_outage(database: Database, watch: Watch) -> None:
     await watch.look()
     async with database.connection() as connection:
@@ -135,6 +151,56 @@ async def test_a_database_that_turned_read_only_is_left_for_one_that_is_not(
 
     assert "read-only" in database.health.reason
     assert database.pool.get_size() == 0
+
+
+async def test_a_database_that_forbids_what_it_is_proven_by_is_well_until_a_real_write_fails(
+    database: Database, watch: Watch
+) -> None:
+    async with database.connection() as connection:
+        await connection.execute("""
+            CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql
+                AS $$ BEGIN RAISE EXCEPTION 'no tables here'; END $$;
+            CREATE EVENT TRIGGER forbid ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION forbid();
+        """)
+    database.health.lost("reset", answers=True)
+
+    await watch.look()
+
+    assert database.health.is_well
+
+
+@asynccontextmanager
+async def saying(words: bytes) -> AsyncIterator[str]:
+    """The DSN of a server that says them to everybody."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(words)
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    async with server:
+        yield f"postgresql://us@127.0.0.1:{server.sockets[0].getsockname()[1]}/us?sslmode=disable"
+
+
+LET_IN = b"R\0\0\0\x08\0\0\0\0"
+READY = b"Z\0\0\0\x05I"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(LET_IN + b"S\0\0\0\x1cclient_encoding\0KLINGON\0" + READY, id="an encoding nobody knows"),
+        pytest.param(LET_IN + b"S\0\0\0\x08\xff\0\xff\0" + READY, id="no text"),
+    ],
+)
+async def test_a_pooler_whose_words_the_library_trips_over_is_a_database_that_is_lost(
+    database: Database, words: bytes
+) -> None:
+    async with saying(words) as dsn:
+        await Watch(dsn, database, statements_kept=100).look()
+
+    assert "what it says is not understood" in database.health.reason
 
 
 async def test_what_passes_by_itself_casts_no_doubt(database: Database) -> None:

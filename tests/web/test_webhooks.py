@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
 
 from remediator.domain.alert import Accepted, Delivery
 from remediator.domain.errors import Overloaded, Temporary
@@ -23,8 +25,9 @@ from remediator.metrics import Metrics
 from remediator.settings import Webhooks as WebhookSettings
 from remediator.web.auth import Gate
 from remediator.web.ops import Ops
-from remediator.web.server import make_app
+from remediator.web.server import listen, make_app
 from remediator.web.webhooks import Webhooks
+from tests.cluster.eventually import eventually
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIMIT = 100_000
@@ -79,17 +82,20 @@ class Door:
         return await self.client.request(method, f"/webhooks/{to}", data=body, headers=headers or BEARER)
 
 
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    intake, metrics = FakeIntake(), Metrics()
+def app_of(intake: FakeIntake, metrics: Metrics) -> web.Application:
     gate = Gate(WebhookSettings.model_validate(SETTINGS), lambda: NOW)
 
     async def unready() -> list[str]:
         return ["database: gone"] if intake.fails_with else []
 
     webhooks = Webhooks(intake, gate, metrics=metrics, body_limit=LIMIT)
-    app = make_app(webhooks, Ops(metrics, unready), body_limit=LIMIT)
-    server = TestServer(app)
+    return make_app(webhooks, Ops(metrics, unready), body_limit=LIMIT)
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    intake = FakeIntake()
+    server = TestServer(app_of(intake, Metrics()))
     await server.start_server(auto_decompress=False)
     async with TestClient(server) as client:
         yield Door(client, intake)
@@ -253,3 +259,25 @@ async def test_an_alert_that_cannot_be_read_is_counted_since_its_sender_is_not_t
 
     assert (answer.status, (await answer.json())["rejected"]) == (202, 1)
     assert 'remediator_alerts_total{filing="rejected"} 1.0' in await (await door.client.get("/metrics")).text()
+
+
+async def test_a_sender_that_hangs_up_in_the_middle_is_counted_and_is_no_bug_of_ours() -> None:
+    """Served as the daemon is: the library's own test server cancels a handler whose caller is gone."""
+    intake, metrics, port = FakeIntake(), Metrics(), socket.create_server(("127.0.0.1", 0))
+
+    async def is_admitted() -> bool:
+        return bool(intake.admitted)
+
+    async def is_counted() -> bool:
+        return b'remediator_deliveries_total{answer="503",source="alertmanager"} 1.0' in metrics.render()
+
+    with capture_logs() as told:
+        async with listen(app_of(intake, metrics), port):
+            _, writer = await asyncio.open_connection(*port.getsockname())
+            writer.write(b"POST /webhooks/alertmanager HTTP/1.1\r\nHost: us\r\nAuthorization: Bearer first\r\n")
+            writer.write(b"Content-Length: 1000\r\n\r\n{")
+            await eventually(is_admitted)
+            writer.close()
+            await eventually(is_counted)
+
+    assert told == []

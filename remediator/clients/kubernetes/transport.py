@@ -198,5 +198,5 @@ def _is_two_budgets(status: Status) -> bool:
 def _status_of(answer: Answer) -> Status:
     try:
         return msgspec.json.decode(answer.body, type=Status)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Status(message=answer.body[:300].decode("utf-8", "replace").strip())
