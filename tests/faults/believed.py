@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.fakes.alertmanager_peers import Told
-from tests.faults.evidence import Evidence, Row
+from tests.faults.books import Row
+from tests.faults.evidence import Evidence
 from tests.faults.polling import Poll
 from tests.faults.violations import Kind, Violation
 

@@ -7,7 +7,8 @@ from itertools import chain
 from remediator.domain.incident import Phase
 from tests.fakes.alertmanager_peers import Told
 from tests.faults.believed import believed
-from tests.faults.evidence import Evidence, Row
+from tests.faults.books import Row
+from tests.faults.evidence import Evidence
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
 from tests.faults.violations import Kind, Violation

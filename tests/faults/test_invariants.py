@@ -10,7 +10,8 @@ import pytest
 
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
-from tests.faults.evidence import Answered, Books, Evidence, Probe, Standstill
+from tests.faults.books import Books
+from tests.faults.evidence import Answered, Evidence, Probe, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll

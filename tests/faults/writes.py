@@ -11,7 +11,8 @@ import msgspec
 from remediator.clients.kubernetes.writer import marked
 from remediator.domain.ids import IntentId
 from tests.fakes.kubernetes import Recorded
-from tests.faults.evidence import Evidence, Row
+from tests.faults.books import Row
+from tests.faults.evidence import Evidence
 from tests.faults.rules import BUDGETS
 from tests.faults.violations import Kind, Violation
 
