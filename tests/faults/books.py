@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from remediator.store.bodies import unpacked
+from tests.faults.rules import UNWANTED
 
 Row = Mapping[str, Any]
 
@@ -30,7 +31,12 @@ class Books:
     outbox: Sequence[Row]
     timeline: Sequence[Row]
     bodies: Set[int]
-    """The numbers of the deliveries whose bodies are kept."""
+    """The numbers of the peers' deliveries whose bodies are kept."""
+    unwanted: Sequence[str]
+    """The fingerprints of the episodes that no rule matches; they are not among the others."""
+    quarantine: Sequence[Row]
+    partly_read: Sequence[bytes]
+    """The bodies of which something could not be read, as they are kept."""
 
     def unrest(self) -> list[str]:
         """What is still under way; empty when nothing more will happen by itself."""
@@ -58,15 +64,24 @@ async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         return Books(
             now=await connection.fetchval("SELECT clock_timestamp()"),
-            episodes=await connection.fetch("SELECT * FROM episodes ORDER BY id"),
+            episodes=await connection.fetch(_EPISODES, UNWANTED),
             incidents=await connection.fetch("SELECT * FROM incidents ORDER BY id"),
             intents=await connection.fetch("SELECT * FROM intents ORDER BY begun_at"),
             reservations=await connection.fetch("SELECT * FROM reservations ORDER BY id"),
             escalations=await connection.fetch("SELECT * FROM escalations ORDER BY incident_id"),
             outbox=await connection.fetch("SELECT * FROM outbox ORDER BY id"),
             timeline=await connection.fetch("SELECT * FROM timeline ORDER BY id"),
-            bodies={_number_of(row["body"]) for row in await connection.fetch("SELECT body FROM deliveries")},
+            bodies={_number_of(row["body"]) for row in await connection.fetch(_BODIES)},
+            unwanted=[row["fingerprint"] for row in await connection.fetch(_UNWANTED, UNWANTED)],
+            quarantine=await connection.fetch("SELECT position, reason, raw FROM quarantine ORDER BY id"),
+            partly_read=[unpacked(row["body"]) for row in await connection.fetch(_PARTLY_READ)],
         )
+
+
+_EPISODES = "SELECT * FROM episodes WHERE labels ->> 'alertname' <> $1 ORDER BY id"
+_UNWANTED = "SELECT fingerprint FROM episodes WHERE labels ->> 'alertname' = $1"
+_BODIES = "SELECT body FROM deliveries WHERE source = 'alertmanager'"
+_PARTLY_READ = "SELECT body FROM deliveries WHERE rejected > 0 AND body <> ''"
 
 
 def _number_of(body: bytes) -> int:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests.faults import crowd
 from tests.faults.scenario import LEASE_SECONDS, Scenario
 from tests.system.daemon import API_TOKEN, TOKEN
 
@@ -14,7 +15,7 @@ def environment_of(scenario: Scenario, folder: Path, *, dsn: str, rules: Path, k
         "REMEDIATOR_DATA_DIR": str(folder / "data"),
         "REMEDIATOR_DATABASE_POOL": "5",
         "REMEDIATOR_RULES_DIR": str(rules),
-        "REMEDIATOR_WEBHOOKS__TOKENS": json.dumps({"alertmanager": [TOKEN]}),
+        "REMEDIATOR_WEBHOOKS__TOKENS": json.dumps({"alertmanager": [TOKEN], crowd.SOURCE: [crowd.TOKEN]}),
         "REMEDIATOR_API_TOKENS": json.dumps({"tests": {"token": API_TOKEN, "roles": ["read", "respond", "approve"]}}),
         "REMEDIATOR_SECRETS": '{"sink": "signing"}',
         "REMEDIATOR_LINK_SECRET": "links",
@@ -23,6 +24,7 @@ def environment_of(scenario: Scenario, folder: Path, *, dsn: str, rules: Path, k
         "REMEDIATOR_ENGINE__LEASE_SECONDS": str(LEASE_SECONDS) if scenario.waits_for_leases else "30",
         "REMEDIATOR_ENGINE__POLL_SECONDS": "0.2",
         "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
+        "REMEDIATOR_DATABASE_STATEMENT_CACHE": "0" if scenario.storm and scenario.storm.prepares_anew else "100",
         "REMEDIATOR_LOG_LEVEL": "warning",
     }
 

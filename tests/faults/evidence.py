@@ -1,7 +1,8 @@
 """What can be seen of one seed from outside: the database's rows, the cluster's writes, the pages, the answers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.fakes.alertmanager_peers import Delivery, Told
@@ -39,8 +40,52 @@ class Standstill:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """What of a body cannot be read."""
+
+    position: int
+    """Of the alert; -1: nothing of it can."""
+    raw: bytes
+    """As it was sent."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """One body of a sender who tells each alert in one body only, and what it was answered whenever it was sent."""
+
+    body: bytes
+    unwanted: tuple[str, ...] = ()
+    """The alerts in it that can be read and that no rule matches, by their fingerprints."""
+    broken: tuple[Broken, ...] = ()
+    attempts: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    """By status."""
+
+    @property
+    def promised(self) -> int:
+        """What it is answered for good."""
+        return 400 if any(one.position < 0 for one in self.broken) else 202
+
+    @property
+    def kept(self) -> int:
+        """How often we were told that it is."""
+        return self.answers[self.promised]
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """An ordinary alert for one replica, when the troubles are over."""
+
+    at: str
+    status: int
+    """The last answer; 0: there was none."""
+    seconds: float
+    """Until it was accepted, or nobody tried any longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """All but `inbox` and `firings` is what had happened when the books were read."""
+    """All but `inbox`, `firings` and `sent` is what had happened when the books were read."""
 
     books: Books
     writes: Sequence[Recorded]
@@ -50,6 +95,8 @@ class Evidence:
     polls: Sequence[Poll]
     probes: Sequence[Probe]
     standstills: Sequence[Standstill]
+    knocks: Sequence[Knock]
+    sent: Sequence[Sent]
     taken: Mapping[str, int]
     """How often the lease of a page was taken from whoever had it, by its dedup key: that one may have sent it."""
     inbox: Inbox

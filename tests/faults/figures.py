@@ -48,6 +48,8 @@ _ORDER = (
     "frozen past their lease",
     "told to stop at a mark",
     "database faults",
+    "storms of dropped connections",
+    "alerts poured and accepted",
     "asked while the database hung",
     "deliveries sent",
     "deliveries answered 2xx",

@@ -9,6 +9,7 @@ from tests.fakes.alertmanager_peers import Told
 from tests.faults.believed import believed
 from tests.faults.books import Row
 from tests.faults.evidence import Evidence
+from tests.faults.put_aside import put_aside
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
 from tests.faults.violations import Kind, Violation
@@ -18,6 +19,8 @@ _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Ph
 """The automation has something to do yet, if only later."""
 ANSWERED_WITHIN = 3.0
 """Seconds: the two that are promised, and a slow machine."""
+OPEN_WITHIN = 6.0
+"""Seconds: who has just found the database well waits for another second, and the machine may be a busy one."""
 _LAPSED = "has run out: the chain starts again"
 
 
@@ -42,6 +45,8 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             _responses(evidence),
             _closed(evidence),
             _refusals(evidence),
+            put_aside(evidence),
+            _doors(evidence),
             _fences(evidence),
         )
     )
@@ -195,6 +200,14 @@ def _refusals(evidence: Evidence) -> Iterator[Violation]:
         if probe.status != 503 or probe.seconds > ANSWERED_WITHIN:
             what = f"{probe.of} was answered {probe.status} after {probe.seconds:.1f} s"
             yield Violation(Kind.OTHER, f"{what}, while nothing came through to the database")
+
+
+def _doors(evidence: Evidence) -> Iterator[Violation]:
+    """When the troubles are over, everybody takes alerts again."""
+    for knock in evidence.knocks:
+        if knock.status != 202 or knock.seconds > OPEN_WITHIN:
+            what = f"an ordinary alert was answered {knock.status} after {knock.seconds:.1f} s"
+            yield Violation(Kind.LOST, f"{what} by {knock.at}, and nothing is wrong any more")
 
 
 def _fences(evidence: Evidence) -> Iterator[Violation]:

@@ -2,23 +2,26 @@
 
 import asyncio
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import aiohttp
 
+from tests.cluster.eventually import eventually
 from tests.fakes.alertmanager_peers import Truth, envelope, told
 from tests.fakes.hanging_wire import HangingWire
+from tests.faults.books import DATABASE_ERRORS
 from tests.faults.database import Server
 from tests.faults.evidence import Probe
 from tests.faults.fleet import Fleet, Replica
-from tests.faults.scenario import DatabaseFault
+from tests.faults.scenario import DatabaseFault, Gust, Storm
 from tests.system.daemon import TOKEN
 
 _LONG_ENOUGH = 8.0
 _NOTICED_WITHIN = 4.5
 """Seconds: a look each second, its answer, and another connection."""
+_LET_IN_WITHIN = 60.0
 _Asking: TypeAlias = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
 
@@ -49,6 +52,27 @@ class Outages:
             case DatabaseFault.HANGS_UNTIL_CUT:
                 await self._hang()
                 self.wire.cut()
+
+    async def storm(self, storm: Storm) -> None:
+        began = time.monotonic()
+        for gust in storm.gusts:
+            await asyncio.sleep(gust.at - (time.monotonic() - began))
+            await self._blow(gust)
+
+    async def _blow(self, gust: Gust) -> None:
+        """A server that is down at that moment has no sessions to end."""
+        with suppress(*DATABASE_ERRORS):
+            await self.server.let_in(self.name, is_open=False)
+            await self.server.drop_connections(self.name, share=gust.share)
+        await asyncio.sleep(gust.shut_for)
+        await eventually(self._is_let_in, within=_LET_IN_WITHIN)
+
+    async def _is_let_in(self) -> bool:
+        try:
+            await self.server.let_in(self.name, is_open=True)
+        except DATABASE_ERRORS:
+            return False
+        return True
 
     async def _hang(self) -> None:
         """For as long as it takes to notice. Whoever is asked before does not wait for that either."""

@@ -9,6 +9,9 @@ BUDGETS = {trouble.lower(): 1 if trouble is Trouble.HOPELESS else 3 for trouble 
 """By rule: so many pods of one workload may be disturbed while a seed lasts, by whichever replica, however often it
 crashed. Where no fix helps, the rule would try once more than it may."""
 
+UNWANTED = "Unwanted"
+"""The name of the alerts that no rule matches."""
+
 _RULE = """
 rule: {name}
 match: ['{{alertname="{alertname}"}}']

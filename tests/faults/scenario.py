@@ -60,6 +60,8 @@ _AT_ONCE = (DatabaseFault.CONNECTIONS, DatabaseFault.CRASH, DatabaseFault.RESTAR
 _HANGS = (DatabaseFault.HANGS, DatabaseFault.HANGS_UNTIL_CUT)
 SWITCHED = 0.2
 """The share of the seeds in which somebody throws the kill switch, and lifts it again."""
+STORMED = 0.12
+"""The share of the seeds in which connections are dropped in bursts while alerts pour in."""
 HUNG = 0.06
 """The share of the seeds in which it does: such a seed takes twice as long."""
 
@@ -132,6 +134,27 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Gust:
+    """Some of the daemons' sessions are ended, and no new ones are let in for a moment: whose watch is among them takes
+    the database for lost and drops the others himself, under whatever statement they are in."""
+
+    at: float
+    share: float
+    shut_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Gusts, while alerts pour in."""
+
+    seconds: float
+    gusts: tuple[Gust, ...]
+    """In their order."""
+    prepares_anew: bool
+    """As behind a pooler that keeps no statements: each has one more step at which its connection can be lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerTrouble:
     peer: int
     fault: PeerFault
@@ -172,6 +195,7 @@ class Scenario:
     peer_restarts_at: float | None
     database: DatabaseFault | None
     database_at: float
+    storm: Storm | None
     pager: PagerFault | None
     api_errors: int
     """So many writes of each kind to the cluster are answered with a 500, and are not done."""
@@ -220,8 +244,11 @@ def draw(seed: int) -> Scenario:
         grouped_by=random.choice((("alertname",), ("namespace",), ("alertname", "deployment"))),
         max_alerts=random.choice((0, 0, 0, 2)),
         peer_restarts_at=random.uniform(0.5, 2) if random.random() < 0.3 else None,
-        database=_hang(_apart(seed, "hang")) or (random.choice(_AT_ONCE) if random.random() < 0.25 else None),
+        database=(
+            database := _hang(_apart(seed, "hang")) or (random.choice(_AT_ONCE) if random.random() < 0.25 else None)
+        ),
         database_at=random.uniform(0.2, 2.5),
+        storm=_storm(_apart(seed, "storm"), hangs=database in _HANGS),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
@@ -279,6 +306,18 @@ def _hides(random: Random) -> int:
 
 def _hang(random: Random) -> DatabaseFault | None:
     return random.choice(_HANGS) if random.random() < HUNG else None
+
+
+def _storm(random: Random, *, hangs: bool) -> Storm | None:
+    """None where nothing comes through either: there a connection that is dropped says nothing."""
+    if hangs or random.random() >= STORMED:
+        return None
+    gusts = (_gust(random) for _ in range(random.randint(6, 12)))
+    return Storm(4, tuple(sorted(gusts, key=lambda gust: gust.at)), random.random() < 0.7)
+
+
+def _gust(random: Random) -> Gust:
+    return Gust(random.uniform(0.2, 3.8), random.choice((0.3, 0.6, 1)), random.choice((0, 0.05, 0.2)))
 
 
 def _polling(random: Random, alarms: int) -> Polling | None:

@@ -1,5 +1,6 @@
 """What each invariant of the fault run finds: a seed that is well, and one thing wrong with it at a time."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Books
-from tests.faults.evidence import Answered, Evidence, Probe, Standstill
+from tests.faults.evidence import Answered, Broken, Evidence, Knock, Probe, Sent, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll
@@ -73,6 +74,9 @@ def seed() -> Any:
             entry("fix", "done: scaled", data={"intent": "i1"}),
         ],
         bodies={7},
+        unwanted=["u1", "u2"],
+        quarantine=[aside(2, b"17"), aside(-1, b"{")],
+        partly_read=[b"in part"],
         writes=[write(2.5)],
         alerts=(Told("f1", {}, moment(0), None),),
         arrivals=[Arrival("pager", "1:1:0:alice", 1, "page")],
@@ -85,11 +89,24 @@ def seed() -> Any:
         taken={},
         standstills=[Standstill(moment(2.2), moment(4))],
         probes=[Probe("a webhook", 503, 2.0)],
+        knocks=[Knock("here", 202, 1.0)],
+        sound=sent(b"sound", 202, unwanted=("u1",)),
+        in_part=sent(b"in part", 202, unwanted=("u2",), broken=(Broken(2, b"17"),)),
+        unread=sent(b"{", 400, broken=(Broken(-1, b"{"),)),
     )
 
 
 def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
     return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}}
+
+
+def sent(body: bytes, status: int, *, unwanted: tuple[str, ...] = (), broken: tuple[Broken, ...] = ()) -> Sent:
+    """Refused once, and then answered."""
+    return Sent(body, unwanted, broken, attempts=2, answers=Counter({503: 1, status: 1}))
+
+
+def aside(position: int, raw: bytes) -> dict[str, Any]:
+    return {"position": position, "reason": "it cannot be read", "raw": raw}
 
 
 def polls(times: int, *listed: str, peers: tuple[int, ...] = (0, 1), is_young: bool = False) -> list[Poll]:
@@ -114,6 +131,9 @@ def evidence(seed: Any) -> Evidence:
         outbox=[seed.page, *seed.pages],
         timeline=seed.told,
         bodies=seed.bodies,
+        unwanted=seed.unwanted,
+        quarantine=seed.quarantine,
+        partly_read=seed.partly_read,
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
@@ -125,6 +145,8 @@ def evidence(seed: Any) -> Evidence:
         seed.polls,
         seed.probes,
         seed.standstills,
+        seed.knocks,
+        [seed.sound, seed.in_part, seed.unread],
         seed.taken,
     )
     return Evidence(books, *seen, inbox, seed.firings, ())
@@ -189,6 +211,26 @@ WRONG: list[tuple[Wrong, str]] = [
         "written at 2026-03-01 12:00:02.500000+00:00, w",
     ),
     (lambda s: s.arrivals.append(s.arrivals[0]), "page 1:1:0:alice was sent 2 times by pager, and nothing explains it"),
+    (
+        lambda s: s.knocks.append(Knock("there", 503, 12.0)),
+        "was answered 503 after 12.0 s by there, and nothing is wrong",
+    ),
+    (
+        lambda s: s.knocks.append(Knock("there", 202, 9.0)),
+        "was answered 202 after 9.0 s by there, and nothing is wrong",
+    ),
+    (lambda s: s.quarantine.append(aside(0, b'[{"labels"')), "put aside, and nobody sent it broken: it cannot be read"),
+    (lambda s: s.quarantine.__setitem__(0, aside(1, b"17")), "put aside, and nobody sent it broken: it cannot be read"),
+    (lambda s: s.quarantine.pop(1), "sent 2 times, answered 400 1 times, put aside 0 times: b'{'"),
+    (lambda s: s.quarantine.__setitem__(0, aside(2, b" 17")), "sent 2 times, answered 202 1 times, put aside 0 times"),
+    (lambda s: s.quarantine.extend([aside(2, b"17")] * 2), "sent 2 times, answered 202 1 times, put aside 3 times"),
+    (lambda s: s.partly_read.clear(), "accepted 1 times and not kept as it was sent: b'in part'"),
+    (lambda s: s.unwanted.remove("u1"), "u1 was accepted and is nowhere: b'sound'"),
+    (lambda s: s.unwanted.remove("u2"), "u2 was accepted and is nowhere: b'in part'"),
+    (lambda s: s.unwanted.append("u1"), "u1 fired once and has 2 episodes"),
+    (lambda s: s.sound.answers.update({400: 1}), "answered 400, not 202: b'sound'"),
+    (lambda s: s.in_part.answers.update({500: 1}), "answered 500, not 202: b'in part'"),
+    (lambda s: s.unread.answers.update({202: 1}), "answered 202, not 400: b'{'"),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
 
@@ -273,6 +315,17 @@ def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_he
     again.firings[:] = [Told("f1", {}, moment(0), moment(5)), Told("f1", {}, moment(6), None)]
 
     assert at_rest(evidence(again)) == []
+
+
+def test_who_was_not_answered_cannot_say_whether_a_body_is_kept() -> None:
+    unsure = seed()
+    unsure.in_part.answers.clear()
+
+    kept = at_rest(evidence(unsure))
+    unsure.quarantine.pop(0)
+    unsure.unwanted.remove("u2")
+
+    assert (kept, at_rest(evidence(unsure))) == ([], [])
 
 
 def test_a_page_may_go_out_again_where_its_sender_lost_it() -> None:

@@ -59,6 +59,13 @@ def test_as_many_seeds_as_there_are_marks_poll_peers_and_some_do_not() -> None:
         assert not all(polled)
 
 
+def test_a_long_run_has_each_kind_of_trouble_and_seeds_without_it() -> None:
+    drawn = [draw(seed) for seed in range(200)]
+
+    assert 10 < sum(scenario.storm is not None for scenario in drawn) < 50
+    assert not any(scenario.storm and scenario.hangs_database for scenario in drawn)
+
+
 def test_a_long_run_names_each_mark_that_was_hardly_struck_also_where_a_seed_failed() -> None:
     report = Report(Figures(kills=Counter({mark.value: 3 for mark in Mark}) - Counter({Mark.PAGE_SENT.value: 1})))
     report.failed.append(Verdict(draw(7), (Violation(Kind.LOST, "a page"),), Figures(), Path(), ()))

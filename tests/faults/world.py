@@ -23,6 +23,7 @@ from tests.fakes.kubernetes import FakeCluster
 from tests.faults.alarms import Alarms, number_of
 from tests.faults.believed import ENOUGH_POLLS, gaps
 from tests.faults.books import DATABASE_ERRORS, Books, Line, Row, read, read_books
+from tests.faults.crowd import Crowd
 from tests.faults.daemon import How
 from tests.faults.database import Server
 from tests.faults.environment import environment_of, polling_of
@@ -139,6 +140,7 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         world.people = People(fleet, session)
         world.passing = Passing(dsn, fleet, leases_last=scenario.waits_for_leases)
         world.outages = Outages(server, name, world.wire, fleet, session, world.truth)
+        world.crowd = Crowd(fleet, session, Random(f"{scenario.seed}: crowd"))  # noqa: S311  # repeatable, guards nothing
         await fleet.until_ready(session)
         alertmanager = Alertmanager(
             world.truth,
@@ -176,6 +178,7 @@ class World:
     people: People = field(init=False)
     passing: Passing = field(init=False)
     outages: Outages = field(init=False)
+    crowd: Crowd = field(init=False)
     alertmanager: Alertmanager = field(init=False)
     _reading: Line = field(init=False)
     _thawing: Line = field(init=False)
@@ -197,6 +200,7 @@ class World:
             await self._tell_the_story()
             violations = at_rest(await self._rest())
             approving.cancel()
+            await self.crowd.knock()
             await self._resolve_everything()
             evidence = await self._rest()
             violations += at_the_end(evidence)
@@ -218,6 +222,9 @@ class World:
                 story.create_task(self.people.respond(person))
             if scenario.database is not None:
                 story.create_task(self.outages.befall(scenario.database, at=scenario.database_at))
+            if scenario.storm is not None:
+                story.create_task(self.crowd.pour(seconds=scenario.storm.seconds))
+                story.create_task(self.outages.storm(scenario.storm))
             if scenario.peer_restarts_at is not None:
                 story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
             if scenario.kill_switch is not None:
@@ -230,6 +237,7 @@ class World:
     async def _resolve_everything(self) -> None:
         self.alarms.end_all()
         await asyncio.wait_for(self.alertmanager.tell_the_truth(), REST_WITHIN)
+        await self.crowd.take_back()
 
     async def _rest(self) -> Evidence:
         """When nothing has been under way for two looks in a row. Fails with what will not come to rest."""
@@ -242,7 +250,7 @@ class World:
             if books is None:
                 continue
             self._last = books
-            firings = tuple(map(told, self.truth.history))
+            firings = tuple(map(told, (*self.truth.history, *self.crowd.firings)))
             evidence = Evidence(books, *seen, self.passing.taken, self.inbox, firings, self.thawed)
             unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
             calm = 0 if unrest else calm + 1
@@ -256,7 +264,10 @@ class World:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
         writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
         seen = (writes, arrivals, self.alertmanager.deliveries, self.people.answered, self.polled.polls)
-        return tuple(tuple(one) for one in (*seen, self.outages.probes, self.people.standstills))
+        return tuple(
+            tuple(one)
+            for one in (*seen, self.outages.probes, self.people.standstills, self.crowd.knocks, self.crowd.sent)
+        )
 
     async def _unready(self) -> list[str]:
         """Who has not noticed that something comes through again."""
@@ -346,6 +357,8 @@ class World:
                 "deliveries without an answer": sum(d.answered is None for d in deliveries),
                 "alerts told": sum(len(d.alerts) for d in deliveries),
                 "polls answered": len(self.polled.polls),
+                "storms of dropped connections": int(self.scenario.storm is not None),
+                "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
                 "asked while the database hung": len(self.outages.probes),
                 "kill switches thrown": len(self.people.standstills),
                 "people's responses": len(self.people.answered),
