@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.faults import crowd
+from tests.faults.rules import REVIEWS
 from tests.faults.scenario import LEASE_SECONDS, Scenario
 from tests.system.daemon import API_TOKEN, TOKEN
 
@@ -11,7 +12,8 @@ from tests.system.daemon import API_TOKEN, TOKEN
 def environment_of(scenario: Scenario, folder: Path, *, dsn: str, rules: Path, kubeconfig: Path) -> dict[str, str]:
     return {
         "DATABASE_URL": dsn,
-        "REMEDIATOR_MODE": "act",
+        "REMEDIATOR_MODE": scenario.mode,
+        "REMEDIATOR_REVIEW_CHANNEL": REVIEWS,
         "REMEDIATOR_DATA_DIR": str(folder / "data"),
         "REMEDIATOR_DATABASE_POOL": "5",
         "REMEDIATOR_RULES_DIR": str(rules),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from remediator.domain.mode import Mode
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Books, Row
@@ -87,6 +88,7 @@ class Knock:
 class Evidence:
     """All but `inbox`, `firings` and `sent` is what had happened when the books were read."""
 
+    mode: Mode
     books: Books
     writes: Sequence[Recorded]
     arrivals: Sequence[Arrival]

@@ -47,6 +47,8 @@ _ORDER = (
     "killed at a mark",
     "frozen past their lease",
     "told to stop at a mark",
+    "in observe mode",
+    "in suggest mode",
     "database faults",
     "storms of dropped connections",
     "alerts poured and accepted",

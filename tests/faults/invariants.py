@@ -8,6 +8,7 @@ from remediator.domain.incident import Phase
 from tests.fakes.alertmanager_peers import Told
 from tests.faults.believed import believed
 from tests.faults.books import Row
+from tests.faults.ceiling import ceiling
 from tests.faults.evidence import Evidence
 from tests.faults.put_aside import put_aside
 from tests.faults.rules import CHANNELS
@@ -21,6 +22,7 @@ ANSWERED_WITHIN = 3.0
 """Seconds: the two that are promised, and a slow machine."""
 OPEN_WITHIN = 6.0
 """Seconds: who has just found the database well waits for another second, and the machine may be a busy one."""
+_DECIDED = ("paging ", "would page ")
 _LAPSED = "has run out: the chain starts again"
 
 
@@ -40,6 +42,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             intents(evidence),
             unknown(evidence),
             stopped(evidence),
+            ceiling(evidence),
             budgets(evidence),
             taken_back(evidence),
             _responses(evidence),
@@ -150,16 +153,16 @@ def _repeated(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _orders(evidence: Evidence) -> Iterator[Violation]:
-    """The timeline says who is paged, once for each message: its key may be nobody else's."""
+    """The timeline says who is paged, or would be, once for each message: its key may be nobody else's."""
     told = Counter(
         row["incident_id"]
         for row in evidence.books.timeline
-        if row["kind"] == "page" and row["path"].startswith("escalate[") and row["message"].startswith("paging ")
+        if row["kind"] == "page" and row["path"].startswith("escalate[") and row["message"].startswith(_DECIDED)
     )
     ordered = Counter(
         row["incident_id"]
         for row in evidence.books.outbox
-        if row["kind"] == "page" and not row["dedup_key"].endswith(":last-resort")
+        if row["kind"] in {"page", "review"} and not row["dedup_key"].endswith(":last-resort")
     )
     for incident in sorted(told.keys() | ordered.keys()):
         if told[incident] != ordered[incident]:

@@ -88,6 +88,8 @@ def write_fault_rules(folder: Path, *, sink: str, timeout: str = "10s") -> Path:
 
 
 CHANNELS = ("pager", "chat")
+REVIEWS = "chat"
+"""Where it is told whom we would have paged."""
 
 
 def _rule(trouble: Trouble, timeout: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
+from remediator.domain.mode import Mode
 from remediator.marks import Mark
 from tests.fakes.alertmanager_peers import Wire
 from tests.faults.daemon import How
@@ -60,6 +61,8 @@ _AT_ONCE = (DatabaseFault.CONNECTIONS, DatabaseFault.CRASH, DatabaseFault.RESTAR
 _HANGS = (DatabaseFault.HANGS, DatabaseFault.HANGS_UNTIL_CUT)
 SWITCHED = 0.2
 """The share of the seeds in which somebody throws the kill switch, and lifts it again."""
+OBSERVED, SUGGESTED = 0.06, 0.06
+"""The shares of the seeds in which nothing may be changed, and nothing without a person's yes."""
 STORMED = 0.12
 """The share of the seeds in which connections are dropped in bursts while alerts pour in."""
 HUNG = 0.06
@@ -183,6 +186,8 @@ class Scenario:
     """One for each life of a replica; lives after the last have none."""
     strikes_all: bool
     """Every replica has the faults, else the first one alone."""
+    mode: Mode
+    """The ceiling."""
     waits_for_leases: bool
     """Leases of incidents run out in their own time, else the database is told that those of the dead have. Where one
     is frozen they always do: it goes by its own lease when it comes back."""
@@ -236,6 +241,7 @@ def draw(seed: int) -> Scenario:
         replicas=replicas,
         faults=(first, second) if random.random() < 0.4 else (first,),
         strikes_all=mark in _RARE or random.random() < 0.6,
+        mode=Mode.ACT if mark in _RARE else _mode(_apart(seed, "mode")),
         waits_for_leases=how is How.STOP or (mark not in _RARE and random.random() < 0.05),
         alarms=(alarms := _alarms(random)),
         people=_people(random, mark),
@@ -290,6 +296,11 @@ def _people(random: Random, mark: Mark) -> tuple[Person, ...]:
 def _apart(seed: int, what: str) -> Random:
     """What is drawn from it leaves the rest of the scenario as it was."""
     return Random(f"{seed}: {what}")  # noqa: S311  # repeatable, guards nothing
+
+
+def _mode(random: Random) -> Mode:
+    act = 1 - OBSERVED - SUGGESTED
+    return random.choices((Mode.OBSERVE, Mode.SUGGEST, Mode.ACT), (OBSERVED, SUGGESTED, act))[0]
 
 
 def _kill_switch(random: Random) -> tuple[float, float] | None:

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from remediator.domain.mode import Mode
+from remediator.domain.plan import Plan
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Books
@@ -25,17 +28,20 @@ def moment(seconds: float) -> datetime:
 
 PATH = "/apis/apps/v1/namespaces/prod/deployments/scale-0/scale"
 PLAN = {
-    "calls": [{"method": "PATCH", "resource": PATH, "body": []}],
-    "target": {"name": "scale-0"},
+    "action": "scale",
+    "calls": [{"system": "kubernetes", "method": "PATCH", "resource": PATH, "body": []}],
+    "target": {"kind": "deployment", "name": "scale-0", "namespace": "prod"},
     "summary": "scale it",
+    "precondition": "nobody has scaled it",
     "units": 1,
-    "undo_after": 1.5,
+    "undo_after": "PT1.5S",
 }
 
 
 def seed() -> Any:
     """One alert fires; its fix is done and to be undone; a person was paged and has acknowledged."""
-    return SimpleNamespace(
+    well = SimpleNamespace(
+        mode=Mode.ACT,
         episode={
             "id": 1,
             "fingerprint": "f1",
@@ -79,12 +85,11 @@ def seed() -> Any:
         partly_read=[b"in part"],
         writes=[write(2.5)],
         alerts=(Told("f1", {}, moment(0), None),),
-        arrivals=[Arrival("pager", "1:1:0:alice", 1, "page")],
+        arrivals=[Arrival("pager", "1:1:0:alice", 1, "page", title="Scale")],
         answered=[Answered(1, Response.ACKNOWLEDGE)],
         polls=[],
         firings=[Told("f1", {}, moment(0), None)],
         again=[],
-        later=[],
         pages=[],
         taken={},
         standstills=[Standstill(moment(2.2), moment(4))],
@@ -94,6 +99,8 @@ def seed() -> Any:
         in_part=sent(b"in part", 202, unwanted=("u2",), broken=(Broken(2, b"17"),)),
         unread=sent(b"{", 400, broken=(Broken(-1, b"{"),)),
     )
+    well.intents = [well.intent]
+    return well
 
 
 def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def evidence(seed: Any) -> Evidence:
         now=moment(10),
         episodes=[seed.episode, *seed.again],
         incidents=[seed.incident],
-        intents=[seed.intent, *seed.later],
+        intents=seed.intents,
         reservations=seed.reservations,
         escalations=[seed.chain],
         outbox=[seed.page, *seed.pages],
@@ -149,7 +156,7 @@ def evidence(seed: Any) -> Evidence:
         [seed.sound, seed.in_part, seed.unread],
         seed.taken,
     )
-    return Evidence(books, *seen, inbox, seed.firings, ())
+    return Evidence(seed.mode, books, *seen, inbox, seed.firings, ())
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -197,11 +204,11 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.episode.update(incident_id=2), "somebody was told of incident 1, and no alert belongs to it"),
     (lambda s: s.episode.update(closed_at=moment(6), ends_at=moment(6)), "episode 1 was closed at 2026-03-01 12:00:06"),
     (
-        lambda s: (tell_unknown(s), s.later.append(intent_later(s))),
+        lambda s: (tell_unknown(s), s.intents.append(intent_later(s))),
         "nobody can tell of intent i1 of incident 1 (scale it",
     ),
     (lambda s: (tell_unknown(s), s.incident.update(acknowledged_by=""), withdraw(s)), "and nobody was told so"),
-    (lambda s: s.later.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
+    (lambda s: s.intents.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
     (lambda s: s.probes.append(Probe("a webhook", 202, 0.1)), "a webhook was answered 202 after 0.1 s, while nothing"),
     (lambda s: s.probes.append(Probe("/readyz", 503, 4)), "/readyz was answered 503 after 4.0 s, while nothing came"),
     (lambda s: s.probes.append(Probe("a webhook", 0, 8)), "a webhook was answered 0 after 8.0 s, while nothing came"),
@@ -219,6 +226,16 @@ WRONG: list[tuple[Wrong, str]] = [
         lambda s: s.knocks.append(Knock("there", 202, 9.0)),
         "was answered 202 after 9.0 s by there, and nothing is wrong",
     ),
+    (lambda s: s.__setattr__("mode", Mode.OBSERVE), "intent i1 of incident 1 (scale it) was begun in observe mode"),
+    (lambda s: s.__setattr__("mode", Mode.OBSERVE), "was written in observe mode: PATCH " + PATH),
+    (
+        lambda s: s.__setattr__("mode", Mode.OBSERVE),
+        "somebody was told of incident 1 as if it were no dry run: 'Sca",
+    ),
+    (lambda s: s.__setattr__("mode", Mode.SUGGEST), "(scale it) was begun in suggest mode, and nobody had said yes to"),
+    (lambda s: approve(s, plan="0123"), "(scale it) was begun in suggest mode, and nobody had said yes to it"),
+    (lambda s: approve(s, at=2.1), "i1 of incident 1 (scale it) was begun in suggest mode, and nobody had said yes"),
+    (lambda s: s.incident.update(rule="approved"), "(scale it) was begun in act mode, and nobody had said yes to it"),
     (lambda s: s.quarantine.append(aside(0, b'[{"labels"')), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.__setitem__(0, aside(1, b"17")), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.pop(1), "sent 2 times, answered 400 1 times, put aside 0 times: b'{'"),
@@ -238,6 +255,12 @@ WRONG: list[tuple[Wrong, str]] = [
 def tell_unknown(seed: Any) -> None:
     """Of the fix."""
     seed.intent.update(state="unknown")
+
+
+def approve(seed: Any, *, plan: str = "", at: float = 1.9) -> None:
+    seed.mode = Mode.SUGGEST
+    digest = plan or msgspec.convert(PLAN, Plan).digest
+    seed.told.append(entry("approval", f"plan {digest} approved by tests") | {"at": moment(at)})
 
 
 def withdraw(seed: Any) -> None:
@@ -302,7 +325,7 @@ def test_what_nobody_can_tell_of_and_a_person_was_told_of_is_well(told: Callable
 
 def test_an_undo_that_nobody_can_tell_of_has_a_page_of_its_own() -> None:
     unsure = seed()
-    unsure.later.append(intent_later(unsure, undoes="i1", state="unknown"))
+    unsure.intents.append(intent_later(unsure, undoes="i1", state="unknown"))
     unsure.pages.append(unsure.page | {"dedup_key": "1:left:i1:alice"})
 
     assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
@@ -315,6 +338,23 @@ def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_he
     again.firings[:] = [Told("f1", {}, moment(0), moment(5)), Told("f1", {}, moment(6), None)]
 
     assert at_rest(evidence(again)) == []
+
+
+def test_a_person_who_has_said_yes_to_the_very_plan_is_enough_in_suggest_mode() -> None:
+    approve(suggested := seed())
+
+    assert at_rest(evidence(suggested)) == []
+
+
+def test_a_dry_run_that_is_told_as_one_is_well() -> None:
+    dry = seed()
+    dry.mode, dry.writes, dry.intents, dry.reservations = Mode.OBSERVE, [], [], []
+    dry.incident.update(progress={})
+    dry.told[1:] = [entry("page", "would page alice (observe mode)", path="escalate[0]")]
+    dry.page.update(kind="review")
+    dry.arrivals[:] = [replace(dry.arrivals[0], kind="review", title="[dry run] Scale")]
+
+    assert at_rest(evidence(dry)) == []
 
 
 def test_who_was_not_answered_cannot_say_whether_a_body_is_kept() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from remediator.domain.mode import Mode
 from remediator.marks import Mark
 from tests.faults.figures import Figures
 from tests.faults.run import Report, complaints_about, describe, run
@@ -63,6 +64,8 @@ def test_a_long_run_has_each_kind_of_trouble_and_seeds_without_it() -> None:
     drawn = [draw(seed) for seed in range(200)]
 
     assert 10 < sum(scenario.storm is not None for scenario in drawn) < 50
+    assert 3 < sum(scenario.mode is Mode.OBSERVE for scenario in drawn) < 30
+    assert 3 < sum(scenario.mode is Mode.SUGGEST for scenario in drawn) < 30
     assert not any(scenario.storm and scenario.hangs_database for scenario in drawn)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from remediator.domain.mode import Mode
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
 from tests.fakes.alertmanager_peers import Timing, Told, Truth, told
 from tests.fakes.hanging_wire import HangingWire
@@ -251,7 +252,7 @@ class World:
                 continue
             self._last = books
             firings = tuple(map(told, (*self.truth.history, *self.crowd.firings)))
-            evidence = Evidence(books, *seen, self.passing.taken, self.inbox, firings, self.thawed)
+            evidence = Evidence(self.scenario.mode, books, *seen, self.passing.taken, self.inbox, firings, self.thawed)
             unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
             calm = 0 if unrest else calm + 1
             if calm == 2:
@@ -357,6 +358,8 @@ class World:
                 "deliveries without an answer": sum(d.answered is None for d in deliveries),
                 "alerts told": sum(len(d.alerts) for d in deliveries),
                 "polls answered": len(self.polled.polls),
+                "in observe mode": int(self.scenario.mode is Mode.OBSERVE),
+                "in suggest mode": int(self.scenario.mode is Mode.SUGGEST),
                 "storms of dropped connections": int(self.scenario.storm is not None),
                 "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
                 "asked while the database hung": len(self.outages.probes),

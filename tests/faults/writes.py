@@ -86,9 +86,9 @@ def intents(evidence: Evidence) -> Iterator[Violation]:
     )
     for intent in evidence.books.intents:
         if intent["state"] == "begun":
-            yield Violation(Kind.LOST, f"{_called(intent)} has no result")
+            yield Violation(Kind.LOST, f"{called(intent)} has no result")
         if told[str(intent["id"])] > 1:
-            yield Violation(Kind.DOUBLED, f"the result of {_called(intent)} is told {told[str(intent['id'])]} times")
+            yield Violation(Kind.DOUBLED, f"the result of {called(intent)} is told {told[str(intent['id'])]} times")
 
 
 def stopped(evidence: Evidence) -> Iterator[Violation]:
@@ -96,7 +96,7 @@ def stopped(evidence: Evidence) -> Iterator[Violation]:
     for still in evidence.standstills:
         for intent in evidence.books.intents:
             if still.begins_at < intent["begun_at"] < still.ends_at:
-                yield Violation(Kind.OTHER, f"{_called(intent)} was begun while the kill switch was on")
+                yield Violation(Kind.OTHER, f"{called(intent)} was begun while the kill switch was on")
         for write in evidence.writes:
             if still.begins_at + BETWEEN_FENCE_AND_WRITE < write.at < still.ends_at:
                 yield Violation(Kind.OTHER, f"written at {write.at}, while the kill switch was on: {write.path}")
@@ -110,9 +110,9 @@ def unknown(evidence: Evidence) -> Iterator[Violation]:
             continue
         for again in evidence.books.intents:
             if _repeats(again, intent):
-                yield Violation(Kind.DOUBLED, f"nobody can tell of {_called(intent)}, and it was tried again")
+                yield Violation(Kind.DOUBLED, f"nobody can tell of {called(intent)}, and it was tried again")
         if not _is_told(intent, evidence):
-            yield Violation(Kind.LOST, f"nobody can tell of {_called(intent)}, and nobody was told so")
+            yield Violation(Kind.LOST, f"nobody can tell of {called(intent)}, and nobody was told so")
 
 
 def _repeats(intent: Row, unknown: Row) -> bool:
@@ -142,15 +142,15 @@ def budgets(evidence: Evidence) -> Iterator[Violation]:
         reserved[row["intent_id"]] += row["units"]
     disturbed = Counter[tuple[str, str]]()
     for intent in fixes:
-        disturbed[intent["plan"]["target"]["name"], _rule_of(intent, evidence)] += intent["plan"]["units"]
+        disturbed[intent["plan"]["target"]["name"], rule_of(intent, evidence)] += intent["plan"]["units"]
         if reserved[intent["id"]] != intent["plan"]["units"]:
-            yield Violation(Kind.LOST, f"{_called(intent)} spends what is not reserved")
+            yield Violation(Kind.LOST, f"{called(intent)} spends what is not reserved")
     for (workload, rule), units in disturbed.items():
         if units > BUDGETS[rule]:
             yield Violation(Kind.DOUBLED, f"budget of {workload}: {units} of {BUDGETS[rule]} spent")
 
 
-def _rule_of(intent: Row, evidence: Evidence) -> str:
+def rule_of(intent: Row, evidence: Evidence) -> str:
     [rule] = [row["rule"] for row in evidence.books.incidents if row["id"] == intent["incident_id"]]
     return str(rule)
 
@@ -166,10 +166,10 @@ def taken_back(evidence: Evidence) -> Iterator[Violation]:
     for intent in evidence.books.intents:
         is_leased = intent["state"] == "done" and intent["plan"].get("undo_after") is not None
         if is_leased and intent["id"] not in settled and str(intent["id"]) not in remembered:
-            yield Violation(Kind.LOST, f"{_called(intent)} is never taken back")
+            yield Violation(Kind.LOST, f"{called(intent)} is never taken back")
 
 
-def _called(intent: Row) -> str:
+def called(intent: Row) -> str:
     return f"intent {intent['id']} of incident {intent['incident_id']} ({intent['plan']['summary']})"
 
 
