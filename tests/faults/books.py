@@ -30,6 +30,8 @@ class Books:
     escalations: Sequence[Row]
     outbox: Sequence[Row]
     timeline: Sequence[Row]
+    summaries: Mapping[str, str]
+    """Of each version of a rule that was ever in force."""
     bodies: Set[int]
     """The numbers of the peers' deliveries whose bodies are kept."""
     unwanted: Sequence[str]
@@ -71,6 +73,7 @@ async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
             escalations=await connection.fetch("SELECT * FROM escalations ORDER BY incident_id"),
             outbox=await connection.fetch("SELECT * FROM outbox ORDER BY id"),
             timeline=await connection.fetch("SELECT * FROM timeline ORDER BY id"),
+            summaries={row["version"]: row["summary"] for row in await connection.fetch(_SUMMARIES)},
             bodies={_number_of(row["body"]) for row in await connection.fetch(_BODIES)},
             unwanted=[row["fingerprint"] for row in await connection.fetch(_UNWANTED, UNWANTED)],
             quarantine=await connection.fetch("SELECT position, reason, raw FROM quarantine ORDER BY id"),
@@ -80,6 +83,7 @@ async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
 
 _EPISODES = "SELECT * FROM episodes WHERE labels ->> 'alertname' <> $1 ORDER BY id"
 _UNWANTED = "SELECT fingerprint FROM episodes WHERE labels ->> 'alertname' = $1"
+_SUMMARIES = "SELECT version, document ->> 'summary' AS summary FROM rule_versions"
 _BODIES = "SELECT body FROM deliveries WHERE source = 'alertmanager'"
 _PARTLY_READ = "SELECT body FROM deliveries WHERE rejected > 0 AND body <> ''"
 

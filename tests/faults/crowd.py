@@ -51,11 +51,11 @@ class Crowd:
             for _ in range(_SENDERS):
                 senders.create_task(self._pour_until(ends))
 
-    async def knock(self) -> None:
-        """At every door."""
+    async def knock(self, *, edition: int) -> None:
+        """At every door, behind which that edition of the rules should be known."""
         async with asyncio.TaskGroup() as knocking:
             for replica in self.fleet.replicas:
-                knocking.create_task(self._knock_at(replica.url))
+                knocking.create_task(self._knock_at(replica.url, edition))
 
     async def take_back(self) -> None:
         """What it has knocked with ends, and somebody is told so."""
@@ -69,7 +69,7 @@ class Crowd:
             await self._insist(self._body(*(told(self._unwanted()) for _ in range(_AT_ONCE))))
             await asyncio.sleep(_BREATH)
 
-    async def _knock_at(self, url: str) -> None:
+    async def _knock_at(self, url: str, edition: int) -> None:
         began = time.monotonic()
         labels = {"alertname": Trouble.LOOK.value, "namespace": NAMESPACE, "deployment": f"knock-{next(self._numbers)}"}
         self.firings.append(firing := _firing(labels))
@@ -77,7 +77,7 @@ class Crowd:
         while status != 202 and time.monotonic() - began < KNOCKS_FOR:
             status = await self._post(sent, url) or 0
             await asyncio.sleep(0 if status == 202 else 0.1)
-        self.knocks.append(Knock(url, status, time.monotonic() - began))
+        self.knocks.append(Knock(url, status, time.monotonic() - began, firing.fingerprint, edition))
 
     async def _insist(self, sent: Sent) -> None:
         """Until it is answered for good, by whichever replica."""

@@ -82,6 +82,17 @@ class Knock:
     """The last answer; 0: there was none."""
     seconds: float
     """Until it was accepted, or nobody tried any longer."""
+    fingerprint: str = ""
+    edition: int = 0
+    """Of the rules, the latest one: everybody has had time to find it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    number: int
+    at: datetime
+    """Nobody can have read it before."""
+    is_sound: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +110,14 @@ class Evidence:
     standstills: Sequence[Standstill]
     knocks: Sequence[Knock]
     sent: Sequence[Sent]
+    editions: Sequence[Edition]
     taken: Mapping[str, int]
     """How often the lease of a page was taken from whoever had it, by its dedup key: that one may have sent it."""
     inbox: Inbox
     """As it is now: what is recorded as sent must have arrived."""
     firings: Sequence[Told]
     """All that there were until now, by their start: what is believed must have happened."""
+    begun_with: Mapping[int, str]
+    """The version of its rule that each incident had when it was seen first."""
     thawed: Sequence[Row]
     """Incidents that others had closed when a frozen replica was let go on, as they were at that moment."""

@@ -50,6 +50,8 @@ _ORDER = (
     "in observe mode",
     "in suggest mode",
     "database faults",
+    "editions of the rules",
+    "starts refused for want of rules",
     "storms of dropped connections",
     "alerts poured and accepted",
     "asked while the database hung",

@@ -13,6 +13,7 @@ from tests.faults.evidence import Evidence
 from tests.faults.put_aside import put_aside
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
+from tests.faults.versions import versions
 from tests.faults.violations import Kind, Violation
 from tests.faults.writes import budgets, intents, stopped, taken_back, unknown, writes
 
@@ -43,6 +44,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             unknown(evidence),
             stopped(evidence),
             ceiling(evidence),
+            versions(evidence),
             budgets(evidence),
             taken_back(evidence),
             _responses(evidence),

@@ -14,6 +14,7 @@ UNWANTED = "Unwanted"
 
 _RULE = """
 rule: {name}
+summary: {summary}
 match: ['{{alertname="{alertname}"}}']
 severity: {severity}
 target:
@@ -75,25 +76,31 @@ people:
 """
 
 
-def write_fault_rules(folder: Path, *, sink: str, timeout: str = "10s") -> Path:
-    """`timeout` of each write; a lease must have more than that left."""
+def write_fault_rules(folder: Path, *, sink: str, timeout: str = "10s", edition: int = 0) -> Path:
+    """`timeout` of each write; a lease must have more than that left. Each edition has its own version of each rule."""
     channels = "".join(f"  {name}: {{ use: webhook, url: '{sink}/{name}', secret: sink }}\n" for name in CHANNELS)
     return write_rules(
         folder,
-        **{"service-down": "\n---\n".join(_rule(trouble, timeout) for trouble in Trouble)},
+        **{RULES: "\n---\n".join(_rule(trouble, timeout, summary_of(edition)) for trouble in Trouble)},
         severities=_SEVERITIES,
         oncall__people=_PEOPLE,
         oncall__channels=f"channels:\n{channels}",
     )
 
 
+def summary_of(edition: int) -> str:
+    return f"Edition {edition}"
+
+
+RULES = "service-down"
+"""The file that holds them all."""
 CHANNELS = ("pager", "chat")
 REVIEWS = "chat"
 """Where it is told whom we would have paged."""
 
 
-def _rule(trouble: Trouble, timeout: str) -> str:
+def _rule(trouble: Trouble, timeout: str, summary: str) -> str:
     severity = "loud" if trouble is Trouble.LOOK else "quiet"
-    rule = _RULE.format(name=trouble.lower(), alertname=trouble, severity=severity)
+    rule = _RULE.format(name=trouble.lower(), summary=summary, alertname=trouble, severity=severity)
     fix = _FIXES[trouble].replace("{timeout}", timeout)
     return rule + (fix + _VERIFIED % BUDGETS[trouble.lower()] if fix else "")

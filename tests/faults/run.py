@@ -161,7 +161,7 @@ def _keep(verdict: Verdict) -> None:
     """Logs, and what was drawn and found; the database itself goes."""
     folder = _KEPT / f"seed-{verdict.scenario.seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(verdict.folder, folder, ignore=shutil.ignore_patterns("postgresql"))
+    shutil.copytree(verdict.folder, folder, ignore=shutil.ignore_patterns("postgresql"), ignore_dangling_symlinks=True)
     (folder / "verdict").write_text("\n".join((describe(verdict), "", *verdict.timeline)) + "\n")
 
 

@@ -63,6 +63,8 @@ SWITCHED = 0.2
 """The share of the seeds in which somebody throws the kill switch, and lifts it again."""
 OBSERVED, SUGGESTED = 0.06, 0.06
 """The shares of the seeds in which nothing may be changed, and nothing without a person's yes."""
+EDITED = 0.12
+"""The share of the seeds in which the rules change while they are in force."""
 STORMED = 0.12
 """The share of the seeds in which connections are dropped in bursts while alerts pour in."""
 HUNG = 0.06
@@ -91,6 +93,16 @@ class Loss(StrEnum):
     @property
     def loses_ends(self) -> bool:
         return self in {Loss.END, Loss.ALL}
+
+
+class Edit(StrEnum):
+    """What becomes of the rules' files. All but the first is mended a moment later, by another edition."""
+
+    REWORDED = "every rule has another version"
+    NOT_YAML = "the file is no YAML any more"
+    ONE_RULE_WRONG = "one rule of the file has a key that there is none of, the others are well"
+    EMPTY = "there is nothing in the file"
+    GONE = "the folder is gone"
 
 
 class PeerFault(StrEnum):
@@ -134,6 +146,17 @@ class Person:
 
     at: float
     does: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    after: float
+    """Seconds since the one before is over."""
+    edit: Edit
+    lasts: float
+    """Until it is mended."""
+    is_told: bool
+    """By SIGHUP; else whoever looks finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +224,8 @@ class Scenario:
     database: DatabaseFault | None
     database_at: float
     storm: Storm | None
+    edits: tuple[Edited, ...]
+    """One after the other."""
     pager: PagerFault | None
     api_errors: int
     """So many writes of each kind to the cluster are answered with a 500, and are not done."""
@@ -221,6 +246,10 @@ class Scenario:
     @property
     def hangs_database(self) -> bool:
         return self.database in _HANGS
+
+    @property
+    def troubles_database(self) -> bool:
+        return self.database is not None or self.storm is not None
 
     @property
     def needs_own_database(self) -> bool:
@@ -255,6 +284,7 @@ def draw(seed: int) -> Scenario:
         ),
         database_at=random.uniform(0.2, 2.5),
         storm=_storm(_apart(seed, "storm"), hangs=database in _HANGS),
+        edits=_edits(_apart(seed, "edits")),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
@@ -317,6 +347,15 @@ def _hides(random: Random) -> int:
 
 def _hang(random: Random) -> DatabaseFault | None:
     return random.choice(_HANGS) if random.random() < HUNG else None
+
+
+def _edits(random: Random) -> tuple[Edited, ...]:
+    if random.random() >= EDITED:
+        return ()
+    return tuple(
+        Edited(random.uniform(0, 1.5), random.choice(tuple(Edit)), random.uniform(0.3, 2), random.random() < 0.7)
+        for _ in range(random.randint(1, 3))
+    )
 
 
 def _storm(random: Random, *, hangs: bool) -> Storm | None:

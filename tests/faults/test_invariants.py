@@ -15,7 +15,7 @@ from remediator.domain.plan import Plan
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Books
-from tests.faults.evidence import Answered, Broken, Evidence, Knock, Probe, Sent, Standstill
+from tests.faults.evidence import Answered, Broken, Edition, Evidence, Knock, Probe, Sent, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll
@@ -54,6 +54,8 @@ def seed() -> Any:
         incident={
             "id": 1,
             "rule": "scale",
+            "rule_version": "v1",
+            "opened_at": moment(1),
             "status": "acknowledged",
             "phase": "handed_over",
             "acknowledged_by": "alice",
@@ -79,6 +81,13 @@ def seed() -> Any:
             entry("page", "paging alice (pager)", path="escalate[0]"),
             entry("fix", "done: scaled", data={"intent": "i1"}),
         ],
+        summaries={"v0": "Edition 0", "v1": "Edition 1", "v2": "Edition 2"},
+        editions=[
+            Edition(0, moment(-9), is_sound=True),
+            Edition(1, moment(0), is_sound=True),
+            Edition(2, moment(4), is_sound=False),
+        ],
+        begun_with={1: "v1"},
         bodies={7},
         unwanted=["u1", "u2"],
         quarantine=[aside(2, b"17"), aside(-1, b"{")],
@@ -94,7 +103,7 @@ def seed() -> Any:
         taken={},
         standstills=[Standstill(moment(2.2), moment(4))],
         probes=[Probe("a webhook", 503, 2.0)],
-        knocks=[Knock("here", 202, 1.0)],
+        knocks=[Knock("here", 202, 1.0, "f1", edition=1)],
         sound=sent(b"sound", 202, unwanted=("u1",)),
         in_part=sent(b"in part", 202, unwanted=("u2",), broken=(Broken(2, b"17"),)),
         unread=sent(b"{", 400, broken=(Broken(-1, b"{"),)),
@@ -137,6 +146,7 @@ def evidence(seed: Any) -> Evidence:
         escalations=[seed.chain],
         outbox=[seed.page, *seed.pages],
         timeline=seed.told,
+        summaries=seed.summaries,
         bodies=seed.bodies,
         unwanted=seed.unwanted,
         quarantine=seed.quarantine,
@@ -144,19 +154,25 @@ def evidence(seed: Any) -> Evidence:
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
-    seen = (
-        seed.writes,
-        seed.arrivals,
-        [delivery],
-        seed.answered,
-        seed.polls,
-        seed.probes,
-        seed.standstills,
-        seed.knocks,
-        [seed.sound, seed.in_part, seed.unread],
-        seed.taken,
+    return Evidence(
+        mode=seed.mode,
+        books=books,
+        writes=seed.writes,
+        arrivals=seed.arrivals,
+        deliveries=[delivery],
+        answered=seed.answered,
+        polls=seed.polls,
+        probes=seed.probes,
+        standstills=seed.standstills,
+        knocks=seed.knocks,
+        sent=[seed.sound, seed.in_part, seed.unread],
+        editions=seed.editions,
+        taken=seed.taken,
+        inbox=inbox,
+        firings=seed.firings,
+        begun_with=seed.begun_with,
+        thawed=(),
     )
-    return Evidence(seed.mode, books, *seen, inbox, seed.firings, ())
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -236,6 +252,13 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: approve(s, plan="0123"), "(scale it) was begun in suggest mode, and nobody had said yes to it"),
     (lambda s: approve(s, at=2.1), "i1 of incident 1 (scale it) was begun in suggest mode, and nobody had said yes"),
     (lambda s: s.incident.update(rule="approved"), "(scale it) was begun in act mode, and nobody had said yes to it"),
+    (lambda s: s.begun_with.update({1: "v0"}), "incident 1 of rule scale goes on by another version of its rule"),
+    (
+        lambda s: s.incident.update(rule_version="v2"),
+        "incident 1 of rule scale was opened by edition 2, which is broken",
+    ),
+    (lambda s: s.incident.update(opened_at=moment(-1)), "rule scale was opened before there was edition 1"),
+    (lambda s: s.incident.update(rule_version="v0"), "here works by Edition 0, and Edition 1 is in force"),
     (lambda s: s.quarantine.append(aside(0, b'[{"labels"')), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.__setitem__(0, aside(1, b"17")), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.pop(1), "sent 2 times, answered 400 1 times, put aside 0 times: b'{'"),

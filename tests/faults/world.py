@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +28,7 @@ from tests.faults.books import DATABASE_ERRORS, Books, Line, Row, read, read_boo
 from tests.faults.crowd import Crowd
 from tests.faults.daemon import How
 from tests.faults.database import Server
+from tests.faults.editing import RuleFiles
 from tests.faults.environment import environment_of, polling_of
 from tests.faults.evidence import Evidence
 from tests.faults.figures import Figures
@@ -38,7 +40,6 @@ from tests.faults.outages import Outages
 from tests.faults.passing import Passing
 from tests.faults.people import PATIENCE, REFUSALS, People
 from tests.faults.polling import Polled
-from tests.faults.rules import write_fault_rules
 from tests.faults.scenario import Scenario
 from tests.faults.violations import Kind, Violation
 from tests.faults.waits import sessions, tasks
@@ -48,6 +49,9 @@ REST_WITHIN = 180.0
 """A frozen replica's transaction may last for 30 s, lives follow one another, and the machine may be a busy one."""
 OVER_WITHIN = 600.0
 """From a seed's database to its verdict: more than its own limits together, which are for what they know can wait."""
+_TOLD_WITHIN = timedelta(seconds=3)
+_FOUND_WITHIN = timedelta(seconds=14)
+"""Files are looked at every ten seconds."""
 _CLEANED_UP_WITHIN = 60.0
 
 
@@ -130,13 +134,13 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         stack.push_async_callback(world.close)
         kubeconfig = cluster.write_kubeconfig(folder / "kubeconfig")
         timeout = "2s" if scenario.waits_for_leases else "10s"
-        rules = write_fault_rules(folder / "rules", sink=f"{stage.post.url}/{name}", timeout=timeout)
+        rules = world.rules = RuleFiles(folder, sink=f"{stage.post.url}/{name}", timeout=timeout)
         seen_dsn = await enter(world.wire.before(dsn)) if scenario.hangs_database else dsn
-        environment = environment_of(scenario, folder, dsn=seen_dsn, rules=rules, kubeconfig=kubeconfig)
+        environment = environment_of(scenario, folder, dsn=seen_dsn, rules=rules.publish(), kubeconfig=kubeconfig)
         if scenario.polling is not None:
             environment |= polling_of(polled.url)
         world.alarms.deploy()
-        fleet = Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed)
+        fleet = Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed, rules.were_missing)
         world.fleet = await enter(fleet.running())
         world.people = People(fleet, session)
         world.passing = Passing(dsn, fleet, leases_last=scenario.waits_for_leases)
@@ -174,6 +178,8 @@ class World:
     wire: HangingWire = field(default_factory=HangingWire)
     truth: Truth = field(default_factory=Truth)
     thawed: list[Row] = field(default_factory=list)
+    begun_with: dict[int, str] = field(default_factory=dict)
+    rules: RuleFiles = field(init=False)
     alarms: Alarms = field(init=False)
     fleet: Fleet = field(init=False)
     people: People = field(init=False)
@@ -201,7 +207,9 @@ class World:
             await self._tell_the_story()
             violations = at_rest(await self._rest())
             approving.cancel()
-            await self.crowd.knock()
+            if self.scenario.edits:
+                await self._let_everybody_find_the_rules()
+            await self.crowd.knock(edition=self.rules.latest)
             await self._resolve_everything()
             evidence = await self._rest()
             violations += at_the_end(evidence)
@@ -226,6 +234,8 @@ class World:
             if scenario.storm is not None:
                 story.create_task(self.crowd.pour(seconds=scenario.storm.seconds))
                 story.create_task(self.outages.storm(scenario.storm))
+            if scenario.edits:
+                story.create_task(self.rules.edit(scenario.edits, tell=self.fleet.hang_up))
             if scenario.peer_restarts_at is not None:
                 story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
             if scenario.kill_switch is not None:
@@ -234,6 +244,12 @@ class World:
                 story.create_task(self.polled.befall(trouble))
             if scenario.hours_pass_at is not None:
                 story.create_task(self.passing.let_hours_pass(at=scenario.hours_pass_at))
+
+    async def _let_everybody_find_the_rules(self) -> None:
+        """Whoever was told and could not remember them, because of the database, looks again like all others."""
+        is_told = all(edited.is_told for edited in self.scenario.edits) and not self.scenario.troubles_database
+        since = datetime.now(UTC) - self.rules.published_at
+        await asyncio.sleep(((_TOLD_WITHIN if is_told else _FOUND_WITHIN) - since).total_seconds())
 
     async def _resolve_everything(self) -> None:
         self.alarms.end_all()
@@ -250,9 +266,7 @@ class World:
             books = await read(self._reading)
             if books is None:
                 continue
-            self._last = books
-            firings = tuple(map(told, (*self.truth.history, *self.crowd.firings)))
-            evidence = Evidence(self.scenario.mode, books, *seen, self.passing.taken, self.inbox, firings, self.thawed)
+            evidence = self._evidence(books, seen)
             unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
             calm = 0 if unrest else calm + 1
             if calm == 2:
@@ -261,13 +275,34 @@ class World:
             f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'at rest for one look, not for two'}"
         )
 
-    def _seen(self) -> tuple[Any, ...]:
+    def _seen(self) -> dict[str, tuple[Any, ...]]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
-        writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
-        seen = (writes, arrivals, self.alertmanager.deliveries, self.people.answered, self.polled.polls)
-        return tuple(
-            tuple(one)
-            for one in (*seen, self.outages.probes, self.people.standstills, self.crowd.knocks, self.crowd.sent)
+        return {
+            "writes": tuple(self.cluster.requests.writes),
+            "arrivals": tuple(self.inbox.arrivals),
+            "deliveries": tuple(self.alertmanager.deliveries),
+            "answered": tuple(self.people.answered),
+            "polls": tuple(self.polled.polls),
+            "probes": tuple(self.outages.probes),
+            "standstills": tuple(self.people.standstills),
+            "knocks": tuple(self.crowd.knocks),
+        }
+
+    def _evidence(self, books: Books, seen: Mapping[str, tuple[Any, ...]]) -> Evidence:
+        self._last = books
+        for incident in books.incidents:
+            self.begun_with.setdefault(incident["id"], incident["rule_version"])
+        return Evidence(
+            mode=self.scenario.mode,
+            books=books,
+            **seen,
+            sent=self.crowd.sent,
+            editions=self.rules.editions,
+            taken=self.passing.taken,
+            inbox=self.inbox,
+            firings=tuple(map(told, (*self.truth.history, *self.crowd.firings))),
+            begun_with=self.begun_with,
+            thawed=self.thawed,
         )
 
     async def _unready(self) -> list[str]:
@@ -360,6 +395,7 @@ class World:
                 "polls answered": len(self.polled.polls),
                 "in observe mode": int(self.scenario.mode is Mode.OBSERVE),
                 "in suggest mode": int(self.scenario.mode is Mode.SUGGEST),
+                "editions of the rules": len(self.rules.editions) - 1,
                 "storms of dropped connections": int(self.scenario.storm is not None),
                 "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
                 "asked while the database hung": len(self.outages.probes),
