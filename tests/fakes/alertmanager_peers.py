@@ -335,19 +335,24 @@ def envelope(alerts: Sequence[Told], *, truncated: int = 0, peer: int = 0, numbe
         "commonLabels": {},
         "commonAnnotations": {},
         "externalURL": f"http://alertmanager-{peer}:9093",
-        "alerts": [
-            {
-                "status": "firing" if alert.is_firing else "resolved",
-                "labels": dict(alert.labels),
-                "annotations": {},
-                "startsAt": alert.starts_at.isoformat(),
-                "endsAt": YEAR_1 if alert.ends_at is None else alert.ends_at.isoformat(),
-                "generatorURL": "",
-                "fingerprint": alert.fingerprint,
-            }
-            for alert in alerts
-        ],
+        "alerts": alerts_of(alerts),
     }
+
+
+def alerts_of(alerts: Sequence[Told]) -> list[dict[str, object]]:
+    """As the body lists them."""
+    return [
+        {
+            "status": "firing" if alert.is_firing else "resolved",
+            "labels": dict(alert.labels),
+            "annotations": {},
+            "startsAt": alert.starts_at.isoformat(),
+            "endsAt": YEAR_1 if alert.ends_at is None else alert.ends_at.isoformat(),
+            "generatorURL": "",
+            "fingerprint": alert.fingerprint,
+        }
+        for alert in alerts
+    ]
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:

@@ -1,5 +1,8 @@
 """A second sender, beside the two peers: each of its alerts is told in one body, and so nothing else hides what becomes
-of it. It pours where the database's connections are dropped, and knocks at every replica when the troubles are over.
+of it.
+
+It pours where the database's connections are dropped, sends what cannot be read, and knocks at every replica when the
+troubles are over.
 
 No rule wants what it pours; what it knocks with opens an incident like any other.
 """
@@ -19,9 +22,10 @@ from tests.fakes.alertmanager_peers import Firing, Told, envelope, fingerprint_o
 from tests.faults.alarms import NAMESPACE
 from tests.faults.evidence import Knock, Sent
 from tests.faults.fleet import Fleet
+from tests.faults.garbling import garbled
 from tests.faults.people import PATIENCE, REFUSALS
 from tests.faults.rules import UNWANTED
-from tests.faults.scenario import Trouble
+from tests.faults.scenario import Garbled, Trouble
 
 SOURCE = "crowd"
 TOKEN = "crowd-token"
@@ -50,6 +54,12 @@ class Crowd:
         async with asyncio.TaskGroup() as senders:
             for _ in range(_SENDERS):
                 senders.create_task(self._pour_until(ends))
+
+    async def garble(self, garbling: Garbled) -> None:
+        await asyncio.sleep(garbling.at)
+        neighbours = [told(self._unwanted()) for _ in range(_AT_ONCE)]
+        sent = garbled(garbling.what, neighbours, number=next(self._numbers), random=self.random)
+        await self._insist(self._kept(sent))
 
     async def knock(self, *, edition: int) -> None:
         """At every door, behind which that edition of the rules should be known."""
@@ -95,12 +105,18 @@ class Crowd:
         try:
             async with asking as answer:
                 sent.answers[answer.status] += 1
+                if answer.status == 202:
+                    receipt = await answer.json()
+                    sent.receipts.append((receipt["stored"], receipt["rejected"]))
                 return answer.status
         except REFUSALS:
             return None
 
     def _body(self, *alerts: Told) -> Sent:
-        sent = Sent(msgspec.json.encode(envelope(alerts)), tuple(a.fingerprint for a in alerts if _is_unwanted(a)))
+        unwanted = tuple(alert.fingerprint for alert in alerts if alert.labels["alertname"] == UNWANTED)
+        return self._kept(Sent(msgspec.json.encode(envelope(alerts)), unwanted, readable=len(alerts)))
+
+    def _kept(self, sent: Sent) -> Sent:
         self.sent.append(sent)
         return sent
 
@@ -110,7 +126,3 @@ class Crowd:
 
 def _firing(labels: dict[str, str]) -> Firing:
     return Firing(fingerprint_of(labels), labels, datetime.now(UTC))
-
-
-def _is_unwanted(told: Told) -> bool:
-    return told.labels["alertname"] == UNWANTED

@@ -58,9 +58,13 @@ class Sent:
     unwanted: tuple[str, ...] = ()
     """The alerts in it that can be read and that no rule matches, by their fingerprints."""
     broken: tuple[Broken, ...] = ()
+    readable: int = 0
+    """How many alerts it has that can be read."""
     attempts: int = 0
     answers: Counter[int] = field(default_factory=Counter)
     """By status."""
+    receipts: list[tuple[int, int]] = field(default_factory=list)
+    """How many of its alerts are stored and how many were rejected, as we were told with a 2xx."""
 
     @property
     def promised(self) -> int:

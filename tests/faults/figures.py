@@ -50,6 +50,7 @@ _ORDER = (
     "in observe mode",
     "in suggest mode",
     "database faults",
+    "bodies that could not be read, whole or in part",
     "editions of the rules",
     "starts refused for want of rules",
     "storms of dropped connections",

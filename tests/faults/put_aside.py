@@ -23,6 +23,10 @@ def _answers(evidence: Evidence) -> Iterator[Violation]:
     for sent in evidence.sent:
         for status in sorted(sent.answers.keys() - {sent.promised, _NOT_NOW}):
             yield Violation(Kind.OTHER, f"answered {status}, not {sent.promised}: {_shown(sent.body)}")
+        for stored, rejected in sent.receipts:
+            if (stored, rejected) != (sent.readable, len(sent.broken)):
+                what = f"{sent.readable} alerts can be read and {len(sent.broken)} cannot"
+                yield Violation(Kind.OTHER, f"{what}; told: {stored} and {rejected}: {_shown(sent.body)}")
 
 
 def _kept(evidence: Evidence) -> Iterator[Violation]:

@@ -63,6 +63,8 @@ SWITCHED = 0.2
 """The share of the seeds in which somebody throws the kill switch, and lifts it again."""
 OBSERVED, SUGGESTED = 0.06, 0.06
 """The shares of the seeds in which nothing may be changed, and nothing without a person's yes."""
+GARBLED = 0.15
+"""The share of the seeds in which somebody sends what cannot be read."""
 EDITED = 0.12
 """The share of the seeds in which the rules change while they are in force."""
 STORMED = 0.12
@@ -103,6 +105,25 @@ class Edit(StrEnum):
     ONE_RULE_WRONG = "one rule of the file has a key that there is none of, the others are well"
     EMPTY = "there is nothing in the file"
     GONE = "the folder is gone"
+
+
+class Garbling(StrEnum):
+    """What is wrong with a body: first where nothing of it can be read, then where one alert of it cannot, and at the
+    end what is mended."""
+
+    CUT = "it ends in the middle"
+    NO_LIST = "it has no alerts"
+    OTHER_VERSION = "it is of another version"
+    NO_TEXT = "it is no text"
+    LIKE_COMPRESSED = "it begins as what we compress ourselves"
+    TOO_DEEP = "lists in lists in lists"
+    NO_LABELS = "an alert has no labels"
+    NO_MOMENT = "an alert started yesterday"
+    NO_OBJECT = "an alert is a number"
+    UNKNOWN_STATUS = "an alert is neither firing nor resolved"
+    NUMBER_AS_LABEL = "an alert's label is a number"
+    HALF_A_CHARACTER = "a text has half a character"
+    NO_UTF8 = "a text is no UTF-8"
 
 
 class PeerFault(StrEnum):
@@ -146,6 +167,12 @@ class Person:
 
     at: float
     does: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Garbled:
+    at: float
+    what: Garbling
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +251,7 @@ class Scenario:
     database: DatabaseFault | None
     database_at: float
     storm: Storm | None
+    garbled: tuple[Garbled, ...]
     edits: tuple[Edited, ...]
     """One after the other."""
     pager: PagerFault | None
@@ -284,6 +312,7 @@ def draw(seed: int) -> Scenario:
         ),
         database_at=random.uniform(0.2, 2.5),
         storm=_storm(_apart(seed, "storm"), hangs=database in _HANGS),
+        garbled=_garbled(_apart(seed, "garbled")),
         edits=_edits(_apart(seed, "edits")),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
@@ -347,6 +376,12 @@ def _hides(random: Random) -> int:
 
 def _hang(random: Random) -> DatabaseFault | None:
     return random.choice(_HANGS) if random.random() < HUNG else None
+
+
+def _garbled(random: Random) -> tuple[Garbled, ...]:
+    if random.random() >= GARBLED:
+        return ()
+    return tuple(Garbled(random.uniform(0, 2.5), random.choice(tuple(Garbling))) for _ in range(random.randint(4, 12)))
 
 
 def _edits(random: Random) -> tuple[Edited, ...]:

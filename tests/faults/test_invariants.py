@@ -118,7 +118,9 @@ def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[
 
 def sent(body: bytes, status: int, *, unwanted: tuple[str, ...] = (), broken: tuple[Broken, ...] = ()) -> Sent:
     """Refused once, and then answered."""
-    return Sent(body, unwanted, broken, attempts=2, answers=Counter({503: 1, status: 1}))
+    readable = len(unwanted)
+    receipts = [(readable, len(broken))] if status == 202 else []
+    return Sent(body, unwanted, broken, readable, 2, Counter({503: 1, status: 1}), receipts)
 
 
 def aside(position: int, raw: bytes) -> dict[str, Any]:
@@ -270,6 +272,7 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.unwanted.append("u1"), "u1 fired once and has 2 episodes"),
     (lambda s: s.sound.answers.update({400: 1}), "answered 400, not 202: b'sound'"),
     (lambda s: s.in_part.answers.update({500: 1}), "answered 500, not 202: b'in part'"),
+    (lambda s: s.in_part.receipts.append((2, 0)), "1 alerts can be read and 1 cannot; told: 2 and 0: b'in part'"),
     (lambda s: s.unread.answers.update({202: 1}), "answered 202, not 400: b'{'"),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]

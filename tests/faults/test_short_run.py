@@ -14,7 +14,7 @@ from remediator.domain.mode import Mode
 from remediator.marks import Mark
 from tests.faults.figures import Figures
 from tests.faults.run import Report, complaints_about, describe, run
-from tests.faults.scenario import MARKS, draw
+from tests.faults.scenario import MARKS, Garbling, draw
 from tests.faults.violations import Kind, Violation
 from tests.faults.world import Verdict
 
@@ -66,6 +66,7 @@ def test_a_long_run_has_each_kind_of_trouble_and_seeds_without_it() -> None:
     assert 10 < sum(scenario.storm is not None for scenario in drawn) < 50
     assert 3 < sum(scenario.mode is Mode.OBSERVE for scenario in drawn) < 30
     assert 3 < sum(scenario.mode is Mode.SUGGEST for scenario in drawn) < 30
+    assert {garbled.what for scenario in drawn for garbled in scenario.garbled} == set(Garbling)
     assert 10 < sum(bool(scenario.edits) for scenario in drawn) < 50
     assert not any(scenario.storm and scenario.hangs_database for scenario in drawn)
 

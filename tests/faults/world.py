@@ -7,7 +7,7 @@ is told once more, and the second look.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -223,27 +223,36 @@ class World:
         return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
 
     async def _tell_the_story(self) -> None:
-        scenario = self.scenario
         async with asyncio.TaskGroup() as story:
-            for number, alarm in enumerate(scenario.alarms):
-                story.create_task(self.alarms.live_through(number, alarm))
-            for person in scenario.people:
-                story.create_task(self.people.respond(person))
-            if scenario.database is not None:
-                story.create_task(self.outages.befall(scenario.database, at=scenario.database_at))
-            if scenario.storm is not None:
-                story.create_task(self.crowd.pour(seconds=scenario.storm.seconds))
-                story.create_task(self.outages.storm(scenario.storm))
-            if scenario.edits:
-                story.create_task(self.rules.edit(scenario.edits, tell=self.fleet.hang_up))
-            if scenario.peer_restarts_at is not None:
-                story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
-            if scenario.kill_switch is not None:
-                story.create_task(self.people.stop_everything(*scenario.kill_switch))
-            for trouble in self.polled.troubles:
-                story.create_task(self.polled.befall(trouble))
-            if scenario.hours_pass_at is not None:
-                story.create_task(self.passing.let_hours_pass(at=scenario.hours_pass_at))
+            for part in (*self._what_happens(), *self._what_goes_wrong()):
+                story.create_task(part)
+
+    def _what_happens(self) -> Iterator[Coroutine[None, None, None]]:
+        scenario = self.scenario
+        for number, alarm in enumerate(scenario.alarms):
+            yield self.alarms.live_through(number, alarm)
+        for person in scenario.people:
+            yield self.people.respond(person)
+        if scenario.kill_switch is not None:
+            yield self.people.stop_everything(*scenario.kill_switch)
+        if scenario.edits:
+            yield self.rules.edit(scenario.edits, tell=self.fleet.hang_up)
+        if scenario.hours_pass_at is not None:
+            yield self.passing.let_hours_pass(at=scenario.hours_pass_at)
+
+    def _what_goes_wrong(self) -> Iterator[Coroutine[None, None, None]]:
+        scenario = self.scenario
+        if scenario.database is not None:
+            yield self.outages.befall(scenario.database, at=scenario.database_at)
+        if scenario.storm is not None:
+            yield self.crowd.pour(seconds=scenario.storm.seconds)
+            yield self.outages.storm(scenario.storm)
+        for garbled in scenario.garbled:
+            yield self.crowd.garble(garbled)
+        if scenario.peer_restarts_at is not None:
+            yield _later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart)
+        for trouble in self.polled.troubles:
+            yield self.polled.befall(trouble)
 
     async def _let_everybody_find_the_rules(self) -> None:
         """Whoever was told and could not remember them, because of the database, looks again like all others."""
@@ -395,6 +404,7 @@ class World:
                 "polls answered": len(self.polled.polls),
                 "in observe mode": int(self.scenario.mode is Mode.OBSERVE),
                 "in suggest mode": int(self.scenario.mode is Mode.SUGGEST),
+                "bodies that could not be read, whole or in part": sum(bool(sent.broken) for sent in self.crowd.sent),
                 "editions of the rules": len(self.rules.editions) - 1,
                 "storms of dropped connections": int(self.scenario.storm is not None),
                 "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
