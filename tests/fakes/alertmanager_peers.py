@@ -253,8 +253,8 @@ class Cluster:
     max_alerts: int = 0
     reaches: Callable[[int, Mapping[str, str]], bool] = lambda peer, labels: True
     """Whether that peer hears of an alert with these labels."""
-    withholds: Callable[[Told], bool] = lambda told: False
-    """What no notification ever tells, although its sender thinks so: muted when it was its turn, say."""
+    withholds: Callable[[Told, int], bool] = lambda told, peer: False
+    """What of a peer no notification ever tells, although its sender thinks so: muted when it was its turn, say."""
     is_polled: bool = False
     """Whoever asks for the truth need not be told the whole of it."""
     deliveries: list[Delivery] = field(default_factory=list)
@@ -293,7 +293,7 @@ class Cluster:
         """One attempt: the status, or None where no answer came."""
         within = alerts[: self.max_alerts] if self.max_alerts else alerts
         truncated = len(alerts) - len(within)
-        sent = tuple(alert for alert in within if not self.withholds(alert))
+        sent = tuple(alert for alert in within if not self.withholds(alert, peer))
         if not sent or (self.wire.swallows and self.random.random() < self.wire.swallows):
             return _SWALLOWED
         number = next(self._numbers)

@@ -15,7 +15,7 @@ from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
 from tests.faults.versions import versions
 from tests.faults.violations import Kind, Violation
-from tests.faults.writes import budgets, intents, stopped, taken_back, unknown, writes
+from tests.faults.writes import budgets, held, intents, stopped, taken_back, unknown, writes
 
 _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
 """The automation has something to do yet, if only later."""
@@ -43,6 +43,7 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             intents(evidence),
             unknown(evidence),
             stopped(evidence),
+            held(evidence),
             ceiling(evidence),
             versions(evidence),
             budgets(evidence),

@@ -23,6 +23,8 @@ _RARE = frozenset(
 """Reached once or twice in a seed; the others many times."""
 POLLED = 0.3
 """The share of the seeds in which the peers are asked as well."""
+SILENCED = 0.25
+"""Of their alarms, the share that somebody silences at the peers for a while."""
 LEASE_SECONDS = 5
 """Where leases run out in their own time."""
 FROZEN_SECONDS = 6.5
@@ -216,6 +218,17 @@ class PeerTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """At the peers: they tell nobody of the alarm, and list it as suppressed."""
+
+    alarm: int
+    begins_at: float
+    ends_at: float
+    lag: float
+    """So much later the second peer hears of its beginning and of its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Polling:
     """The daemons ask both peers what fires: then webhooks need not tell everything, and here they do not."""
 
@@ -226,6 +239,7 @@ class Polling:
     swallows: float
     """So many of all webhooks are lost where their sender takes them for delivered."""
     troubles: tuple[PeerTrouble, ...]
+    silences: tuple[Silence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +335,7 @@ def draw(seed: int) -> Scenario:
         guards_pods=random.random() < 0.3,
         clock_hours=tuple(random.choice((0, 0, 0, -1, 1)) for _ in range(replicas)),
         hours_pass_at=random.uniform(2, 4) if random.random() < 0.5 else None,
-        polling=_polling(_apart(seed, "polling"), len(alarms)),
+        polling=_polling(_apart(seed, "polling"), len(alarms), _apart(seed, "silences")),
         kill_switch=None if mark in _RARE else _kill_switch(_apart(seed, "kill switch")),
     )
 
@@ -405,7 +419,7 @@ def _gust(random: Random) -> Gust:
     return Gust(random.uniform(0.2, 3.8), random.choice((0.3, 0.6, 1)), random.choice((0, 0.05, 0.2)))
 
 
-def _polling(random: Random, alarms: int) -> Polling | None:
+def _polling(random: Random, alarms: int, silencing: Random) -> Polling | None:
     if random.random() >= POLLED:
         return None
     return Polling(
@@ -413,7 +427,17 @@ def _polling(random: Random, alarms: int) -> Polling | None:
         known_to=tuple(random.choice(((0, 1), (0,), (1,))) for _ in range(alarms)),
         swallows=random.choice((0, 0.2, 0.5)),
         troubles=tuple(_trouble(random, peer) for peer in (0, 1) if random.random() < 0.8),
+        silences=_silences(silencing, alarms),
     )
+
+
+def _silences(random: Random, alarms: int) -> tuple[Silence, ...]:
+    return tuple(_silence(random, alarm) for alarm in range(alarms) if random.random() < SILENCED)
+
+
+def _silence(random: Random, alarm: int) -> Silence:
+    begins_at = random.uniform(0, 1.5)
+    return Silence(alarm, begins_at, begins_at + random.uniform(0.5, 3), random.choice((0, 0.3, 1)))
 
 
 def _trouble(random: Random, peer: int) -> PeerTrouble:

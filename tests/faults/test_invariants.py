@@ -50,6 +50,7 @@ def seed() -> Any:
             "ends_at": None,
             "opened_at": moment(1),
             "closed_at": None,
+            "suppressed_by": "",
         },
         incident={
             "id": 1,
@@ -112,8 +113,8 @@ def seed() -> Any:
     return well
 
 
-def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
-    return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}}
+def entry(kind: str, message: str, *, path: str = "", data: Any = None, at: float = 1) -> dict[str, Any]:
+    return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}, "at": moment(at)}
 
 
 def sent(body: bytes, status: int, *, unwanted: tuple[str, ...] = (), broken: tuple[Broken, ...] = ()) -> Sent:
@@ -127,11 +128,12 @@ def aside(position: int, raw: bytes) -> dict[str, Any]:
     return {"position": position, "reason": "it cannot be read", "raw": raw}
 
 
-def polls(times: int, *listed: str, peers: tuple[int, ...] = (0, 1), is_young: bool = False) -> list[Poll]:
+def polls(
+    times: int, *listed: str, peers: tuple[int, ...] = (0, 1), suppressed: tuple[str, ...] = (), is_young: bool = False
+) -> list[Poll]:
     """Each peer was asked so often since the sixth second, and listed these."""
-    return [
-        Poll(peer, moment(6 + number / 10), frozenset(listed), is_young) for number in range(times) for peer in peers
-    ]
+    seen = frozenset(listed), frozenset(suppressed), is_young
+    return [Poll(peer, moment(6 + number / 10), *seen) for number in range(times) for peer in peers]
 
 
 def write(at: float, *, answered: int = 200) -> Recorded:
@@ -261,6 +263,8 @@ WRONG: list[tuple[Wrong, str]] = [
     ),
     (lambda s: s.incident.update(opened_at=moment(-1)), "rule scale was opened before there was edition 1"),
     (lambda s: s.incident.update(rule_version="v0"), "here works by Edition 0, and Edition 1 is in force"),
+    (lambda s: silence(s, at=1.9), "intent i1 of incident 1 (scale it) was begun while its alert was silenced"),
+    (lambda s: stay_silenced(s, polls(12, "f1")), "episode 1 is held by a silence that is over, as 12 polls told"),
     (lambda s: s.quarantine.append(aside(0, b'[{"labels"')), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.__setitem__(0, aside(1, b"17")), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.pop(1), "sent 2 times, answered 400 1 times, put aside 0 times: b'{'"),
@@ -286,7 +290,17 @@ def tell_unknown(seed: Any) -> None:
 def approve(seed: Any, *, plan: str = "", at: float = 1.9) -> None:
     seed.mode = Mode.SUGGEST
     digest = plan or msgspec.convert(PLAN, Plan).digest
-    seed.told.append(entry("approval", f"plan {digest} approved by tests") | {"at": moment(at)})
+    seed.told.append(entry("approval", f"plan {digest} approved by tests", at=at))
+
+
+def silence(seed: Any, *, at: float) -> None:
+    seed.told.append(entry("alert", "Scale is suppressed at its source (alertmanager): silence a", at=at))
+
+
+def stay_silenced(seed: Any, told: list[Poll]) -> None:
+    """For who had heard of it."""
+    seed.episode.update(suppressed_by="silence a")
+    seed.polls += told
 
 
 def withdraw(seed: Any) -> None:
@@ -320,6 +334,9 @@ def test_what_is_wrong_is_found(wrong: Wrong, found: str) -> None:
     [
         pytest.param(unheard_start, polls(11, "f2"), id="a replica may have died with each of the few lists it was in"),
         pytest.param(unheard_start, polls(12), id="no list had it"),
+        pytest.param(unheard_start, polls(12, "f2", suppressed=("f2",)), id="all lists had it as suppressed"),
+        pytest.param(stay_silenced, polls(12, "f1", suppressed=("f1",)), id="it is silenced yet"),
+        pytest.param(stay_silenced, polls(11, "f1"), id="each list may have been in the hands of one who died"),
         pytest.param(unheard_end, polls(12, "f1"), id="all lists had it yet"),
         pytest.param(unheard_end, polls(12, peers=(0,)), id="the other peer may list it"),
         pytest.param(unheard_end, polls(12, is_young=True), id="who has just started knows of nothing"),
@@ -381,6 +398,13 @@ def test_a_dry_run_that_is_told_as_one_is_well() -> None:
     dry.arrivals[:] = [replace(dry.arrivals[0], kind="review", title="[dry run] Scale")]
 
     assert at_rest(evidence(dry)) == []
+
+
+@pytest.mark.parametrize("at", [pytest.param(2.1, id="afterwards"), pytest.param(0.5, id="and no longer")])
+def test_a_fix_may_be_begun_while_nobody_is_known_to_silence_its_alert(at: float) -> None:
+    silence(silenced := seed(), at=at)
+
+    assert at_rest(evidence(silenced)) == []
 
 
 def test_who_was_not_answered_cannot_say_whether_a_body_is_kept() -> None:

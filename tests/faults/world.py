@@ -253,6 +253,9 @@ class World:
             yield _later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart)
         for trouble in self.polled.troubles:
             yield self.polled.befall(trouble)
+        for silence in scenario.polling.silences if scenario.polling else ():
+            for peer in (0, 1):
+                yield self.polled.silence(silence, peer)
 
     async def _let_everybody_find_the_rules(self) -> None:
         """Whoever was told and could not remember them, because of the database, looks again like all others."""
@@ -347,10 +350,12 @@ class World:
         """Whether that peer hears of the alert."""
         return self.scenario.polling is None or peer in self.scenario.polling.known_to[number_of(labels)]
 
-    def withholds(self, told: Told) -> bool:
+    def withholds(self, told: Told, peer: int) -> bool:
         """Whether it stays untold by webhook."""
         if self.scenario.polling is None:
             return False
+        if self.polled.is_silenced(told.labels, peer=peer):
+            return True
         loss = self.scenario.polling.losses[number_of(told.labels)]
         return loss.loses_starts if told.is_firing else loss.loses_ends
 
@@ -409,6 +414,7 @@ class World:
                 "storms of dropped connections": int(self.scenario.storm is not None),
                 "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
                 "asked while the database hung": len(self.outages.probes),
+                "alarms silenced": len(self.scenario.polling.silences) if self.scenario.polling else 0,
                 "kill switches thrown": len(self.people.standstills),
                 "people's responses": len(self.people.answered),
                 "writes to the world": len(self.cluster.requests.effects),

@@ -1,6 +1,6 @@
 """What must hold of the writes to the world and of their journal, whatever broke. Pure, as `invariants`."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from tests.faults.violations import Kind, Violation
 
 BETWEEN_FENCE_AND_WRITE = timedelta(seconds=2)
 """What lies between the last look at our own state and the request: a slow machine, never a lost lease."""
+_SUPPRESSED = " is suppressed at its source "
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -100,6 +101,27 @@ def stopped(evidence: Evidence) -> Iterator[Violation]:
         for write in evidence.writes:
             if still.begins_at + BETWEEN_FENCE_AND_WRITE < write.at < still.ends_at:
                 yield Violation(Kind.OTHER, f"written at {write.at}, while the kill switch was on: {write.path}")
+
+
+def held(evidence: Evidence) -> Iterator[Violation]:
+    """While an incident's one alert is silenced at its source, and that is known, no fix of it is begun."""
+    alerts = defaultdict[int, set[str]](set)
+    for episode in evidence.books.episodes:
+        alerts[episode["incident_id"]].add(episode["fingerprint"])
+    for intent in evidence.books.intents:
+        is_of_one = len(alerts[intent["incident_id"]]) == 1
+        if is_of_one and intent["undoes"] is None and _SUPPRESSED in _last_heard_of(intent, evidence):
+            yield Violation(Kind.OTHER, f"{called(intent)} was begun while its alert was silenced")
+
+
+def _last_heard_of(intent: Row, evidence: Evidence) -> str:
+    """Of the alert, before the intent was begun."""
+    heard = [
+        (row["at"], row["message"])
+        for row in evidence.books.timeline
+        if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < intent["begun_at"]
+    ]
+    return max(heard, default=("", ""))[1]
 
 
 def unknown(evidence: Evidence) -> Iterator[Violation]:
