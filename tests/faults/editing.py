@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults.evidence import Edition
-from tests.faults.rules import RULES, write_fault_rules
+from tests.faults.rules import RULES, WRONG_RULE, write_fault_rules
 from tests.faults.scenario import Edit, Edited
 
 
@@ -33,7 +33,8 @@ class RuleFiles:
             self.folder / f"edition-{number}", sink=self.sink, timeout=self.timeout, edition=number
         )
         _spoil(written / f"{RULES}.yaml", edit)
-        self.editions.append(Edition(number, datetime.now(UTC), is_sound=edit is Edit.REWORDED))
+        lacks = WRONG_RULE if edit is Edit.ONE_RULE_WRONG else ""
+        self.editions.append(Edition(number, datetime.now(UTC), is_sound=edit is Edit.REWORDED, lacks=lacks))
         following = self.folder / "following"
         following.symlink_to(self.folder / "nowhere" if edit is Edit.GONE else written)
         return following.replace(self.folder / "rules")

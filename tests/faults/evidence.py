@@ -97,6 +97,8 @@ class Edition:
     at: datetime
     """Nobody can have read it before."""
     is_sound: bool
+    lacks: str = ""
+    """The rule that is wrong in it. Whoever begins then does so without; whoever runs goes on by the set it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Evidence:
     """As it is now: what is recorded as sent must have arrived."""
     firings: Sequence[Told]
     """All that there were until now, by their start: what is believed must have happened."""
+    births: Sequence[datetime]
+    """Of the daemons."""
     begun_with: Mapping[int, str]
     """The version of its rule that each incident had when it was seen first."""
     thawed: Sequence[Row]

@@ -71,6 +71,7 @@ _ORDER = (
     "intents nobody can tell",
     "alerts found by polling",
     "alerts gone by polling",
+    "alerts whose rule came later",
     "alarms silenced",
     "kill switches thrown",
     "people's responses",

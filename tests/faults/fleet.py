@@ -55,6 +55,7 @@ class Fleet:
     counts: Counter[str] = field(default_factory=Counter)
     crashed: list[str] = field(default_factory=list)
     """Daemons that ended by themselves, and how."""
+    births: list[datetime] = field(default_factory=list)
     _keepers: set[asyncio.Task[None]] = field(default_factory=set)
     _freezing: int = 0
 
@@ -128,7 +129,7 @@ class Fleet:
         random = Random(f"{self.scenario.seed}:{replica.port}")  # noqa: S311  # repeatable, guards nothing
         life = 0
         while True:
-            born_at = datetime.now(UTC)
+            self.births.append(born_at := datetime.now(UTC))
             replica.child = child = await self.nursery.bear(
                 self._environment(replica, life), self.folder / f"{replica.port}.log"
             )

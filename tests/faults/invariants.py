@@ -13,7 +13,7 @@ from tests.faults.evidence import Evidence
 from tests.faults.put_aside import put_aside
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
-from tests.faults.versions import versions
+from tests.faults.versions import is_without_rule, versions
 from tests.faults.violations import Kind, Violation
 from tests.faults.writes import budgets, held, intents, stopped, taken_back, unknown, writes
 
@@ -94,7 +94,8 @@ def _episodes(evidence: Evidence) -> Iterator[Violation]:
         if count > 1:
             yield Violation(Kind.DOUBLED, f"{count} open episodes of {key}")
     for row in rows:
-        if row["incident_id"] is None and row["opened_at"] != row["closed_at"]:
+        is_over_unseen = row["closed_at"] is not None and is_without_rule(row, evidence)
+        if row["incident_id"] is None and row["opened_at"] != row["closed_at"] and not is_over_unseen:
             yield Violation(Kind.LOST, f"episode {row['id']} has a rule and opened no incident")
 
 

@@ -94,6 +94,8 @@ def summary_of(edition: int) -> str:
 
 RULES = "service-down"
 """The file that holds them all."""
+WRONG_RULE = Trouble.REPLACE.lower()
+"""The first of them: where one is wrong, it is this one."""
 CHANNELS = ("pager", "chat")
 REVIEWS = "chat"
 """Where it is told whom we would have paged."""

@@ -20,6 +20,7 @@ from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll
 from tests.faults.scenario import Response
+from tests.faults.versions import nobodys
 
 
 def moment(seconds: float) -> datetime:
@@ -51,6 +52,7 @@ def seed() -> Any:
             "opened_at": moment(1),
             "closed_at": None,
             "suppressed_by": "",
+            "labels": {"alertname": "Scale"},
         },
         incident={
             "id": 1,
@@ -88,6 +90,7 @@ def seed() -> Any:
             Edition(1, moment(0), is_sound=True),
             Edition(2, moment(4), is_sound=False),
         ],
+        births=[moment(-9)],
         begun_with={1: "v1"},
         bodies={7},
         unwanted=["u1", "u2"],
@@ -174,6 +177,7 @@ def evidence(seed: Any) -> Evidence:
         taken=seed.taken,
         inbox=inbox,
         firings=seed.firings,
+        births=seed.births,
         begun_with=seed.begun_with,
         thawed=(),
     )
@@ -398,6 +402,41 @@ def test_a_dry_run_that_is_told_as_one_is_well() -> None:
     dry.arrivals[:] = [replace(dry.arrivals[0], kind="review", title="[dry run] Scale")]
 
     assert at_rest(evidence(dry)) == []
+
+
+def begin_without_its_rule(seed: Any) -> None:
+    """Somebody, while it was wrong."""
+    seed.editions[2] = replace(seed.editions[2], lacks="scale")
+    seed.births.append(moment(4.5))
+
+
+def test_who_begins_while_one_rule_is_wrong_goes_by_the_others() -> None:
+    without = seed()
+    begin_without_its_rule(without)
+    without.incident.update(rule_version="v2", opened_at=moment(5))
+    without.begun_with[1] = "v2"
+
+    assert not [violation for violation in at_rest(evidence(without)) if "which is broken" in violation.what]
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "waits", "is_lost"),
+    [
+        pytest.param(None, ["nobody works on episode 2 yet"], True, id="it fires: its rule will be back"),
+        pytest.param(moment(6), [], False, id="it is over before its rule was back"),
+    ],
+)
+def test_what_nobody_had_a_rule_for_is_looked_for_while_it_fires(
+    closed_at: datetime | None, waits: list[str], *, is_lost: bool
+) -> None:
+    without = seed()
+    begin_without_its_rule(without)
+    unseen = {"id": 2, "fingerprint": "f2", "incident_id": None, "opened_at": moment(5), "closed_at": closed_at}
+    without.again.append(without.episode | unseen)
+
+    lost = [violation for violation in at_rest(evidence(without)) if "opened no incident" in violation.what]
+
+    assert (nobodys(evidence(without)), bool(lost)) == (waits, is_lost)
 
 
 @pytest.mark.parametrize("at", [pytest.param(2.1, id="afterwards"), pytest.param(0.5, id="and no longer")])

@@ -41,6 +41,7 @@ from tests.faults.passing import Passing
 from tests.faults.people import PATIENCE, REFUSALS, People
 from tests.faults.polling import Polled
 from tests.faults.scenario import Scenario
+from tests.faults.versions import FOUND_WITHIN, nobodys
 from tests.faults.violations import Kind, Violation
 from tests.faults.waits import sessions, tasks
 from tests.system.daemon import TOKEN
@@ -50,8 +51,6 @@ REST_WITHIN = 180.0
 OVER_WITHIN = 600.0
 """From a seed's database to its verdict: more than its own limits together, which are for what they know can wait."""
 _TOLD_WITHIN = timedelta(seconds=3)
-_FOUND_WITHIN = timedelta(seconds=14)
-"""Files are looked at every ten seconds."""
 _CLEANED_UP_WITHIN = 60.0
 
 
@@ -261,7 +260,7 @@ class World:
         """Whoever was told and could not remember them, because of the database, looks again like all others."""
         is_told = all(edited.is_told for edited in self.scenario.edits) and not self.scenario.troubles_database
         since = datetime.now(UTC) - self.rules.published_at
-        await asyncio.sleep(((_TOLD_WITHIN if is_told else _FOUND_WITHIN) - since).total_seconds())
+        await asyncio.sleep(((_TOLD_WITHIN if is_told else FOUND_WITHIN) - since).total_seconds())
 
     async def _resolve_everything(self) -> None:
         self.alarms.end_all()
@@ -279,7 +278,13 @@ class World:
             if books is None:
                 continue
             evidence = self._evidence(books, seen)
-            unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
+            unrest = [
+                *books.unrest(),
+                *nobodys(evidence),
+                *self._unheard(evidence),
+                *self.fleet.unrest(),
+                *await self._unready(),
+            ]
             calm = 0 if unrest else calm + 1
             if calm == 2:
                 return evidence
@@ -313,6 +318,7 @@ class World:
             taken=self.passing.taken,
             inbox=self.inbox,
             firings=tuple(map(told, (*self.truth.history, *self.crowd.firings))),
+            births=self.fleet.births,
             begun_with=self.begun_with,
             thawed=self.thawed,
         )
@@ -431,6 +437,9 @@ class World:
                     "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
                     "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
                     "alerts found by polling": sum("was found by polling" in row["message"] for row in books.timeline),
+                    "alerts whose rule came later": sum(
+                        "its rule came later" in row["message"] for row in books.timeline
+                    ),
                     "alerts gone by polling": sum("has been listed by no peer" in r["message"] for r in books.timeline),
                 }
             )
