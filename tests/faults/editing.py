@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults.evidence import Edition
-from tests.faults.rules import RULES, WRONG_RULE, write_fault_rules
-from tests.faults.scenario import Edit, Edited
+from tests.faults.rules import MISSED, RULES, write_fault_rules
+from tests.faults.scenario import Edit, Edited, Trouble
 
 
 @dataclass
@@ -29,12 +29,13 @@ class RuleFiles:
     def publish(self, edit: Edit = Edit.REWORDED) -> Path:
         """Where the rules are, from now on in another edition."""
         number = len(self.editions)
-        written = write_fault_rules(
-            self.folder / f"edition-{number}", sink=self.sink, timeout=self.timeout, edition=number
-        )
+        folder = self.folder / f"edition-{number}"
+        ruled = [trouble for trouble in Trouble if edit is not Edit.RULE_GONE or trouble is not MISSED]
+        written = write_fault_rules(folder, sink=self.sink, timeout=self.timeout, edition=number, troubles=ruled)
         _spoil(written / f"{RULES}.yaml", edit)
-        lacks = WRONG_RULE if edit is Edit.ONE_RULE_WRONG else ""
-        self.editions.append(Edition(number, datetime.now(UTC), is_sound=edit is Edit.REWORDED, lacks=lacks))
+        lacks = MISSED.lower() if edit in {Edit.RULE_GONE, Edit.ONE_RULE_WRONG} else ""
+        is_sound = edit in {Edit.REWORDED, Edit.RULE_GONE}
+        self.editions.append(Edition(number, datetime.now(UTC), is_sound=is_sound, lacks=lacks))
         following = self.folder / "following"
         following.symlink_to(self.folder / "nowhere" if edit is Edit.GONE else written)
         return following.replace(self.folder / "rules")
@@ -68,5 +69,5 @@ def _spoil(rules: Path, edit: Edit) -> None:
             rules.write_text(rules.read_text().replace("summary:", "sumary:", 1))
         case Edit.EMPTY:
             rules.write_text("")
-        case Edit.REWORDED | Edit.GONE:
+        case Edit.REWORDED | Edit.RULE_GONE | Edit.GONE:
             pass

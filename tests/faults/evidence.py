@@ -98,7 +98,7 @@ class Edition:
     """Nobody can have read it before."""
     is_sound: bool
     lacks: str = ""
-    """The rule that is wrong in it. Whoever begins then does so without; whoever runs goes on by the set it has."""
+    """The rule that is not there, or is wrong: then whoever runs goes on by the set it has, who begins goes without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The rule folder of a fault run: one rule for each kind of trouble, one person with two channels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.scenario import Trouble
@@ -76,12 +77,19 @@ people:
 """
 
 
-def write_fault_rules(folder: Path, *, sink: str, timeout: str = "10s", edition: int = 0) -> Path:
+def write_fault_rules(
+    folder: Path,
+    *,
+    sink: str,
+    timeout: str = "10s",
+    edition: int = 0,
+    troubles: Sequence[Trouble] = tuple(Trouble),
+) -> Path:
     """`timeout` of each write; a lease must have more than that left. Each edition has its own version of each rule."""
     channels = "".join(f"  {name}: {{ use: webhook, url: '{sink}/{name}', secret: sink }}\n" for name in CHANNELS)
     return write_rules(
         folder,
-        **{RULES: "\n---\n".join(_rule(trouble, timeout, summary_of(edition)) for trouble in Trouble)},
+        **{RULES: "\n---\n".join(_rule(trouble, timeout, summary_of(edition)) for trouble in troubles)},
         severities=_SEVERITIES,
         oncall__people=_PEOPLE,
         oncall__channels=f"channels:\n{channels}",
@@ -94,8 +102,8 @@ def summary_of(edition: int) -> str:
 
 RULES = "service-down"
 """The file that holds them all."""
-WRONG_RULE = Trouble.REPLACE.lower()
-"""The first of them: where one is wrong, it is this one."""
+MISSED = Trouble.REPLACE
+"""Where one rule is wrong, or not there, it is this one's, which is the first."""
 CHANNELS = ("pager", "chat")
 REVIEWS = "chat"
 """Where it is told whom we would have paged."""

@@ -103,6 +103,7 @@ class Edit(StrEnum):
     """What becomes of the rules' files. All but the first is mended a moment later, by another edition."""
 
     REWORDED = "every rule has another version"
+    RULE_GONE = "one rule is not there"
     NOT_YAML = "the file is no YAML any more"
     ONE_RULE_WRONG = "one rule of the file has a key that there is none of, the others are well"
     EMPTY = "there is nothing in the file"

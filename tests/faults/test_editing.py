@@ -8,7 +8,7 @@ import pytest
 from remediator.domain.errors import BadDocument
 from remediator.rules.loader import load_rules
 from tests.faults.editing import RuleFiles
-from tests.faults.rules import summary_of
+from tests.faults.rules import MISSED, summary_of
 from tests.faults.scenario import Edit, Trouble
 
 
@@ -23,6 +23,13 @@ def test_every_rule_of_a_later_edition_has_another_version(files: RuleFiles) -> 
 
     assert [rule.summary for rule in later] == [summary_of(1)] * len(Trouble)
     assert before.isdisjoint(rule.version for rule in later)
+
+
+def test_where_one_rule_is_gone_the_others_are_there(files: RuleFiles) -> None:
+    loaded = load_rules(files.publish(Edit.RULE_GONE))
+
+    assert not loaded.has_errors
+    assert {rule.name for rule in loaded.rulebook.rules} == {trouble.lower() for trouble in Trouble} - {MISSED.lower()}
 
 
 @pytest.mark.parametrize("edit", [Edit.NOT_YAML, Edit.ONE_RULE_WRONG, Edit.EMPTY])

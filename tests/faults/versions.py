@@ -39,12 +39,17 @@ def is_without_rule(episode: Row, evidence: Evidence) -> bool:
 
 
 def _times_without(rule: str, evidence: Evidence) -> list[tuple[datetime, datetime]]:
+    """Where it is wrong, only if somebody began then."""
     following = [edition.at for edition in evidence.editions[1:]] + [evidence.books.now]
     return [
         (edition.at, until + FOUND_WITHIN)
         for edition, until in zip(evidence.editions, following, strict=True)
-        if rule and edition.lacks == rule and any(edition.at - _BEGINS_WITHIN <= b <= until for b in evidence.births)
+        if rule and edition.lacks == rule and (edition.is_sound or _is_born(edition.at, until, evidence))
     ]
+
+
+def _is_born(since: datetime, until: datetime, evidence: Evidence) -> bool:
+    return any(since - _BEGINS_WITHIN <= born <= until for born in evidence.births)
 
 
 def _in_force(evidence: Evidence) -> Iterator[Violation]:
