@@ -12,9 +12,10 @@ import pytest
 
 from remediator.domain.mode import Mode
 from remediator.marks import Mark
+from tests.faults.drawing import draw
 from tests.faults.figures import Figures
 from tests.faults.run import Report, complaints_about, describe, run
-from tests.faults.scenario import MARKS, Garbling, draw
+from tests.faults.scenario import MARKS, Garbling
 from tests.faults.violations import Kind, Violation
 from tests.faults.world import Verdict
 
