@@ -82,7 +82,7 @@ class Daemon:
 async def serve_until_stopped(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT; SIGHUP reloads the rules."""
     configure_logs(settings.log_level, settings.log_format)
-    stop, started = asyncio.Event(), asyncio.Event()
+    stop, started, other_rules = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
 
     def end() -> None:
@@ -92,22 +92,28 @@ async def serve_until_stopped(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, other_rules.set)  # unheard, it would end a start that waits for its database
     try:
-        async with daemon(settings) as running, asyncio.TaskGroup() as reloads:
+        async with daemon(settings) as running, _running(_reload_when_told(running, other_rules)):
             started.set()
             # What is here now stays: the collector need not walk it again, only what the work leaves behind.
             gc.freeze()
             gc.set_threshold(YOUNG_OBJECTS, 20, 50)
             gc.enable()
-            loop.add_signal_handler(
-                signal.SIGHUP, lambda: reloads.create_task(running.rules.reload(running.database, running.metrics))
-            )
             await stop.wait()
             log.info("stopping")
     except asyncio.CancelledError:
         if started.is_set() or not stop.is_set():
             raise
         log.info("stopped while starting")
+
+
+async def _reload_when_told(running: Daemon, other_rules: asyncio.Event) -> None:
+    """Until cancelled. One after the other: of two at once, the one that has read the older files may be done last."""
+    while True:
+        await other_rules.wait()
+        other_rules.clear()
+        await running.rules.reload(running.database, running.metrics)
 
 
 async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str]:

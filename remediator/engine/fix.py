@@ -1,5 +1,6 @@
 """cleared -> fixed: the one journalled write. What it may have done is looked up in the world, never repeated."""
 
+from datetime import timedelta
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from remediator.rules.rule import Rule
 
 async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
     if incident.progress.intent is None:
-        return close.handed_over(incident, desk, "the journal names no intent for this phase; nothing was written")
+        return _let_go(incident, desk, "the journal names no intent for this phase; nothing was written")
     journalled = await desk.read_intent(incident.progress.intent)
     result = await carry_out(journalled, incident, desk)
     path = f"fix[{incident.progress.step}]"
@@ -41,15 +42,15 @@ def _after(result: IntentResult, intent: Intent, incident: Incident, *, desk: De
             tried = incident.progress.attempted(AttemptResult.FAILED, result.detail)
             return Move(Phase.OPENED, tried, pages=PageOrder.NOW)
         case IntentState.UNKNOWN:
-            return close.handed_over(
-                incident,
-                desk,
-                "a write may or may not have happened",
-                progress=replace(
-                    incident.progress.attempted(AttemptResult.UNKNOWN, result.detail), unsure_of=result.id
-                ),
-            )
+            tried = incident.progress.attempted(AttemptResult.UNKNOWN, result.detail)
+            unsure = replace(incident, progress=replace(tried, unsure_of=result.id))
+            return _let_go(unsure, desk, "a write may or may not have happened")
         case IntentState.BEGUN:
-            return close.handed_over(incident, desk, "the write was begun and never reported")
+            return _let_go(incident, desk, "the write was begun and never reported")
         case never:
             assert_never(never)
+
+
+def _let_go(incident: Incident, desk: Desk, reason: str) -> Move:
+    """It is looked at once more: its alert may have ended before we came to look for the write, and tells so once."""
+    return replace(close.handed_over(incident, desk, reason), wake_in=timedelta())

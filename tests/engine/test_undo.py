@@ -33,7 +33,7 @@ from remediator.domain.mode import Mode
 from remediator.domain.oncall import Contact, Person, Roster
 from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
-from remediator.engine import undo, worker
+from remediator.engine import fix, undo, worker
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
 from remediator.engine.desk import Desk
@@ -587,3 +587,27 @@ async def test_a_write_that_nobody_can_tell_of_is_told_where_the_alert_ends_befo
         await eventually(lambda: tells(database, "stopped firing"), within=10)
 
     assert await pages(database) == ([left_behind(incident)] if is_told else [])
+
+
+async def test_a_write_that_nobody_can_tell_of_keeps_no_incident_open_whose_alert_had_ended_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it died, and the alert ended before somebody else looked: it tells of its end once."""
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
+
+    monkeypatch.setattr(fix, "carry_out", carry_out)
+    incident = await wakes_for_its_undo(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE intents SET state = 'begun'")
+        await tx.execute(
+            "UPDATE incidents SET phase = 'cleared', progress = $1", Progress(step=0, intent=owed(incident).intent)
+        )
+    await file(database, resolved())
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, SAID), within=10)
+        await eventually(lambda: is_resolved(database), within=10)
+
+    assert await pages(database) == [left_behind(incident)]

@@ -253,8 +253,8 @@ class Cluster:
     max_alerts: int = 0
     reaches: Callable[[int, Mapping[str, str]], bool] = lambda peer, labels: True
     """Whether that peer hears of an alert with these labels."""
-    withholds: Callable[[Told], bool] = lambda told: False
-    """What no notification ever tells, although its sender thinks so: muted when it was its turn, say."""
+    withholds: Callable[[Told, int], bool] = lambda told, peer: False
+    """What of a peer no notification ever tells, although its sender thinks so: muted when it was its turn, say."""
     is_polled: bool = False
     """Whoever asks for the truth need not be told the whole of it."""
     deliveries: list[Delivery] = field(default_factory=list)
@@ -293,7 +293,7 @@ class Cluster:
         """One attempt: the status, or None where no answer came."""
         within = alerts[: self.max_alerts] if self.max_alerts else alerts
         truncated = len(alerts) - len(within)
-        sent = tuple(alert for alert in within if not self.withholds(alert))
+        sent = tuple(alert for alert in within if not self.withholds(alert, peer))
         if not sent or (self.wire.swallows and self.random.random() < self.wire.swallows):
             return _SWALLOWED
         number = next(self._numbers)
@@ -335,19 +335,24 @@ def envelope(alerts: Sequence[Told], *, truncated: int = 0, peer: int = 0, numbe
         "commonLabels": {},
         "commonAnnotations": {},
         "externalURL": f"http://alertmanager-{peer}:9093",
-        "alerts": [
-            {
-                "status": "firing" if alert.is_firing else "resolved",
-                "labels": dict(alert.labels),
-                "annotations": {},
-                "startsAt": alert.starts_at.isoformat(),
-                "endsAt": YEAR_1 if alert.ends_at is None else alert.ends_at.isoformat(),
-                "generatorURL": "",
-                "fingerprint": alert.fingerprint,
-            }
-            for alert in alerts
-        ],
+        "alerts": alerts_of(alerts),
     }
+
+
+def alerts_of(alerts: Sequence[Told]) -> list[dict[str, object]]:
+    """As the body lists them."""
+    return [
+        {
+            "status": "firing" if alert.is_firing else "resolved",
+            "labels": dict(alert.labels),
+            "annotations": {},
+            "startsAt": alert.starts_at.isoformat(),
+            "endsAt": YEAR_1 if alert.ends_at is None else alert.ends_at.isoformat(),
+            "generatorURL": "",
+            "fingerprint": alert.fingerprint,
+        }
+        for alert in alerts
+    ]
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:

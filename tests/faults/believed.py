@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.fakes.alertmanager_peers import Told
-from tests.faults.evidence import Evidence, Row
+from tests.faults.books import Row
+from tests.faults.evidence import Evidence
 from tests.faults.polling import Poll
 from tests.faults.violations import Kind, Violation
 
@@ -46,6 +47,8 @@ def gaps(evidence: Evidence) -> Iterator[Gap]:
         if row["closed_at"] is None and last is not None and not last.is_firing:
             what = f"{last.fingerprint} ended at {last.ends_at} and episode {row['id']} is open"
             yield Gap(what, _missing(last, evidence))
+        if row["closed_at"] is None and row["suppressed_by"]:
+            yield Gap(f"episode {row['id']} is held by a silence that is over", _audible(row, evidence))
 
 
 def _covers(episode: Row, firing: Told) -> bool:
@@ -71,8 +74,18 @@ def _missing(firing: Told, evidence: Evidence) -> int:
     return min(told[peer] for peer in _PEERS)
 
 
+def _audible(episode: Row, evidence: Evidence) -> int:
+    """One peer's word is enough, once no other knows of a silence any more."""
+    key = episode["fingerprint"]
+    silent = max((poll.at for poll in evidence.polls if key in poll.suppressed), default=episode["opened_at"])
+    told = Counter(poll.peer for poll in evidence.polls if poll.at > silent and key in poll.listed)
+    return max(told.values(), default=0)
+
+
 def _lists(poll: Poll, firing: Told) -> bool:
-    return firing.fingerprint in poll.listed and not _is_later(poll, firing)
+    """What is suppressed there, nobody need be told of."""
+    is_told = firing.fingerprint in poll.listed - poll.suppressed
+    return is_told and not _is_later(poll, firing)
 
 
 def _is_later(poll: Poll, firing: Told) -> bool:

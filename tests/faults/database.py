@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from remediator.store.connecting import LIMITS
 from remediator.store.embedded import EmbeddedPostgres
 from remediator.store.migrate import migrate
 from tests.fakes.postgres import database_dsn
@@ -83,8 +84,17 @@ class Server:
         os.kill(connection.get_server_pid(), signal.SIGKILL)
         connection.terminate()
 
-    async def drop_connections(self, name: str) -> None:
-        await self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608  # our own name
+    async def drop_connections(self, name: str, *, share: float = 1) -> None:
+        """So many of the daemons'; whoever looks from outside goes on looking."""
+        await self.execute(
+            f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = '{name}' AND application_name LIKE '{LIMITS["application_name"]}%'
+                  AND random() < {share}"""  # noqa: S608  # our own words
+        )
+
+    async def let_in(self, name: str, *, is_open: bool) -> None:
+        """Whether new sessions are; those that there are go on."""
+        await self.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {is_open}")
 
     async def execute(self, sql: str, *, dsn: str = "") -> None:
         connection = await asyncpg.connect(dsn or self.dsn)

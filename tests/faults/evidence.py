@@ -1,24 +1,17 @@
 """What can be seen of one seed from outside: the database's rows, the cluster's writes, the pages, the answers."""
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
-import asyncpg
-import msgspec
-
-from remediator.store.bodies import unpacked
+from remediator.domain.mode import Mode
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
+from tests.faults.books import Books, Row
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.polling import Poll
 from tests.faults.scenario import Response
-
-Row = Mapping[str, Any]
-
-SOON = timedelta(seconds=3)
-"""Who wakes within this is waited for; who sleeps longer waits for a person, a budget, or the alert's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,87 +41,71 @@ class Standstill:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """Our own state, read in one snapshot."""
+class Broken:
+    """What of a body cannot be read."""
 
-    now: datetime
-    episodes: Sequence[Row]
-    incidents: Sequence[Row]
-    intents: Sequence[Row]
-    reservations: Sequence[Row]
-    escalations: Sequence[Row]
-    outbox: Sequence[Row]
-    timeline: Sequence[Row]
-    bodies: Set[int]
-    """The numbers of the deliveries whose bodies are kept."""
-
-    def unrest(self) -> list[str]:
-        """What is still under way; empty when nothing more will happen by itself."""
-        return [
-            *(
-                f"incident {row['id']} ({row['phase']}) is due"
-                for row in self.incidents
-                if row["wake_at"] is not None and row["wake_at"] <= self.now + SOON
-            ),
-            *(
-                f"incident {row['id']} ({row['phase']}) is held by {row['lease_owner']}"
-                for row in self.incidents
-                if row["lease_until"] is not None and row["lease_until"] > self.now
-            ),
-            *(
-                f"incident {row['incident_id']} is due to be paged"
-                for row in self.escalations
-                if row["due_at"] is not None and row["due_at"] <= self.now
-            ),
-            *(f"message {row['dedup_key']} is queued" for row in self.outbox if row["state"] == "queued"),
-        ]
+    position: int
+    """Of the alert; -1: nothing of it can."""
+    raw: bytes
+    """As it was sent."""
 
 
-async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        return Books(
-            now=await connection.fetchval("SELECT clock_timestamp()"),
-            episodes=await connection.fetch("SELECT * FROM episodes ORDER BY id"),
-            incidents=await connection.fetch("SELECT * FROM incidents ORDER BY id"),
-            intents=await connection.fetch("SELECT * FROM intents ORDER BY begun_at"),
-            reservations=await connection.fetch("SELECT * FROM reservations ORDER BY id"),
-            escalations=await connection.fetch("SELECT * FROM escalations ORDER BY incident_id"),
-            outbox=await connection.fetch("SELECT * FROM outbox ORDER BY id"),
-            timeline=await connection.fetch("SELECT * FROM timeline ORDER BY id"),
-            bodies={_number_of(row["body"]) for row in await connection.fetch("SELECT body FROM deliveries")},
-        )
+@dataclass(slots=True)
+class Sent:
+    """One body of a sender who tells each alert in one body only, and what it was answered whenever it was sent."""
+
+    body: bytes
+    unwanted: tuple[str, ...] = ()
+    """The alerts in it that can be read and that no rule matches, by their fingerprints."""
+    broken: tuple[Broken, ...] = ()
+    readable: int = 0
+    """How many alerts it has that can be read."""
+    attempts: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    """By status."""
+    receipts: list[tuple[int, int]] = field(default_factory=list)
+    """How many of its alerts are stored and how many were rejected, as we were told with a 2xx."""
+
+    @property
+    def promised(self) -> int:
+        """What it is answered for good."""
+        return 400 if any(one.position < 0 for one in self.broken) else 202
+
+    @property
+    def kept(self) -> int:
+        """How often we were told that it is."""
+        return self.answers[self.promised]
 
 
-def _number_of(body: bytes) -> int:
-    group: str = msgspec.json.decode(unpacked(body))["groupKey"]
-    return int(group.rpartition(":")[2])
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """An ordinary alert for one replica, when the troubles are over."""
+
+    at: str
+    status: int
+    """The last answer; 0: there was none."""
+    seconds: float
+    """Until it was accepted, or nobody tried any longer."""
+    fingerprint: str = ""
+    edition: int = 0
+    """Of the rules, the latest one: everybody has had time to find it."""
 
 
-class Line:
-    """A connection of our own, made anew where the database has dropped it. For one task at a time."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._known: asyncpg.Connection[Any] | None = None
-
-    async def connection(self) -> "asyncpg.Connection[Any]":
-        if self._known is None or self._known.is_closed():
-            self._known = await asyncpg.connect(self._dsn, timeout=10, command_timeout=10)
-            await self._known.set_type_codec(
-                "jsonb", schema="pg_catalog", encoder=str, decoder=msgspec.json.decode, format="text"
-            )
-            await self._known.execute("SET lock_timeout = '100ms'")
-        return self._known
-
-    async def close(self) -> None:
-        if self._known is not None:
-            self._known.terminate()
+@dataclass(frozen=True, slots=True)
+class Edition:
+    number: int
+    at: datetime
+    """Nobody can have read it before."""
+    is_sound: bool
+    lacks: str = ""
+    """The rule that is not there, or is wrong: then whoever runs goes on by the set it has, who begins goes without."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All but `inbox` and `firings` is what had happened when the books were read."""
+    """All but `inbox`, `firings` and `sent` is what had happened when the books were read."""
 
+    mode: Mode
     books: Books
     writes: Sequence[Recorded]
     arrivals: Sequence[Arrival]
@@ -137,11 +114,18 @@ class Evidence:
     polls: Sequence[Poll]
     probes: Sequence[Probe]
     standstills: Sequence[Standstill]
+    knocks: Sequence[Knock]
+    sent: Sequence[Sent]
+    editions: Sequence[Edition]
     taken: Mapping[str, int]
     """How often the lease of a page was taken from whoever had it, by its dedup key: that one may have sent it."""
     inbox: Inbox
     """As it is now: what is recorded as sent must have arrived."""
     firings: Sequence[Told]
     """All that there were until now, by their start: what is believed must have happened."""
+    births: Sequence[datetime]
+    """Of the daemons."""
+    begun_with: Mapping[int, str]
+    """The version of its rule that each incident had when it was seen first."""
     thawed: Sequence[Row]
     """Incidents that others had closed when a frozen replica was let go on, as they were at that moment."""

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import aiohttp
 
+from remediator.cli.configuration import EXIT_SETTINGS
 from tests.cluster.eventually import eventually
 from tests.faults.daemon import How
 from tests.faults.nursery import Child, Nursery
@@ -47,10 +49,13 @@ class Fleet:
     environment: Mapping[str, str]
     folder: Path
     before_thaw: Callable[[], Awaitable[None]]
+    may_refuse: Callable[[datetime], bool] = lambda since: False
+    """Whether there were no rules to begin with, at some moment since then."""
     replicas: list[Replica] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     crashed: list[str] = field(default_factory=list)
     """Daemons that ended by themselves, and how."""
+    births: list[datetime] = field(default_factory=list)
     _keepers: set[asyncio.Task[None]] = field(default_factory=set)
     _freezing: int = 0
 
@@ -70,6 +75,12 @@ class Fleet:
     def living(self) -> list[int]:
         """Process ids that can act."""
         return [replica.child.pid for replica in self.standing() if replica.child]
+
+    def hang_up(self) -> None:
+        """SIGHUP for everybody who has got as far as to hear it: there are other rules."""
+        for replica in self.replicas:
+            if replica.child is not None and not _is_free(replica.port):
+                replica.child.signal(signal.SIGHUP)
 
     def standing(self, *, since: float = math.inf) -> list[Replica]:
         """Those that can answer, and could ever since."""
@@ -116,17 +127,26 @@ class Fleet:
 
     async def _keep(self, replica: Replica) -> None:
         random = Random(f"{self.scenario.seed}:{replica.port}")  # noqa: S311  # repeatable, guards nothing
-        for life in itertools.count():
+        life = 0
+        while True:
+            self.births.append(born_at := datetime.now(UTC))
             replica.child = child = await self.nursery.bear(
                 self._environment(replica, life), self.folder / f"{replica.port}.log"
             )
             self.counts["daemons started"] += 1
             await self._watch(child)
             code = await asyncio.shield(child.ended)
-            fault = replica.fault(life)
-            if fault is None or code != _CODES.get(fault.how):
-                self.crashed.append(f"the daemon on port {replica.port} ended by itself with {code}")
+            if code == EXIT_SETTINGS and self.may_refuse(born_at):
+                self.counts["starts refused for want of rules"] += 1
+            else:
+                self._judge(replica, code, life)
+                life += 1
             await asyncio.sleep(random.uniform(0.02, 0.3))
+
+    def _judge(self, replica: Replica, code: int, life: int) -> None:
+        fault = replica.fault(life)
+        if fault is None or code != _CODES.get(fault.how):
+            self.crashed.append(f"the daemon on port {replica.port} ended by itself with {code}")
 
     async def _watch(self, child: Child) -> None:
         """Returns when it has ended. Whoever freezes is replaced, and goes on when all think that it is gone."""
@@ -177,10 +197,14 @@ def _free_ports() -> Iterator[int]:
     """Below those that the kernel gives to outgoing connections: a daemon comes back to the port it had."""
     start = Random().randrange(12_000, 28_000)  # noqa: S311
     for port in itertools.cycle((*range(start, 30_000), *range(10_000, start))):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                yield port
+        if _is_free(port):
+            yield port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 _ports = _free_ports()

@@ -22,6 +22,7 @@ class Arrival:
     incident: int
     kind: str
     was_answered: bool = True
+    title: str = ""
 
 
 @dataclass(slots=True)
@@ -31,7 +32,8 @@ class Inbox:
     _asked: int = 0
 
     def pages_about(self, incident: int) -> list[Arrival]:
-        return [arrival for arrival in self.arrivals if arrival.incident == incident and arrival.kind == "page"]
+        """Also those of a dry run."""
+        return [a for a in self.arrivals if a.incident == incident and a.kind in {"page", "review"}]
 
     def answer(self, channel: str) -> int:
         """A status; 0 for a message that is taken and never answered."""
@@ -70,8 +72,8 @@ class Post:
         channel, message = request.match_info["channel"], await request.json()
         status = inbox.answer(channel)
         if status < 300:
-            key = request.headers["webhook-id"]
-            inbox.arrivals.append(Arrival(channel, key, message["incident"], message["kind"], status > 0))
+            key, title = request.headers["webhook-id"], message["title"]
+            inbox.arrivals.append(Arrival(channel, key, message["incident"], message["kind"], status > 0, title))
         if status == 0 and request.transport is not None:
             request.transport.close()
         return web.Response(status=status or 200)

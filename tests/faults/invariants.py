@@ -7,16 +7,23 @@ from itertools import chain
 from remediator.domain.incident import Phase
 from tests.fakes.alertmanager_peers import Told
 from tests.faults.believed import believed
-from tests.faults.evidence import Evidence, Row
+from tests.faults.books import Row
+from tests.faults.ceiling import ceiling
+from tests.faults.evidence import Evidence
+from tests.faults.put_aside import put_aside
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
+from tests.faults.versions import is_without_rule, versions
 from tests.faults.violations import Kind, Violation
-from tests.faults.writes import budgets, intents, stopped, taken_back, unknown, writes
+from tests.faults.writes import budgets, held, intents, stopped, taken_back, unknown, writes
 
 _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
 """The automation has something to do yet, if only later."""
 ANSWERED_WITHIN = 3.0
 """Seconds: the two that are promised, and a slow machine."""
+OPEN_WITHIN = 6.0
+"""Seconds: who has just found the database well waits for another second, and the machine may be a busy one."""
+_DECIDED = ("paging ", "would page ")
 _LAPSED = "has run out: the chain starts again"
 
 
@@ -36,11 +43,16 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             intents(evidence),
             unknown(evidence),
             stopped(evidence),
+            held(evidence),
+            ceiling(evidence),
+            versions(evidence),
             budgets(evidence),
             taken_back(evidence),
             _responses(evidence),
             _closed(evidence),
             _refusals(evidence),
+            put_aside(evidence),
+            _doors(evidence),
             _fences(evidence),
         )
     )
@@ -82,7 +94,8 @@ def _episodes(evidence: Evidence) -> Iterator[Violation]:
         if count > 1:
             yield Violation(Kind.DOUBLED, f"{count} open episodes of {key}")
     for row in rows:
-        if row["incident_id"] is None and row["opened_at"] != row["closed_at"]:
+        is_over_unseen = row["closed_at"] is not None and is_without_rule(row, evidence)
+        if row["incident_id"] is None and row["opened_at"] != row["closed_at"] and not is_over_unseen:
             yield Violation(Kind.LOST, f"episode {row['id']} has a rule and opened no incident")
 
 
@@ -144,16 +157,16 @@ def _repeated(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _orders(evidence: Evidence) -> Iterator[Violation]:
-    """The timeline says who is paged, once for each message: its key may be nobody else's."""
+    """The timeline says who is paged, or would be, once for each message: its key may be nobody else's."""
     told = Counter(
         row["incident_id"]
         for row in evidence.books.timeline
-        if row["kind"] == "page" and row["path"].startswith("escalate[") and row["message"].startswith("paging ")
+        if row["kind"] == "page" and row["path"].startswith("escalate[") and row["message"].startswith(_DECIDED)
     )
     ordered = Counter(
         row["incident_id"]
         for row in evidence.books.outbox
-        if row["kind"] == "page" and not row["dedup_key"].endswith(":last-resort")
+        if row["kind"] in {"page", "review"} and not row["dedup_key"].endswith(":last-resort")
     )
     for incident in sorted(told.keys() | ordered.keys()):
         if told[incident] != ordered[incident]:
@@ -194,6 +207,14 @@ def _refusals(evidence: Evidence) -> Iterator[Violation]:
         if probe.status != 503 or probe.seconds > ANSWERED_WITHIN:
             what = f"{probe.of} was answered {probe.status} after {probe.seconds:.1f} s"
             yield Violation(Kind.OTHER, f"{what}, while nothing came through to the database")
+
+
+def _doors(evidence: Evidence) -> Iterator[Violation]:
+    """When the troubles are over, everybody takes alerts again."""
+    for knock in evidence.knocks:
+        if knock.status != 202 or knock.seconds > OPEN_WITHIN:
+            what = f"an ordinary alert was answered {knock.status} after {knock.seconds:.1f} s"
+            yield Violation(Kind.LOST, f"{what} by {knock.at}, and nothing is wrong any more")
 
 
 def _fences(evidence: Evidence) -> Iterator[Violation]:

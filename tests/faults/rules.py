@@ -1,5 +1,6 @@
 """The rule folder of a fault run: one rule for each kind of trouble, one person with two channels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.scenario import Trouble
@@ -9,8 +10,12 @@ BUDGETS = {trouble.lower(): 1 if trouble is Trouble.HOPELESS else 3 for trouble 
 """By rule: so many pods of one workload may be disturbed while a seed lasts, by whichever replica, however often it
 crashed. Where no fix helps, the rule would try once more than it may."""
 
+UNWANTED = "Unwanted"
+"""The name of the alerts that no rule matches."""
+
 _RULE = """
 rule: {name}
+summary: {summary}
 match: ['{{alertname="{alertname}"}}']
 severity: {severity}
 target:
@@ -72,23 +77,40 @@ people:
 """
 
 
-def write_fault_rules(folder: Path, *, sink: str, timeout: str = "10s") -> Path:
-    """`timeout` of each write; a lease must have more than that left."""
+def write_fault_rules(
+    folder: Path,
+    *,
+    sink: str,
+    timeout: str = "10s",
+    edition: int = 0,
+    troubles: Sequence[Trouble] = tuple(Trouble),
+) -> Path:
+    """`timeout` of each write; a lease must have more than that left. Each edition has its own version of each rule."""
     channels = "".join(f"  {name}: {{ use: webhook, url: '{sink}/{name}', secret: sink }}\n" for name in CHANNELS)
     return write_rules(
         folder,
-        **{"service-down": "\n---\n".join(_rule(trouble, timeout) for trouble in Trouble)},
+        **{RULES: "\n---\n".join(_rule(trouble, timeout, summary_of(edition)) for trouble in troubles)},
         severities=_SEVERITIES,
         oncall__people=_PEOPLE,
         oncall__channels=f"channels:\n{channels}",
     )
 
 
+def summary_of(edition: int) -> str:
+    return f"Edition {edition}"
+
+
+RULES = "service-down"
+"""The file that holds them all."""
+MISSED = Trouble.REPLACE
+"""Where one rule is wrong, or not there, it is this one's, which is the first."""
 CHANNELS = ("pager", "chat")
+REVIEWS = "chat"
+"""Where it is told whom we would have paged."""
 
 
-def _rule(trouble: Trouble, timeout: str) -> str:
+def _rule(trouble: Trouble, timeout: str, summary: str) -> str:
     severity = "loud" if trouble is Trouble.LOOK else "quiet"
-    rule = _RULE.format(name=trouble.lower(), alertname=trouble, severity=severity)
+    rule = _RULE.format(name=trouble.lower(), summary=summary, alertname=trouble, severity=severity)
     fix = _FIXES[trouble].replace("{timeout}", timeout)
     return rule + (fix + _VERIFIED % BUDGETS[trouble.lower()] if fix else "")

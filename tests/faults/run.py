@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.faults.database import Server
+from tests.faults.drawing import draw
 from tests.faults.figures import Figures, show
 from tests.faults.inbox import Post
 from tests.faults.nursery import Nursery
 from tests.faults.receipts import environment_for, pour, stored
-from tests.faults.scenario import MARKS, Scenario, draw
+from tests.faults.scenario import MARKS, Scenario
 from tests.faults.violations import Kind
 from tests.faults.world import Stage, Verdict, play
 
@@ -161,7 +162,7 @@ def _keep(verdict: Verdict) -> None:
     """Logs, and what was drawn and found; the database itself goes."""
     folder = _KEPT / f"seed-{verdict.scenario.seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(verdict.folder, folder, ignore=shutil.ignore_patterns("postgresql"))
+    shutil.copytree(verdict.folder, folder, ignore=shutil.ignore_patterns("postgresql"), ignore_dangling_symlinks=True)
     (folder / "verdict").write_text("\n".join((describe(verdict), "", *verdict.timeline)) + "\n")
 
 

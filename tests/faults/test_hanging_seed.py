@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.eventually import eventually
 from tests.faults import world
-from tests.faults.scenario import draw
+from tests.faults.drawing import draw
 from tests.faults.waits import sessions
 
 

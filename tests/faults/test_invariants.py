@@ -1,20 +1,26 @@
 """What each invariant of the fault run finds: a seed that is well, and one thing wrong with it at a time."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from remediator.domain.mode import Mode
+from remediator.domain.plan import Plan
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
-from tests.faults.evidence import Answered, Books, Evidence, Probe, Standstill
+from tests.faults.books import Books
+from tests.faults.evidence import Answered, Broken, Edition, Evidence, Knock, Probe, Sent, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll
 from tests.faults.scenario import Response
+from tests.faults.versions import nobodys
 
 
 def moment(seconds: float) -> datetime:
@@ -23,17 +29,20 @@ def moment(seconds: float) -> datetime:
 
 PATH = "/apis/apps/v1/namespaces/prod/deployments/scale-0/scale"
 PLAN = {
-    "calls": [{"method": "PATCH", "resource": PATH, "body": []}],
-    "target": {"name": "scale-0"},
+    "action": "scale",
+    "calls": [{"system": "kubernetes", "method": "PATCH", "resource": PATH, "body": []}],
+    "target": {"kind": "deployment", "name": "scale-0", "namespace": "prod"},
     "summary": "scale it",
+    "precondition": "nobody has scaled it",
     "units": 1,
-    "undo_after": 1.5,
+    "undo_after": "PT1.5S",
 }
 
 
 def seed() -> Any:
     """One alert fires; its fix is done and to be undone; a person was paged and has acknowledged."""
-    return SimpleNamespace(
+    well = SimpleNamespace(
+        mode=Mode.ACT,
         episode={
             "id": 1,
             "fingerprint": "f1",
@@ -42,10 +51,14 @@ def seed() -> Any:
             "ends_at": None,
             "opened_at": moment(1),
             "closed_at": None,
+            "suppressed_by": "",
+            "labels": {"alertname": "Scale"},
         },
         incident={
             "id": 1,
             "rule": "scale",
+            "rule_version": "v1",
+            "opened_at": moment(1),
             "status": "acknowledged",
             "phase": "handed_over",
             "acknowledged_by": "alice",
@@ -71,31 +84,59 @@ def seed() -> Any:
             entry("page", "paging alice (pager)", path="escalate[0]"),
             entry("fix", "done: scaled", data={"intent": "i1"}),
         ],
+        summaries={"v0": "Edition 0", "v1": "Edition 1", "v2": "Edition 2"},
+        editions=[
+            Edition(0, moment(-9), is_sound=True),
+            Edition(1, moment(0), is_sound=True),
+            Edition(2, moment(4), is_sound=False),
+        ],
+        births=[moment(-9)],
+        begun_with={1: "v1"},
         bodies={7},
+        unwanted=["u1", "u2"],
+        quarantine=[aside(2, b"17"), aside(-1, b"{")],
+        partly_read=[b"in part"],
         writes=[write(2.5)],
         alerts=(Told("f1", {}, moment(0), None),),
-        arrivals=[Arrival("pager", "1:1:0:alice", 1, "page")],
+        arrivals=[Arrival("pager", "1:1:0:alice", 1, "page", title="Scale")],
         answered=[Answered(1, Response.ACKNOWLEDGE)],
         polls=[],
         firings=[Told("f1", {}, moment(0), None)],
         again=[],
-        later=[],
         pages=[],
         taken={},
         standstills=[Standstill(moment(2.2), moment(4))],
         probes=[Probe("a webhook", 503, 2.0)],
+        knocks=[Knock("here", 202, 1.0, "f1", edition=1)],
+        sound=sent(b"sound", 202, unwanted=("u1",)),
+        in_part=sent(b"in part", 202, unwanted=("u2",), broken=(Broken(2, b"17"),)),
+        unread=sent(b"{", 400, broken=(Broken(-1, b"{"),)),
     )
+    well.intents = [well.intent]
+    return well
 
 
-def entry(kind: str, message: str, *, path: str = "", data: Any = None) -> dict[str, Any]:
-    return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}}
+def entry(kind: str, message: str, *, path: str = "", data: Any = None, at: float = 1) -> dict[str, Any]:
+    return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}, "at": moment(at)}
 
 
-def polls(times: int, *listed: str, peers: tuple[int, ...] = (0, 1), is_young: bool = False) -> list[Poll]:
+def sent(body: bytes, status: int, *, unwanted: tuple[str, ...] = (), broken: tuple[Broken, ...] = ()) -> Sent:
+    """Refused once, and then answered."""
+    readable = len(unwanted)
+    receipts = [(readable, len(broken))] if status == 202 else []
+    return Sent(body, unwanted, broken, readable, 2, Counter({503: 1, status: 1}), receipts)
+
+
+def aside(position: int, raw: bytes) -> dict[str, Any]:
+    return {"position": position, "reason": "it cannot be read", "raw": raw}
+
+
+def polls(
+    times: int, *listed: str, peers: tuple[int, ...] = (0, 1), suppressed: tuple[str, ...] = (), is_young: bool = False
+) -> list[Poll]:
     """Each peer was asked so often since the sixth second, and listed these."""
-    return [
-        Poll(peer, moment(6 + number / 10), frozenset(listed), is_young) for number in range(times) for peer in peers
-    ]
+    seen = frozenset(listed), frozenset(suppressed), is_young
+    return [Poll(peer, moment(6 + number / 10), *seen) for number in range(times) for peer in peers]
 
 
 def write(at: float, *, answered: int = 200) -> Recorded:
@@ -107,26 +148,39 @@ def evidence(seed: Any) -> Evidence:
         now=moment(10),
         episodes=[seed.episode, *seed.again],
         incidents=[seed.incident],
-        intents=[seed.intent, *seed.later],
+        intents=seed.intents,
         reservations=seed.reservations,
         escalations=[seed.chain],
         outbox=[seed.page, *seed.pages],
         timeline=seed.told,
+        summaries=seed.summaries,
         bodies=seed.bodies,
+        unwanted=seed.unwanted,
+        quarantine=seed.quarantine,
+        partly_read=seed.partly_read,
     )
     delivery = Delivery(0, seed.alerts, 0, 202, 7)
     inbox = Inbox(arrivals=seed.arrivals)
-    seen = (
-        seed.writes,
-        seed.arrivals,
-        [delivery],
-        seed.answered,
-        seed.polls,
-        seed.probes,
-        seed.standstills,
-        seed.taken,
+    return Evidence(
+        mode=seed.mode,
+        books=books,
+        writes=seed.writes,
+        arrivals=seed.arrivals,
+        deliveries=[delivery],
+        answered=seed.answered,
+        polls=seed.polls,
+        probes=seed.probes,
+        standstills=seed.standstills,
+        knocks=seed.knocks,
+        sent=[seed.sound, seed.in_part, seed.unread],
+        editions=seed.editions,
+        taken=seed.taken,
+        inbox=inbox,
+        firings=seed.firings,
+        births=seed.births,
+        begun_with=seed.begun_with,
+        thawed=(),
     )
-    return Evidence(books, *seen, inbox, seed.firings, ())
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -174,11 +228,11 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.episode.update(incident_id=2), "somebody was told of incident 1, and no alert belongs to it"),
     (lambda s: s.episode.update(closed_at=moment(6), ends_at=moment(6)), "episode 1 was closed at 2026-03-01 12:00:06"),
     (
-        lambda s: (tell_unknown(s), s.later.append(intent_later(s))),
+        lambda s: (tell_unknown(s), s.intents.append(intent_later(s))),
         "nobody can tell of intent i1 of incident 1 (scale it",
     ),
     (lambda s: (tell_unknown(s), s.incident.update(acknowledged_by=""), withdraw(s)), "and nobody was told so"),
-    (lambda s: s.later.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
+    (lambda s: s.intents.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
     (lambda s: s.probes.append(Probe("a webhook", 202, 0.1)), "a webhook was answered 202 after 0.1 s, while nothing"),
     (lambda s: s.probes.append(Probe("/readyz", 503, 4)), "/readyz was answered 503 after 4.0 s, while nothing came"),
     (lambda s: s.probes.append(Probe("a webhook", 0, 8)), "a webhook was answered 0 after 8.0 s, while nothing came"),
@@ -188,6 +242,46 @@ WRONG: list[tuple[Wrong, str]] = [
         "written at 2026-03-01 12:00:02.500000+00:00, w",
     ),
     (lambda s: s.arrivals.append(s.arrivals[0]), "page 1:1:0:alice was sent 2 times by pager, and nothing explains it"),
+    (
+        lambda s: s.knocks.append(Knock("there", 503, 12.0)),
+        "was answered 503 after 12.0 s by there, and nothing is wrong",
+    ),
+    (
+        lambda s: s.knocks.append(Knock("there", 202, 9.0)),
+        "was answered 202 after 9.0 s by there, and nothing is wrong",
+    ),
+    (lambda s: s.__setattr__("mode", Mode.OBSERVE), "intent i1 of incident 1 (scale it) was begun in observe mode"),
+    (lambda s: s.__setattr__("mode", Mode.OBSERVE), "was written in observe mode: PATCH " + PATH),
+    (
+        lambda s: s.__setattr__("mode", Mode.OBSERVE),
+        "somebody was told of incident 1 as if it were no dry run: 'Sca",
+    ),
+    (lambda s: s.__setattr__("mode", Mode.SUGGEST), "(scale it) was begun in suggest mode, and nobody had said yes to"),
+    (lambda s: approve(s, plan="0123"), "(scale it) was begun in suggest mode, and nobody had said yes to it"),
+    (lambda s: approve(s, at=2.1), "i1 of incident 1 (scale it) was begun in suggest mode, and nobody had said yes"),
+    (lambda s: s.incident.update(rule="approved"), "(scale it) was begun in act mode, and nobody had said yes to it"),
+    (lambda s: s.begun_with.update({1: "v0"}), "incident 1 of rule scale goes on by another version of its rule"),
+    (
+        lambda s: s.incident.update(rule_version="v2"),
+        "incident 1 of rule scale was opened by edition 2, which is broken",
+    ),
+    (lambda s: s.incident.update(opened_at=moment(-1)), "rule scale was opened before there was edition 1"),
+    (lambda s: s.incident.update(rule_version="v0"), "here works by Edition 0, and Edition 1 is in force"),
+    (lambda s: silence(s, at=1.9), "intent i1 of incident 1 (scale it) was begun while its alert was silenced"),
+    (lambda s: stay_silenced(s, polls(12, "f1")), "episode 1 is held by a silence that is over, as 12 polls told"),
+    (lambda s: s.quarantine.append(aside(0, b'[{"labels"')), "put aside, and nobody sent it broken: it cannot be read"),
+    (lambda s: s.quarantine.__setitem__(0, aside(1, b"17")), "put aside, and nobody sent it broken: it cannot be read"),
+    (lambda s: s.quarantine.pop(1), "sent 2 times, answered 400 1 times, put aside 0 times: b'{'"),
+    (lambda s: s.quarantine.__setitem__(0, aside(2, b" 17")), "sent 2 times, answered 202 1 times, put aside 0 times"),
+    (lambda s: s.quarantine.extend([aside(2, b"17")] * 2), "sent 2 times, answered 202 1 times, put aside 3 times"),
+    (lambda s: s.partly_read.clear(), "accepted 1 times and not kept as it was sent: b'in part'"),
+    (lambda s: s.unwanted.remove("u1"), "u1 was accepted and is nowhere: b'sound'"),
+    (lambda s: s.unwanted.remove("u2"), "u2 was accepted and is nowhere: b'in part'"),
+    (lambda s: s.unwanted.append("u1"), "u1 fired once and has 2 episodes"),
+    (lambda s: s.sound.answers.update({400: 1}), "answered 400, not 202: b'sound'"),
+    (lambda s: s.in_part.answers.update({500: 1}), "answered 500, not 202: b'in part'"),
+    (lambda s: s.in_part.receipts.append((2, 0)), "1 alerts can be read and 1 cannot; told: 2 and 0: b'in part'"),
+    (lambda s: s.unread.answers.update({202: 1}), "answered 202, not 400: b'{'"),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
 
@@ -195,6 +289,22 @@ WRONG: list[tuple[Wrong, str]] = [
 def tell_unknown(seed: Any) -> None:
     """Of the fix."""
     seed.intent.update(state="unknown")
+
+
+def approve(seed: Any, *, plan: str = "", at: float = 1.9) -> None:
+    seed.mode = Mode.SUGGEST
+    digest = plan or msgspec.convert(PLAN, Plan).digest
+    seed.told.append(entry("approval", f"plan {digest} approved by tests", at=at))
+
+
+def silence(seed: Any, *, at: float) -> None:
+    seed.told.append(entry("alert", "Scale is suppressed at its source (alertmanager): silence a", at=at))
+
+
+def stay_silenced(seed: Any, told: list[Poll]) -> None:
+    """For who had heard of it."""
+    seed.episode.update(suppressed_by="silence a")
+    seed.polls += told
 
 
 def withdraw(seed: Any) -> None:
@@ -228,6 +338,9 @@ def test_what_is_wrong_is_found(wrong: Wrong, found: str) -> None:
     [
         pytest.param(unheard_start, polls(11, "f2"), id="a replica may have died with each of the few lists it was in"),
         pytest.param(unheard_start, polls(12), id="no list had it"),
+        pytest.param(unheard_start, polls(12, "f2", suppressed=("f2",)), id="all lists had it as suppressed"),
+        pytest.param(stay_silenced, polls(12, "f1", suppressed=("f1",)), id="it is silenced yet"),
+        pytest.param(stay_silenced, polls(11, "f1"), id="each list may have been in the hands of one who died"),
         pytest.param(unheard_end, polls(12, "f1"), id="all lists had it yet"),
         pytest.param(unheard_end, polls(12, peers=(0,)), id="the other peer may list it"),
         pytest.param(unheard_end, polls(12, is_young=True), id="who has just started knows of nothing"),
@@ -259,7 +372,7 @@ def test_what_nobody_can_tell_of_and_a_person_was_told_of_is_well(told: Callable
 
 def test_an_undo_that_nobody_can_tell_of_has_a_page_of_its_own() -> None:
     unsure = seed()
-    unsure.later.append(intent_later(unsure, undoes="i1", state="unknown"))
+    unsure.intents.append(intent_later(unsure, undoes="i1", state="unknown"))
     unsure.pages.append(unsure.page | {"dedup_key": "1:left:i1:alice"})
 
     assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
@@ -272,6 +385,76 @@ def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_he
     again.firings[:] = [Told("f1", {}, moment(0), moment(5)), Told("f1", {}, moment(6), None)]
 
     assert at_rest(evidence(again)) == []
+
+
+def test_a_person_who_has_said_yes_to_the_very_plan_is_enough_in_suggest_mode() -> None:
+    approve(suggested := seed())
+
+    assert at_rest(evidence(suggested)) == []
+
+
+def test_a_dry_run_that_is_told_as_one_is_well() -> None:
+    dry = seed()
+    dry.mode, dry.writes, dry.intents, dry.reservations = Mode.OBSERVE, [], [], []
+    dry.incident.update(progress={})
+    dry.told[1:] = [entry("page", "would page alice (observe mode)", path="escalate[0]")]
+    dry.page.update(kind="review")
+    dry.arrivals[:] = [replace(dry.arrivals[0], kind="review", title="[dry run] Scale")]
+
+    assert at_rest(evidence(dry)) == []
+
+
+def begin_without_its_rule(seed: Any) -> None:
+    """Somebody, while it was wrong."""
+    seed.editions[2] = replace(seed.editions[2], lacks="scale")
+    seed.births.append(moment(4.5))
+
+
+def test_who_begins_while_one_rule_is_wrong_goes_by_the_others() -> None:
+    without = seed()
+    begin_without_its_rule(without)
+    without.incident.update(rule_version="v2", opened_at=moment(5))
+    without.begun_with[1] = "v2"
+
+    assert not [violation for violation in at_rest(evidence(without)) if "which is broken" in violation.what]
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "waits", "is_lost"),
+    [
+        pytest.param(None, ["nobody works on episode 2 yet"], True, id="it fires: its rule will be back"),
+        pytest.param(moment(6), [], False, id="it is over before its rule was back"),
+    ],
+)
+def test_what_nobody_had_a_rule_for_is_looked_for_while_it_fires(
+    closed_at: datetime | None, waits: list[str], *, is_lost: bool
+) -> None:
+    without = seed()
+    begin_without_its_rule(without)
+    unseen = {"id": 2, "fingerprint": "f2", "incident_id": None, "opened_at": moment(5), "closed_at": closed_at}
+    without.again.append(without.episode | unseen)
+
+    lost = [violation for violation in at_rest(evidence(without)) if "opened no incident" in violation.what]
+
+    assert (nobodys(evidence(without)), bool(lost)) == (waits, is_lost)
+
+
+@pytest.mark.parametrize("at", [pytest.param(2.1, id="afterwards"), pytest.param(0.5, id="and no longer")])
+def test_a_fix_may_be_begun_while_nobody_is_known_to_silence_its_alert(at: float) -> None:
+    silence(silenced := seed(), at=at)
+
+    assert at_rest(evidence(silenced)) == []
+
+
+def test_who_was_not_answered_cannot_say_whether_a_body_is_kept() -> None:
+    unsure = seed()
+    unsure.in_part.answers.clear()
+
+    kept = at_rest(evidence(unsure))
+    unsure.quarantine.pop(0)
+    unsure.unwanted.remove("u2")
+
+    assert (kept, at_rest(evidence(unsure))) == ([], [])
 
 
 def test_a_page_may_go_out_again_where_its_sender_lost_it() -> None:

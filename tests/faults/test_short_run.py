@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from remediator.domain.mode import Mode
 from remediator.marks import Mark
+from tests.faults.drawing import draw
 from tests.faults.figures import Figures
 from tests.faults.run import Report, complaints_about, describe, run
-from tests.faults.scenario import MARKS, draw
+from tests.faults.scenario import MARKS, Garbling
 from tests.faults.violations import Kind, Violation
 from tests.faults.world import Verdict
 
@@ -57,6 +59,18 @@ def test_as_many_seeds_as_there_are_marks_poll_peers_and_some_do_not() -> None:
         polled = [draw(seed).polling is not None for seed in range(start, start + len(MARKS))]
         assert any(polled)
         assert not all(polled)
+
+
+def test_a_long_run_has_each_kind_of_trouble_and_seeds_without_it() -> None:
+    drawn = [draw(seed) for seed in range(200)]
+
+    assert 10 < sum(scenario.storm is not None for scenario in drawn) < 50
+    assert 3 < sum(scenario.mode is Mode.OBSERVE for scenario in drawn) < 30
+    assert 3 < sum(scenario.mode is Mode.SUGGEST for scenario in drawn) < 30
+    assert 10 < sum(bool(scenario.polling and scenario.polling.silences) for scenario in drawn) < 80
+    assert {garbled.what for scenario in drawn for garbled in scenario.garbled} == set(Garbling)
+    assert 10 < sum(bool(scenario.edits) for scenario in drawn) < 50
+    assert not any(scenario.storm and scenario.hangs_database for scenario in drawn)
 
 
 def test_a_long_run_names_each_mark_that_was_hardly_struck_also_where_a_seed_failed() -> None:

@@ -5,56 +5,53 @@ is told once more, and the second look.
 """
 
 import asyncio
-import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
-import asyncpg
 
-from tests.cluster.eventually import eventually
+from remediator.domain.mode import Mode
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
-from tests.fakes.alertmanager_peers import Timing, Told, Truth, envelope, told
+from tests.fakes.alertmanager_peers import Timing, Told, Truth, told
 from tests.fakes.hanging_wire import HangingWire
 from tests.fakes.kubernetes import FakeCluster
-from tests.fakes.kubernetes.kubelet import is_ready
+from tests.faults.alarms import Alarms, number_of
 from tests.faults.believed import ENOUGH_POLLS, gaps
+from tests.faults.books import DATABASE_ERRORS, Books, Line, Row, read, read_books
+from tests.faults.crowd import Crowd
 from tests.faults.daemon import How
 from tests.faults.database import Server
-from tests.faults.evidence import Answered, Books, Evidence, Line, Probe, Row, Standstill, read_books
+from tests.faults.editing import RuleFiles
+from tests.faults.environment import environment_of, polling_of
+from tests.faults.evidence import Evidence
 from tests.faults.figures import Figures
 from tests.faults.fleet import Fleet, Replica
 from tests.faults.inbox import Inbox, Post
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.nursery import Nursery
+from tests.faults.outages import Outages
+from tests.faults.passing import Passing
+from tests.faults.people import PATIENCE, REFUSALS, People
 from tests.faults.polling import Polled
-from tests.faults.rules import write_fault_rules
-from tests.faults.scenario import LEASE_SECONDS, Alarm, DatabaseFault, Person, Scenario, Trouble
+from tests.faults.scenario import Scenario
+from tests.faults.versions import FOUND_WITHIN, nobodys
 from tests.faults.violations import Kind, Violation
 from tests.faults.waits import sessions, tasks
-from tests.system.daemon import API_TOKEN, TOKEN
+from tests.system.daemon import TOKEN
 
-NAMESPACE = "prod"
 REST_WITHIN = 180.0
 """A frozen replica's transaction may last for 30 s, lives follow one another, and the machine may be a busy one."""
 OVER_WITHIN = 600.0
 """From a seed's database to its verdict: more than its own limits together, which are for what they know can wait."""
+_TOLD_WITHIN = timedelta(seconds=3)
 _CLEANED_UP_WITHIN = 60.0
-_REFUSALS = (aiohttp.ClientError, TimeoutError)
-_DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-_REPLICAS = 2
-_TWIN_BEHIND = 0.3
-_Asking: TypeAlias = AbstractAsyncContextManager[aiohttp.ClientResponse]
-_TRIES = 3
-"""Of one look at the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,43 +127,25 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         inbox = stage.post.inboxes[name] = Inbox(scenario.pager)
         session = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         polled = await enter(Polled(scenario.polling.troubles if scenario.polling else ()).listening())
-        world = World(scenario, folder, server, name, dsn, cluster, inbox, session, polled)
+        world = World(scenario, folder, dsn, cluster, inbox, session, polled)
         stage.worlds[scenario.seed] = world
         stack.callback(stage.worlds.pop, scenario.seed)
         stack.push_async_callback(world.close)
-        environment = {
-            "DATABASE_URL": await enter(world.wire.before(dsn)) if scenario.hangs_database else dsn,
-            "REMEDIATOR_MODE": "act",
-            "REMEDIATOR_DATA_DIR": str(folder / "data"),
-            "REMEDIATOR_DATABASE_POOL": "5",
-            "REMEDIATOR_RULES_DIR": str(
-                write_fault_rules(
-                    folder / "rules",
-                    sink=f"{stage.post.url}/{name}",
-                    timeout="2s" if scenario.waits_for_leases else "10s",
-                )
-            ),
-            "REMEDIATOR_WEBHOOKS__TOKENS": f'{{"alertmanager": ["{TOKEN}"]}}',
-            "REMEDIATOR_API_TOKENS": json.dumps(
-                {"tests": {"token": API_TOKEN, "roles": ["read", "respond", "approve"]}}
-            ),
-            "REMEDIATOR_SECRETS": '{"sink": "signing"}',
-            "REMEDIATOR_LINK_SECRET": "links",
-            "REMEDIATOR_KUBERNETES__ENABLED": "true",
-            "REMEDIATOR_KUBERNETES__KUBECONFIG": str(cluster.write_kubeconfig(folder / "kubeconfig")),
-            "REMEDIATOR_ENGINE__LEASE_SECONDS": str(LEASE_SECONDS) if scenario.waits_for_leases else "30",
-            "REMEDIATOR_ENGINE__POLL_SECONDS": "0.2",
-            "REMEDIATOR_ENGINE__RECHECK_SECONDS": "0.1",
-            "REMEDIATOR_LOG_LEVEL": "warning",
-        }
+        kubeconfig = cluster.write_kubeconfig(folder / "kubeconfig")
+        timeout = "2s" if scenario.waits_for_leases else "10s"
+        rules = world.rules = RuleFiles(folder, sink=f"{stage.post.url}/{name}", timeout=timeout)
+        seen_dsn = await enter(world.wire.before(dsn)) if scenario.hangs_database else dsn
+        environment = environment_of(scenario, folder, dsn=seen_dsn, rules=rules.publish(), kubeconfig=kubeconfig)
         if scenario.polling is not None:
-            peers = [f"{polled.url}/{peer}" for peer in (0, 1)]
-            environment["REMEDIATOR_SOURCES"] = json.dumps({"alertmanager": {"peers": peers, "every_seconds": 5}})
-        world.deploy()
-        world.fleet = await enter(
-            Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed).running()
-        )
-        await world.fleet.until_ready(session)
+            environment |= polling_of(polled.url)
+        world.alarms.deploy()
+        fleet = Fleet(stage.nursery, scenario, environment, folder, world.look_at_the_closed, rules.were_missing)
+        world.fleet = await enter(fleet.running())
+        world.people = People(fleet, session)
+        world.passing = Passing(dsn, fleet, leases_last=scenario.waits_for_leases)
+        world.outages = Outages(server, name, world.wire, fleet, session, world.truth)
+        world.crowd = Crowd(fleet, session, Random(f"{scenario.seed}: crowd"))  # noqa: S311  # repeatable, guards nothing
+        await fleet.until_ready(session)
         alertmanager = Alertmanager(
             world.truth,
             lambda: [f"{url}/webhooks/alertmanager" for url in world.fleet.urls()],
@@ -190,8 +169,6 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
 class World:
     scenario: Scenario
     folder: Path
-    server: Server
-    name: str
     dsn: str
     cluster: FakeCluster
     inbox: Inbox
@@ -199,34 +176,39 @@ class World:
     polled: Polled
     wire: HangingWire = field(default_factory=HangingWire)
     truth: Truth = field(default_factory=Truth)
-    answered: list[Answered] = field(default_factory=list)
-    probes: list[Probe] = field(default_factory=list)
-    standstills: list[Standstill] = field(default_factory=list)
     thawed: list[Row] = field(default_factory=list)
+    begun_with: dict[int, str] = field(default_factory=dict)
+    rules: RuleFiles = field(init=False)
+    alarms: Alarms = field(init=False)
     fleet: Fleet = field(init=False)
+    people: People = field(init=False)
+    passing: Passing = field(init=False)
+    outages: Outages = field(init=False)
+    crowd: Crowd = field(init=False)
     alertmanager: Alertmanager = field(init=False)
     _reading: Line = field(init=False)
     _thawing: Line = field(init=False)
-    _writing: Line = field(init=False)
     _last: Books | None = None
-    _leased: dict[tuple[int, int], float] = field(default_factory=dict)
-    _taken: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._reading, self._thawing, self._writing = Line(self.dsn), Line(self.dsn), Line(self.dsn)
+        self.alarms = Alarms(self.scenario, self.cluster, self.truth)
+        self._reading, self._thawing = Line(self.dsn), Line(self.dsn)
 
     async def close(self) -> None:
-        for line in (self._reading, self._thawing, self._writing):
+        for line in (self._reading, self._thawing):
             await line.close()
 
     async def play(self) -> Verdict:
-        passing = asyncio.create_task(self._pass_time())
-        healing = asyncio.create_task(self._notice_what_healed())
-        approving = asyncio.create_task(self._approve_everything())
+        passing = asyncio.create_task(self.passing.pass_on())
+        healing = asyncio.create_task(self.alarms.notice_what_healed())
+        approving = asyncio.create_task(self.people.approve_everything())
         try:
             await self._tell_the_story()
             violations = at_rest(await self._rest())
             approving.cancel()
+            if self.scenario.edits:
+                await self._let_everybody_find_the_rules()
+            await self.crowd.knock(edition=self.rules.latest)
             await self._resolve_everything()
             evidence = await self._rest()
             violations += at_the_end(evidence)
@@ -239,195 +221,51 @@ class World:
         unique = tuple(dict.fromkeys(violations))
         return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
 
-    def deploy(self) -> None:
-        for method, path in _WRITES.items():
-            self.cluster.fail_next(500, method=method, path=path, times=self.scenario.api_errors, writes_only=True)
-            self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hang_ups)
-            self.cluster.hang_up_next(method=method, path=path, times=self.scenario.api_hides, hides=_TRIES)
-        for number, _ in enumerate(self.scenario.alarms):
-            self.cluster.deploy(NAMESPACE, workload := self._workload(number), replicas=_REPLICAS)
-            if self.scenario.guards_pods:
-                self.cluster.add_budget(NAMESPACE, workload, app=workload, min_available=_REPLICAS)
-
     async def _tell_the_story(self) -> None:
-        scenario = self.scenario
         async with asyncio.TaskGroup() as story:
-            for number, alarm in enumerate(scenario.alarms):
-                story.create_task(self._live_through(number, alarm))
-            for person in scenario.people:
-                story.create_task(self._respond(person))
-            if scenario.database is not None:
-                story.create_task(self._break_database(scenario.database))
-            if scenario.peer_restarts_at is not None:
-                story.create_task(_later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart))
-            if scenario.kill_switch is not None:
-                story.create_task(self._stop_everything(*scenario.kill_switch))
-            for trouble in self.polled.troubles:
-                story.create_task(self.polled.befall(trouble))
-            if scenario.hours_pass_at is not None:
-                story.create_task(_later(scenario.hours_pass_at, self._let_hours_pass))
+            for part in (*self._what_happens(), *self._what_goes_wrong()):
+                story.create_task(part)
 
-    async def _live_through(self, number: int, alarm: Alarm) -> None:
-        await asyncio.sleep(alarm.fires_at)
-        await self._fire(number, alarm)
-        if alarm.ends_at is not None:
-            await asyncio.sleep(alarm.ends_at - alarm.fires_at)
-            self._resolve(number)
-        if alarm.ends_at is not None and alarm.fires_again_at is not None:
-            await asyncio.sleep(alarm.fires_again_at - alarm.ends_at)
-            await self._fire(number, alarm)
+    def _what_happens(self) -> Iterator[Coroutine[None, None, None]]:
+        scenario = self.scenario
+        for number, alarm in enumerate(scenario.alarms):
+            yield self.alarms.live_through(number, alarm)
+        for person in scenario.people:
+            yield self.people.respond(person)
+        if scenario.kill_switch is not None:
+            yield self.people.stop_everything(*scenario.kill_switch)
+        if scenario.edits:
+            yield self.rules.edit(scenario.edits, tell=self.fleet.hang_up)
+        if scenario.hours_pass_at is not None:
+            yield self.passing.let_hours_pass(at=scenario.hours_pass_at)
 
-    async def _fire(self, number: int, alarm: Alarm) -> None:
-        self._break(number, alarm)
-        first, *twins = self._labels(number)
-        self.truth.fire(first)
-        for twin in twins:
-            await asyncio.sleep(_TWIN_BEHIND)
-            self.truth.fire(twin)
+    def _what_goes_wrong(self) -> Iterator[Coroutine[None, None, None]]:
+        scenario = self.scenario
+        if scenario.database is not None:
+            yield self.outages.befall(scenario.database, at=scenario.database_at)
+        if scenario.storm is not None:
+            yield self.crowd.pour(seconds=scenario.storm.seconds)
+            yield self.outages.storm(scenario.storm)
+        for garbled in scenario.garbled:
+            yield self.crowd.garble(garbled)
+        if scenario.peer_restarts_at is not None:
+            yield _later(scenario.peer_restarts_at, self.alertmanager.peers[0].restart)
+        for trouble in self.polled.troubles:
+            yield self.polled.befall(trouble)
+        for silence in scenario.polling.silences if scenario.polling else ():
+            for peer in (0, 1):
+                yield self.polled.silence(silence, peer)
 
-    def _break(self, number: int, alarm: Alarm) -> None:
-        workload = self._workload(number)
-        match alarm.trouble:
-            case Trouble.REPLACE | Trouble.RESTART | Trouble.APPROVED:
-                self.cluster.break_until_restarted(NAMESPACE, workload, pods=1)
-            case Trouble.HOPELESS:
-                self.cluster.break_pods(NAMESPACE, workload)
-            case Trouble.SCALE | Trouble.LOOK:
-                pass
-
-    async def _notice_what_healed(self) -> None:
-        """An alert ends when what it measures is well again."""
-        while True:
-            await asyncio.sleep(0.2)
-            for number, alarm in enumerate(self.scenario.alarms):
-                if self._has_healed(number, alarm):
-                    self._resolve(number)
-
-    def _has_healed(self, number: int, alarm: Alarm) -> bool:
-        pods = self.cluster.pods(NAMESPACE, self._workload(number))
-        match alarm.trouble:
-            case Trouble.REPLACE | Trouble.RESTART | Trouble.APPROVED:
-                return all(map(is_ready, pods))
-            case Trouble.SCALE:
-                return len(pods) > _REPLICAS
-            case Trouble.HOPELESS | Trouble.LOOK:
-                return False
-
-    async def _respond(self, person: Person) -> None:
-        await asyncio.sleep(person.at)
-        ends = time.monotonic() + 20
-        while time.monotonic() < ends:
-            for incident in await self._get("/api/v1/incidents?status=triggered"):
-                status = await self._post(f"/api/v1/incidents/{incident['id']}/{person.does}", {})
-                if status == 200:
-                    self.answered.append(Answered(incident["id"], person.does))
-                    return
-            await asyncio.sleep(0.1)
-
-    async def _stop_everything(self, thrown_at: float, lifted_at: float) -> None:
-        await asyncio.sleep(thrown_at)
-        await eventually(partial(self._switched, on=True), within=REST_WITHIN)
-        begins_at = datetime.now(UTC)
-        await asyncio.sleep(lifted_at - thrown_at)
-        self.standstills.append(Standstill(begins_at, datetime.now(UTC)))
-        await eventually(partial(self._switched, on=False), within=REST_WITHIN)
-
-    async def _switched(self, *, on: bool) -> bool:
-        return await self._post("/api/v1/kill-switch", {"on": on, "reason": "the story"}, method="PUT") == 200
-
-    async def _approve_everything(self) -> None:
-        while True:
-            await asyncio.sleep(0.3)
-            for incident in await self._get("/api/v1/incidents"):
-                if incident["phase"] == "proposed" and incident["plan"] is not None:
-                    plan = {"plan": incident["plan"]["digest"]}
-                    await self._post(f"/api/v1/incidents/{incident['id']}/approve", plan)
-
-    async def _get(self, path: str) -> list[dict[str, Any]]:
-        for url in self.fleet.urls():
-            with suppress(*_REFUSALS):
-                async with self.session.get(url + path, headers=_AS_PERSON, timeout=_PATIENCE) as response:
-                    if response.status == 200:
-                        found: list[dict[str, Any]] = (await response.json())["incidents"]
-                        return found
-        return []
-
-    async def _post(self, path: str, body: object, *, method: str = "POST") -> int:
-        """The status; 0 where no answer came. The last replica first: it was started last."""
-        for url in reversed(self.fleet.urls()):
-            with suppress(*_REFUSALS):
-                asking = self.session.request(method, url + path, json=body, headers=_AS_PERSON, timeout=_PATIENCE)
-                async with asking as response:
-                    return response.status
-        return 0
-
-    async def _break_database(self, fault: DatabaseFault) -> None:
-        await asyncio.sleep(self.scenario.database_at)
-        match fault:
-            case DatabaseFault.CONNECTIONS:
-                await self.server.drop_connections(self.name)
-            case DatabaseFault.CRASH:
-                await self.server.crash()
-            case DatabaseFault.RESTART:
-                await self.server.restart()
-            case DatabaseFault.HANGS:
-                await self._hang_database()
-                self.wire.go_on()
-            case DatabaseFault.HANGS_UNTIL_CUT:
-                await self._hang_database()
-                self.wire.cut()
-
-    async def _hang_database(self) -> None:
-        """For as long as it takes to notice. Whoever is asked before does not wait for that either."""
-        self.wire.hang()
-        hung_at = time.monotonic()
-        async with asyncio.TaskGroup() as asking:
-            for replica in self.fleet.standing():
-                asking.create_task(self._probe(replica, "a webhook", self._webhook(replica), since=hung_at))
-            await asyncio.sleep(_NOTICED_WITHIN)
-            for replica in self.fleet.standing(since=hung_at):
-                ready = self.session.get(f"{replica.url}/readyz")
-                asking.create_task(self._probe(replica, "/readyz", ready, since=hung_at))
-                asking.create_task(self._probe(replica, "a later webhook", self._webhook(replica), since=hung_at))
-
-    def _webhook(self, replica: Replica) -> _Asking:
-        body = envelope([told(firing) for firing in self.truth.latest()])
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        return self.session.post(f"{replica.url}/webhooks/alertmanager", json=body, headers=headers)
-
-    async def _probe(self, replica: Replica, of: str, asking: _Asking, *, since: float) -> None:
-        """Counts if it neither died nor froze meanwhile: else it had no time to notice. We may hear of its end later
-        than of the connection that its end cut."""
-        began, status = time.monotonic(), 0
-        try:
-            async with asyncio.timeout(_LONG_ENOUGH), asking as answer:
-                status = answer.status
-        except aiohttp.ClientError:
-            return
-        except TimeoutError:
-            pass
-        if replica in self.fleet.standing(since=since):
-            self.probes.append(Probe(of, status, time.monotonic() - began))
-
-    async def _let_hours_pass(self) -> None:
-        """Once, whatever befalls the database meanwhile."""
-        line = Line(self.dsn)
-
-        async def have_passed() -> bool:
-            try:
-                await (await line.connection()).execute(_EVERY_WAIT_IS_OVER)
-            except _DATABASE_ERRORS:
-                return False
-            return True
-
-        await eventually(have_passed, within=REST_WITHIN)
-        await line.close()
+    async def _let_everybody_find_the_rules(self) -> None:
+        """Whoever was told and could not remember them, because of the database, looks again like all others."""
+        is_told = all(edited.is_told for edited in self.scenario.edits) and not self.scenario.troubles_database
+        since = datetime.now(UTC) - self.rules.published_at
+        await asyncio.sleep(((_TOLD_WITHIN if is_told else FOUND_WITHIN) - since).total_seconds())
 
     async def _resolve_everything(self) -> None:
-        for number, _ in enumerate(self.scenario.alarms):
-            self.cluster.heal(NAMESPACE, self._workload(number))
-            self._resolve(number)
+        self.alarms.end_all()
         await asyncio.wait_for(self.alertmanager.tell_the_truth(), REST_WITHIN)
+        await self.crowd.take_back()
 
     async def _rest(self) -> Evidence:
         """When nothing has been under way for two looks in a row. Fails with what will not come to rest."""
@@ -436,13 +274,17 @@ class World:
         while time.monotonic() < ends:
             await asyncio.sleep(0.15)
             seen = self._seen()
-            books = await _read(self._reading)
+            books = await read(self._reading)
             if books is None:
                 continue
-            self._last = books
-            firings = tuple(map(told, self.truth.history))
-            evidence = Evidence(books, *seen, self._taken, self.inbox, firings, self.thawed)
-            unrest = [*books.unrest(), *self._unheard(evidence), *self.fleet.unrest(), *await self._unready()]
+            evidence = self._evidence(books, seen)
+            unrest = [
+                *books.unrest(),
+                *nobodys(evidence),
+                *self._unheard(evidence),
+                *self.fleet.unrest(),
+                *await self._unready(),
+            ]
             calm = 0 if unrest else calm + 1
             if calm == 2:
                 return evidence
@@ -450,11 +292,36 @@ class World:
             f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'at rest for one look, not for two'}"
         )
 
-    def _seen(self) -> tuple[Any, ...]:
+    def _seen(self) -> dict[str, tuple[Any, ...]]:
         """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
-        writes, arrivals = self.cluster.requests.writes, self.inbox.arrivals
-        seen = (writes, arrivals, self.alertmanager.deliveries, self.answered, self.polled.polls)
-        return tuple(tuple(one) for one in (*seen, self.probes, self.standstills))
+        return {
+            "writes": tuple(self.cluster.requests.writes),
+            "arrivals": tuple(self.inbox.arrivals),
+            "deliveries": tuple(self.alertmanager.deliveries),
+            "answered": tuple(self.people.answered),
+            "polls": tuple(self.polled.polls),
+            "probes": tuple(self.outages.probes),
+            "standstills": tuple(self.people.standstills),
+            "knocks": tuple(self.crowd.knocks),
+        }
+
+    def _evidence(self, books: Books, seen: Mapping[str, tuple[Any, ...]]) -> Evidence:
+        self._last = books
+        for incident in books.incidents:
+            self.begun_with.setdefault(incident["id"], incident["rule_version"])
+        return Evidence(
+            mode=self.scenario.mode,
+            books=books,
+            **seen,
+            sent=self.crowd.sent,
+            editions=self.rules.editions,
+            taken=self.passing.taken,
+            inbox=self.inbox,
+            firings=tuple(map(told, (*self.truth.history, *self.crowd.firings))),
+            births=self.fleet.births,
+            begun_with=self.begun_with,
+            thawed=self.thawed,
+        )
 
     async def _unready(self) -> list[str]:
         """Who has not noticed that something comes through again."""
@@ -463,8 +330,8 @@ class World:
         return [f"the daemon on port {r.port} is not ready" for r in self.fleet.replicas if not await self._is_ready(r)]
 
     async def _is_ready(self, replica: Replica) -> bool:
-        with suppress(*_REFUSALS):
-            async with self.session.get(f"{replica.url}/readyz", timeout=_PATIENCE) as answer:
+        with suppress(*REFUSALS):
+            async with self.session.get(f"{replica.url}/readyz", timeout=PATIENCE) as answer:
                 return answer.status == 200
         return False
 
@@ -487,62 +354,22 @@ class World:
 
     def reaches(self, peer: int, labels: Mapping[str, str]) -> bool:
         """Whether that peer hears of the alert."""
-        return self.scenario.polling is None or peer in self.scenario.polling.known_to[_number_of(labels)]
+        return self.scenario.polling is None or peer in self.scenario.polling.known_to[number_of(labels)]
 
-    def withholds(self, told: Told) -> bool:
+    def withholds(self, told: Told, peer: int) -> bool:
         """Whether it stays untold by webhook."""
         if self.scenario.polling is None:
             return False
-        loss = self.scenario.polling.losses[_number_of(told.labels)]
+        if self.polled.is_silenced(told.labels, peer=peer):
+            return True
+        loss = self.scenario.polling.losses[number_of(told.labels)]
         return loss.loses_starts if told.is_firing else loss.loses_ends
 
     async def look_at_the_closed(self) -> None:
-        books = await _read(self._thawing)
+        books = await read(self._thawing)
         if books is not None:
             closed = [row for row in books.incidents if row["phase"] == "closed" and row["wake_at"] is None]
             self.thawed += closed
-
-    async def _pass_time(self) -> None:
-        """What leases, time-outs and pauses would bring in half a minute; the living keep what they hold."""
-        while True:
-            await asyncio.sleep(0.3)
-            with suppress(*_DATABASE_ERRORS):
-                await self._expire()
-
-    async def _expire(self) -> None:
-        connection = await self._writing.connection()
-        await self._expire_pages(connection)
-        if self.scenario.waits_for_leases:
-            return
-        await connection.execute(_LEASES_OF_THE_DEAD, self.fleet.living())
-        await connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'queued' AND due_at > now()")
-        if self.fleet.unrest():
-            await connection.execute(_IDLE_TRANSACTIONS)
-
-    async def _expire_pages(self, connection: "asyncpg.Connection[Any]") -> None:
-        """Their leases name no owner, and last longer than anybody is frozen here; nobody alive needs more than a
-        second and a half for one."""
-        now = time.monotonic()
-        for row in await connection.fetch("SELECT id, epoch, dedup_key FROM outbox WHERE lease_until > now()"):
-            since = self._leased.setdefault((row["id"], row["epoch"]), now)
-            if now - since > 1.5:
-                self._taken[row["dedup_key"]] += 1
-                await connection.execute(
-                    "UPDATE outbox SET lease_until = now() WHERE id = $1 AND epoch = $2", row["id"], row["epoch"]
-                )
-
-    def _workload(self, number: int) -> str:
-        return f"{self.scenario.alarms[number].trouble.lower()}-{number}"
-
-    def _labels(self, number: int) -> list[dict[str, str]]:
-        """Of each of its alerts."""
-        alarm = self.scenario.alarms[number]
-        first = {"alertname": alarm.trouble.value, "namespace": NAMESPACE, "deployment": self._workload(number)}
-        return [first, first | {"instance": "twin"}] if alarm.has_twin else [first]
-
-    def _resolve(self, number: int) -> None:
-        for labels in self._labels(number):
-            self.truth.resolve(labels)
 
     def stories(self) -> tuple[str, ...]:
         """The timelines, and how each incident stood when it was last seen."""
@@ -565,7 +392,7 @@ class World:
             connection = await line.connection()
             self._last = await read_books(connection)
             return (*await sessions(connection), *self._last.unrest(), *self.stories())
-        except _DATABASE_ERRORS as error:
+        except DATABASE_ERRORS as error:
             return (f"the database cannot be read: {error!r}", *self.stories())
         finally:
             await line.close()
@@ -586,9 +413,16 @@ class World:
                 "deliveries without an answer": sum(d.answered is None for d in deliveries),
                 "alerts told": sum(len(d.alerts) for d in deliveries),
                 "polls answered": len(self.polled.polls),
-                "asked while the database hung": len(self.probes),
-                "kill switches thrown": len(self.standstills),
-                "people's responses": len(self.answered),
+                "in observe mode": int(self.scenario.mode is Mode.OBSERVE),
+                "in suggest mode": int(self.scenario.mode is Mode.SUGGEST),
+                "bodies that could not be read, whole or in part": sum(bool(sent.broken) for sent in self.crowd.sent),
+                "editions of the rules": len(self.rules.editions) - 1,
+                "storms of dropped connections": int(self.scenario.storm is not None),
+                "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
+                "asked while the database hung": len(self.outages.probes),
+                "alarms silenced": len(self.scenario.polling.silences) if self.scenario.polling else 0,
+                "kill switches thrown": len(self.people.standstills),
+                "people's responses": len(self.people.answered),
                 "writes to the world": len(self.cluster.requests.effects),
                 "pages": len(pages),
                 "pages sent twice, with the same key": len(pages) - len(set(pages)),
@@ -603,48 +437,16 @@ class World:
                     "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
                     "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
                     "alerts found by polling": sum("was found by polling" in row["message"] for row in books.timeline),
+                    "alerts whose rule came later": sum(
+                        "its rule came later" in row["message"] for row in books.timeline
+                    ),
                     "alerts gone by polling": sum("has been listed by no peer" in r["message"] for r in books.timeline),
                 }
             )
         return figures
 
 
-_AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
-_PATIENCE = aiohttp.ClientTimeout(2)
-_LONG_ENOUGH = 8.0
-_NOTICED_WITHIN = 4.5
-"""Seconds: a look each second, its answer, and another connection."""
 _STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")
-_WRITES = {"POST": "/eviction", "DELETE": "/pods/", "PATCH": "/deployments/"}
-
-_LEASES_OF_THE_DEAD = """
-UPDATE incidents SET lease_until = now() - interval '1 second' WHERE id IN (
-    SELECT id FROM incidents
-    WHERE lease_until > now() AND NOT (split_part(lease_owner, ':', 2)::int = ANY($1::int[]))
-    FOR NO KEY UPDATE SKIP LOCKED
-)
-"""
-_EVERY_WAIT_IS_OVER = """
-UPDATE escalations SET due_at = now(), started_at = started_at - interval '40 minutes' WHERE due_at IS NOT NULL
-"""
-_IDLE_TRANSACTIONS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
-  AND state_change < now() - interval '0.7 seconds'
-"""
-
-
-def _number_of(labels: Mapping[str, str]) -> int:
-    """Of the alarm, by its workload."""
-    return int(labels["deployment"].rpartition("-")[2])
-
-
-async def _read(line: Line) -> Books | None:
-    """None where the database cannot be read now."""
-    try:
-        return await read_books(await line.connection())
-    except _DATABASE_ERRORS:
-        return None
 
 
 async def _later(seconds: float, does: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,6 @@
 """What must hold of the writes to the world and of their journal, whatever broke. Pure, as `invariants`."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,12 +11,14 @@ import msgspec
 from remediator.clients.kubernetes.writer import marked
 from remediator.domain.ids import IntentId
 from tests.fakes.kubernetes import Recorded
-from tests.faults.evidence import Evidence, Row
+from tests.faults.books import Row
+from tests.faults.evidence import Evidence
 from tests.faults.rules import BUDGETS
 from tests.faults.violations import Kind, Violation
 
 BETWEEN_FENCE_AND_WRITE = timedelta(seconds=2)
 """What lies between the last look at our own state and the request: a slow machine, never a lost lease."""
+_SUPPRESSED = " is suppressed at its source "
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -85,9 +87,9 @@ def intents(evidence: Evidence) -> Iterator[Violation]:
     )
     for intent in evidence.books.intents:
         if intent["state"] == "begun":
-            yield Violation(Kind.LOST, f"{_called(intent)} has no result")
+            yield Violation(Kind.LOST, f"{called(intent)} has no result")
         if told[str(intent["id"])] > 1:
-            yield Violation(Kind.DOUBLED, f"the result of {_called(intent)} is told {told[str(intent['id'])]} times")
+            yield Violation(Kind.DOUBLED, f"the result of {called(intent)} is told {told[str(intent['id'])]} times")
 
 
 def stopped(evidence: Evidence) -> Iterator[Violation]:
@@ -95,10 +97,31 @@ def stopped(evidence: Evidence) -> Iterator[Violation]:
     for still in evidence.standstills:
         for intent in evidence.books.intents:
             if still.begins_at < intent["begun_at"] < still.ends_at:
-                yield Violation(Kind.OTHER, f"{_called(intent)} was begun while the kill switch was on")
+                yield Violation(Kind.OTHER, f"{called(intent)} was begun while the kill switch was on")
         for write in evidence.writes:
             if still.begins_at + BETWEEN_FENCE_AND_WRITE < write.at < still.ends_at:
                 yield Violation(Kind.OTHER, f"written at {write.at}, while the kill switch was on: {write.path}")
+
+
+def held(evidence: Evidence) -> Iterator[Violation]:
+    """While an incident's one alert is silenced at its source, and that is known, no fix of it is begun."""
+    alerts = defaultdict[int, set[str]](set)
+    for episode in evidence.books.episodes:
+        alerts[episode["incident_id"]].add(episode["fingerprint"])
+    for intent in evidence.books.intents:
+        is_of_one = len(alerts[intent["incident_id"]]) == 1
+        if is_of_one and intent["undoes"] is None and _SUPPRESSED in _last_heard_of(intent, evidence):
+            yield Violation(Kind.OTHER, f"{called(intent)} was begun while its alert was silenced")
+
+
+def _last_heard_of(intent: Row, evidence: Evidence) -> str:
+    """Of the alert, before the intent was begun."""
+    heard = [
+        (row["at"], row["message"])
+        for row in evidence.books.timeline
+        if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < intent["begun_at"]
+    ]
+    return max(heard, default=("", ""))[1]
 
 
 def unknown(evidence: Evidence) -> Iterator[Violation]:
@@ -109,9 +132,9 @@ def unknown(evidence: Evidence) -> Iterator[Violation]:
             continue
         for again in evidence.books.intents:
             if _repeats(again, intent):
-                yield Violation(Kind.DOUBLED, f"nobody can tell of {_called(intent)}, and it was tried again")
+                yield Violation(Kind.DOUBLED, f"nobody can tell of {called(intent)}, and it was tried again")
         if not _is_told(intent, evidence):
-            yield Violation(Kind.LOST, f"nobody can tell of {_called(intent)}, and nobody was told so")
+            yield Violation(Kind.LOST, f"nobody can tell of {called(intent)}, and nobody was told so")
 
 
 def _repeats(intent: Row, unknown: Row) -> bool:
@@ -141,15 +164,15 @@ def budgets(evidence: Evidence) -> Iterator[Violation]:
         reserved[row["intent_id"]] += row["units"]
     disturbed = Counter[tuple[str, str]]()
     for intent in fixes:
-        disturbed[intent["plan"]["target"]["name"], _rule_of(intent, evidence)] += intent["plan"]["units"]
+        disturbed[intent["plan"]["target"]["name"], rule_of(intent, evidence)] += intent["plan"]["units"]
         if reserved[intent["id"]] != intent["plan"]["units"]:
-            yield Violation(Kind.LOST, f"{_called(intent)} spends what is not reserved")
+            yield Violation(Kind.LOST, f"{called(intent)} spends what is not reserved")
     for (workload, rule), units in disturbed.items():
         if units > BUDGETS[rule]:
             yield Violation(Kind.DOUBLED, f"budget of {workload}: {units} of {BUDGETS[rule]} spent")
 
 
-def _rule_of(intent: Row, evidence: Evidence) -> str:
+def rule_of(intent: Row, evidence: Evidence) -> str:
     [rule] = [row["rule"] for row in evidence.books.incidents if row["id"] == intent["incident_id"]]
     return str(rule)
 
@@ -165,10 +188,10 @@ def taken_back(evidence: Evidence) -> Iterator[Violation]:
     for intent in evidence.books.intents:
         is_leased = intent["state"] == "done" and intent["plan"].get("undo_after") is not None
         if is_leased and intent["id"] not in settled and str(intent["id"]) not in remembered:
-            yield Violation(Kind.LOST, f"{_called(intent)} is never taken back")
+            yield Violation(Kind.LOST, f"{called(intent)} is never taken back")
 
 
-def _called(intent: Row) -> str:
+def called(intent: Row) -> str:
     return f"intent {intent['id']} of incident {intent['incident_id']} ({intent['plan']['summary']})"
 
 
