@@ -72,7 +72,7 @@ class Familiar:
         return hash(key) in self._lately or hash(key) in self._before
 
     def learn(self, books: Mapping[AlertKey, Book], run_keys: Iterable[str] = ()) -> None:
-        """`run_keys`: their incidents are open."""
+        """`run_keys`: of the incidents that were opened or joined."""
         for key, book in books.items():
             if book.open_episode is not None:
                 self._lately.add(hash(key))

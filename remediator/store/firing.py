@@ -119,6 +119,8 @@ def _asked(
 ) -> list[dict[str, object]]:
     """One opening for each incident, in the order of their run keys."""
     first: dict[str, dict[str, object]] = {}
+    if not any(new.values()):
+        return []
     for position, (key, alert) in enumerate(told.items(), start=1):
         opening = new.get(key)
         if opening is not None and (run_key := clean(opening.run_key)) not in first:

@@ -50,6 +50,7 @@ async def file(
     """
     told = _latest(alerts)
     match = _remembering(opening_for)
+    new: dict[AlertKey, Opening | None] = {}
     if _fires(deliveries, alerts):
         new = {key: match(alert) for key, alert in told.items() if key not in familiar}
         kept = await firing.keep(connection, deliveries, told, new=new, familiar=familiar)
@@ -57,16 +58,14 @@ async def file(
     else:
         kept = Kept(*await episodes.look_up(connection, told))
     changes = decide(alerts, kept.books, kept.now)
-    begun = changes.births
-    for birth in begun:
+    begun = [birth.alert for birth in changes.births]
+    changes.births = [birth for birth in changes.births if birth.alert.key not in kept.opened]
+    for birth in changes.births:
         birth.opening = match(birth.alert)
-    changes.births = [birth for birth in begun if birth.alert.key not in kept.opened]
     to_do_for = kept.incidents + await _write(connection, deliveries, changes)
-    familiar.learn(kept.books, (birth.opening.run_key for birth in begun if birth.opening is not None))
+    familiar.learn(kept.books, (opening.run_key for opening in new.values() if opening is not None))
     opened = kept.opened_incidents + sum(birth.opening is not None for birth in changes.births)
-    return FilingResult(
-        changes.filings, [birth.alert for birth in begun], to_do_for, opened, len(changes.ends_of_nothing)
-    )
+    return FilingResult(changes.filings, begun, to_do_for, opened, len(changes.ends_of_nothing))
 
 
 def _latest(alerts: Iterable[Alert]) -> dict[AlertKey, Alert]:
