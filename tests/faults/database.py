@@ -85,11 +85,11 @@ class Server:
         connection.terminate()
 
     async def drop_connections(self, name: str, *, share: float = 1) -> None:
-        """So many of the daemons'; whoever looks from outside goes on looking."""
+        """The daemons': those by which they watch it, and so many of the others. Whoever looks from outside goes on."""
         await self.execute(
             f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE datname = '{name}' AND application_name LIKE '{LIMITS["application_name"]}%'
-                  AND random() < {share}"""  # noqa: S608  # our own words
+                  AND (application_name LIKE '%(watch)' OR random() < {share})"""  # noqa: S608  # our own words
         )
 
     async def let_in(self, name: str, *, is_open: bool) -> None:

@@ -178,7 +178,7 @@ def _storm(random: Random, *, hangs: bool) -> Storm | None:
 
 
 def _gust(random: Random) -> Gust:
-    return Gust(random.uniform(0.2, 3.8), random.choice((0.3, 0.6, 1)), random.choice((0, 0.05, 0.2)))
+    return Gust(random.uniform(0.2, 3.8), random.choice((0, 0, 0.3, 1)), random.choice((0, 0.1, 0.4)))
 
 
 def _polling(random: Random, alarms: int, silencing: Random) -> Polling | None:

@@ -159,8 +159,8 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class Gust:
-    """Some of the daemons' sessions are ended, and no new ones are let in for a moment: whose watch is among them takes
-    the database for lost and drops the others himself, under whatever statement they are in."""
+    """The sessions by which the daemons watch the database are ended, and a share of the others; for a moment no new
+    ones are let in. Who watches takes it for lost, and drops what he has left, under whatever statement it is in."""
 
     at: float
     share: float
