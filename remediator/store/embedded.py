@@ -82,15 +82,16 @@ class EmbeddedPostgres:
 
 def _forget_if_dead(folder: Path) -> None:
     """A server that was killed leaves its number behind, which may be another process's by now: the wheel takes that
-    one for the server, and never starts ours. Whoever listens nowhere is none."""
+    one for the server, and never starts ours. Dead is what is no server and listens nowhere: two on one folder would
+    destroy it."""
     note = folder / "postmaster.pid"
     try:
-        _, _, _, port, sockets, *_ = map(str.strip, note.read_text().splitlines())
+        number, _, _, port, sockets, *_ = map(str.strip, note.read_text().splitlines())
     except (FileNotFoundError, ValueError):  # none was left, or it is just being written
         return
-    if not sockets:  # it is about to listen, or not by a socket
+    if not sockets or _is_a_server(int(number)):  # without sockets it is about to listen
         return
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX) as probe:  # it may be of another container, on the same folder
         probe.setblocking(False)
         try:
             probe.connect(f"{sockets}/.s.PGSQL.{port}")
@@ -98,3 +99,13 @@ def _forget_if_dead(folder: Path) -> None:
             note.unlink(missing_ok=True)
         except OSError:  # too many wait there for it, say: it is alive
             return
+
+
+def _is_a_server(number: int) -> bool:
+    import psutil  # the wheel is made with it
+
+    try:
+        process = psutil.Process(number)
+        return bool(process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
