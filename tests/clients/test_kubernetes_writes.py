@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp.http_writer import StreamWriter
 
 from remediator.clients.kubernetes import KubernetesConnection, connect_kubernetes
 from remediator.clients.kubernetes.transport import CONNECT_SECONDS
@@ -103,6 +105,29 @@ async def test_the_fence_is_asked_once_there_is_a_connection(
         await replace(cluster.writer(), fence=refuse).send(POD, IntentId("1"))
 
     assert connected_when_asked == [1]
+    assert "DELETE" not in server.asked
+
+
+async def test_a_replica_that_is_frozen_between_the_headers_and_the_body_sends_neither(
+    server: ApiServer, cluster: KubernetesConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They leave together, in the next turn of the event loop; what ran in between froze it past its lease."""
+    is_late = False
+    write_headers = StreamWriter.write_headers
+
+    async def freeze_after(writer: StreamWriter, *what: Any) -> None:
+        nonlocal is_late
+        await write_headers(writer, *what)
+        is_late = True
+
+    def fence() -> None:
+        if is_late:
+            raise NotAllowed("the lease ran out")
+
+    monkeypatch.setattr(StreamWriter, "write_headers", freeze_after)
+    with pytest.raises(NotAllowed, match="the lease ran out"):
+        await replace(cluster.writer(), fence=fence).send(POD, IntentId("1"))
+
     assert "DELETE" not in server.asked
 
 

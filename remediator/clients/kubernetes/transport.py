@@ -19,7 +19,6 @@ CONNECT_SECONDS = 5.0
 """A write without a connection is known not to have been sent, and is told so before an action's own time is up."""
 MOST_BYTES = 32 * 1024 * 1024
 _SYSTEM = "kubernetes"
-_last_question: ContextVar[Fence] = ContextVar("what a request asks before its first byte", default=unfenced)
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -47,14 +46,32 @@ class _Write:
 
     operation: str
     fence: Fence
+    has_body: bool
+    """Then it leaves with the headers, a turn of the event loop after them: in it a replica may be frozen."""
     is_sent: bool = False
     """From just before its first byte: what failed earlier surely did nothing."""
+    refusal: RemediatorError | None = None
 
-    def ask(self) -> None:
+    def before_headers(self) -> None:
         if self.is_sent:
             raise Ambiguous("the connection was lost", system=_SYSTEM, operation=self.operation)
-        self.fence()
+        if not self.has_body:
+            self._ask()
+
+    def before_body(self) -> None:
+        if not self.is_sent:
+            self._ask()
+
+    def _ask(self) -> None:
+        try:
+            self.fence()
+        except RemediatorError as error:
+            self.refusal = error
+            raise
         self.is_sent = True
+
+
+_sending: ContextVar[_Write | None] = ContextVar("the write that is about to be sent", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +102,19 @@ class Transport:
         """Anything that may change something. Once it was sent, no answer and 5xx are `Ambiguous`; what was surely not
         sent is `Temporary`. Raises what `fence` raises when there is a connection to write on."""
         operation = f"{method} {path}"
-        write = _Write(operation, fence)
-        asked = _last_question.set(write.ask)
+        write = _Write(operation, fence, has_body=body is not None)
+        sending = _sending.set(write)
         try:
             answer = await self.request(
                 method, path, query, body=body, content_type=content_type, seconds=WRITE_SECONDS
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if write.refusal is not None:  # aiohttp takes what is raised before the body for a broken connection
+                raise write.refusal from error
             kind = Ambiguous if write.is_sent else Temporary
             raise kind(str(error) or "timed out", system=_SYSTEM, operation=operation) from error
         finally:
-            _last_question.reset(asked)
+            _sending.reset(sending)
         if answer.status >= 300:
             raise refusal(answer, operation, written=True)
         return answer.body
@@ -135,19 +154,26 @@ def guarded_session(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
     A proxy that the kubeconfig names comes with each request.
     """
     trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_ask_before_first_byte)
+    trace.on_request_headers_sent.append(_before_headers)
+    trace.on_request_chunk_sent.append(_before_body)
     trace.on_request_redirect.append(_refuse_redirect)
     connector = session.connector
     session.detach()
     return aiohttp.ClientSession(connector=connector, trust_env=False, trace_configs=[trace])
 
 
-async def _ask_before_first_byte(*_: object) -> None:
+async def _before_headers(*_: object) -> None:
     """To open a connection takes many turns, and a replica may be frozen in any of them.
 
-    aiohttp calls this hook before it writes the first header, and a request that raises here is never sent.
+    aiohttp calls these hooks before it writes, and what raises in them is never sent.
     """
-    _last_question.get()()
+    if (write := _sending.get()) is not None:
+        write.before_headers()
+
+
+async def _before_body(*_: object) -> None:
+    if (write := _sending.get()) is not None:
+        write.before_body()
 
 
 async def _refuse_redirect(
