@@ -20,11 +20,11 @@ async def test_what_this_release_says_can_be_recorded_and_said_again(
         async with database.transaction() as tx:
             await incidents.claim(tx, owner="recorded", lease=timedelta(minutes=1), limit=8)
     save(recorder.statements, tmp_path / "statements.jsonl")
-    recorded = load(tmp_path / "statements.jsonl")
+    recorded = load(tmp_path / "statements.jsonl")  # one that files, one that claims
 
     await migrate(empty_database_address)
     async with Database.open(empty_database_address, pool=1) as another, another.connection() as connection:
         answers = [await say(connection, statement) for statement in recorded]
 
-    assert len(recorded) >= 3
+    assert len(recorded) == 2
     assert answers == [statement.answer for statement in recorded]
