@@ -59,7 +59,17 @@ class Books:
                 if row["due_at"] is not None and row["due_at"] <= self.now
             ),
             *(f"message {row['dedup_key']} is queued" for row in self.outbox if row["state"] == "queued"),
+            *(
+                f"the end of {start['fingerprint']} crossed its start, and nobody has looked yet"
+                for start in self.episodes
+                for end in self.episodes
+                if start["fingerprint"] == end["fingerprint"] and _is_crossed(start, end)
+            ),
         ]
+
+
+def _is_crossed(start: Row, end: Row) -> bool:
+    return start["closed_at"] is None and end["closed_at"] is not None and end["ends_at"] >= start["starts_at"]
 
 
 async def read_books(connection: "asyncpg.Connection[Any]") -> Books:
