@@ -15,6 +15,7 @@ import structlog
 from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
+from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
@@ -29,7 +30,7 @@ from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
-from remediator.store import incidents, intents, ledger, moves, rule_versions
+from remediator.store import incidents, intents, ledger, moves, rule_versions, timeline
 from remediator.store.database import Connection, Database, passes
 from remediator.store.moves import Decided, Refusal, goes_on
 
@@ -40,6 +41,7 @@ REFUSED_FOR = timedelta(seconds=30)
 
 CLAIMS_APART = timedelta(milliseconds=25)
 """While most slots are taken: long enough for several to come free, and nothing beside the wait for a slot."""
+CAME_LATE = "told by a replica that had lost its lease, after another had looked for the write"
 TRIES = 3
 """To write moves that nothing but other transactions stand in the way of."""
 STOP_WITHIN = timedelta(seconds=20)
@@ -258,7 +260,7 @@ class Worker:
             case NotAllowed():
                 return await self._commit(incident, self._refused(incident, move, after, wait=REFUSED_FOR))
             case StaleFence() | Outdated():
-                await self._keep_result(move)
+                await self._keep_result(incident, move)
                 raise after
             case never:
                 assert_never(never)
@@ -293,10 +295,25 @@ class Worker:
         for one, after in made:
             write = left_behind(one.incident, one.move, after=after)
             if write is not None:
-                await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
+                await self._tell_of(tx, write, one, after=after)
 
-    async def _keep_result(self, move: Move) -> None:
-        """The move is not made (a person resolved the incident, say), but what our write did is still a fact."""
-        if move.result is not None:
-            async with self._database.transaction() as tx:
-                await intents.finish(tx, [move.result])
+    async def _tell_of(self, tx: Connection, write: IntentId, one: Decided, *, after: Incident) -> None:
+        await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
+
+    async def _keep_result(self, incident: Incident, move: Move) -> None:
+        """The move is not made (a person resolved the incident, say), but what our write did is still a fact: also
+        where a later claim has looked for it in vain, and gone on."""
+        if move.result is None:
+            return
+        async with self._database.transaction() as tx:
+            await intents.finish(tx, [move.result])
+            if await intents.correct(tx, move.result):
+                await self._tell_that_it_came_late(tx, incident, move, write=move.result.id)
+
+    async def _tell_that_it_came_late(self, tx: Connection, incident: Incident, move: Move, *, write: IntentId) -> None:
+        """An undo that came late has left nothing behind, and whoever tries it again sees that."""
+        entries = tuple(replace(entry, message=f"{CAME_LATE}: {entry.message}") for entry in move.entries)
+        await timeline.append(tx, [(incident.id, entry) for entry in entries])
+        if incident.phase is Phase.CLEARED:
+            late, now = Decided(incident, replace(move, entries=entries)), await incidents.get(tx, incident.id)
+            await self._tell_of(tx, write, late, after=now)

@@ -166,6 +166,18 @@ async def finish(tx: Connection, results: Sequence[IntentResult]) -> None:
         )
 
 
+_CAME_LATE = """
+UPDATE intents SET state = $2, detail = $3 || ' (recorded before: ' || detail || ')', finished_at = clock_timestamp()
+WHERE id = $1 AND (state = 'failed' AND $2 IN ('done', 'unknown') OR state = 'unknown' AND $2 = 'done')
+"""
+
+
+async def correct(tx: Connection, late: IntentResult) -> bool:
+    """What a claim did, or may have done, after a later one had looked and recorded less. Whether it is so."""
+    status = await tx.execute(_CAME_LATE, UUID(late.id), late.result, clean(late.detail))
+    return bool(status == "UPDATE 1")
+
+
 async def get_many(connection: Connection, wanted: Sequence[IntentId]) -> list[StoredIntent]:
     """In the order asked for. Raises `NotFound` where one is missing."""
     rows = await connection.fetch(f"{_SELECT} WHERE id = ANY($1::uuid[])", [UUID(intent) for intent in wanted])

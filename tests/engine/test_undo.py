@@ -460,6 +460,56 @@ async def wakes_for_a_fix_that_nobody_can_tell_of(database: Database, monkeypatc
     return incident
 
 
+@pytest.mark.parametrize(
+    ("recorded", "found", "kept"),
+    [
+        pytest.param(IntentState.FAILED, IntentState.DONE, IntentState.DONE, id="it was not there yet: told"),
+        pytest.param(IntentState.FAILED, IntentState.UNKNOWN, IntentState.UNKNOWN, id="it may be there: told"),
+        pytest.param(IntentState.UNKNOWN, IntentState.DONE, IntentState.DONE, id="now somebody can tell: told"),
+        pytest.param(
+            IntentState.UNKNOWN, IntentState.FAILED, IntentState.UNKNOWN, id="whoever could not tell is right"
+        ),
+        pytest.param(IntentState.DONE, IntentState.FAILED, IntentState.DONE, id="whoever saw it is right"),
+        pytest.param(IntentState.DONE, IntentState.DONE, IntentState.DONE, id="nothing new"),
+        pytest.param(IntentState.BEGUN, IntentState.DONE, IntentState.DONE, id="nobody has looked yet"),
+    ],
+)
+async def test_a_write_that_a_later_claim_looked_for_in_vain_is_told(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: IntentState,
+    found: IntentState,
+    kept: IntentState,
+) -> None:
+    """A replica froze while its write was on its way; another looked, recorded what it saw, and went on."""
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE intents SET state = $1", recorded)
+            await tx.execute("UPDATE incidents SET epoch = epoch + 1, phase = 'handed_over', wake_at = NULL")
+        return IntentResult(journalled.intent.id, found, SAID)
+
+    incident = await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
+    monkeypatch.setattr("remediator.engine.fix.carry_out", carry_out)
+    is_told = recorded is not IntentState.BEGUN and kept is not recorded
+
+    async with at_work(database):
+        await eventually(lambda: is_at_rest(database, kept), within=10)
+        if is_told:
+            await eventually(lambda: tells(database, SAID), within=10)
+
+    assert await pages(database) == ([left_behind(incident)] if is_told else [])
+
+
+async def is_at_rest(database: Database, state: IntentState) -> bool:
+    async with database.connection() as connection:
+        return bool(
+            await connection.fetchval(
+                "SELECT i.phase = 'handed_over' AND n.state = $1 FROM incidents i, intents n", state
+            )
+        )
+
+
 async def its_acknowledgement_runs_out_and_its_alert_ends(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.execute("UPDATE escalations SET due_at = now()")
