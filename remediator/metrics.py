@@ -73,7 +73,7 @@ class Metrics:
         )
         self.source_lag = Histogram(
             "remediator_source_lag_seconds",
-            "From an alert's start to its arrival here, when it opens an episode.",
+            "From an alert's start to its arrival here: the longest of those that open an episode in the same commit.",
             ("source",),
             buckets=_LAGS,
             registry=self.registry,

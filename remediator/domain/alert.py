@@ -70,8 +70,3 @@ class Accepted(msgspec.Struct, frozen=True):
     stored: int
     rejected: int
     truncated: int
-
-
-def lag_of(alert: Alert, *, received_at: datetime) -> float:
-    """Seconds from its start to its arrival here. A sender whose clock is ahead is not early."""
-    return max((received_at - alert.starts_at).total_seconds(), 0)

@@ -6,7 +6,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -16,6 +17,10 @@ from remediator.domain.ids import AlertKey, EpisodeId
 from remediator.domain.opening import Opening
 
 _UNBORN = EpisodeId(0)
+_JUST_BORN = OpenEpisode(_UNBORN, datetime.min.replace(tzinfo=UTC))
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Book(msgspec.Struct):
@@ -57,31 +62,70 @@ class Changes:
         return all(birth.opening is None and birth.ended_by is None for birth in self.births)
 
 
+class Recent(Generic[Key, Value]):
+    """Remembers what was noted or asked for lately: at least `most` of the latest, and at most twice as many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lately: dict[Key, Value] = {}
+        self._before: dict[Key, Value] = {}
+
+    def get(self, key: Key) -> Value | None:
+        found = self._lately.get(key)
+        if found is None:
+            found = self._before.get(key)
+            if found is not None:
+                self.note(key, found)
+        return found
+
+    def note(self, key: Key, value: Value) -> None:
+        if len(self._lately) >= self._most:
+            self._lately, self._before = {}, self._lately
+        self._lately[key] = value
+
+    def forget(self, key: Key) -> None:
+        self._lately.pop(key, None)
+        self._before.pop(key, None)
+
+
 class Familiar:
-    """Alerts of which an episode was open when we last heard of them, and run keys of which an incident was. A guess
-    that saves a statement, or what it would bring, and nothing is relied on it: either may be closed meanwhile, by
-    whichever replica."""
+    """Open episodes of alerts, and run keys of open incidents, as we last heard of them. A guess that saves a look-up,
+    or what it would bring, and nothing is relied on it: either may be closed meanwhile, by whichever replica."""
 
     def __init__(self, most: int = 20_000) -> None:
-        """`most`: so many of the latest are remembered, and never much more than twice as many."""
-        self._most = most
-        self._lately: set[int] = set()
-        self._before: set[int] = set()
+        self._episodes: Recent[AlertKey, OpenEpisode] = Recent(most)
+        self._run_keys: Recent[str, bool] = Recent(most)
 
-    def __contains__(self, key: AlertKey | str) -> bool:
-        return hash(key) in self._lately or hash(key) in self._before
+    def knows(self, key: AlertKey) -> bool:
+        return self._episodes.get(key) is not None
 
-    def learn(self, books: Mapping[AlertKey, Book], run_keys: Iterable[str] = ()) -> None:
-        """`run_keys`: of the incidents that were opened or joined."""
+    def knows_incident(self, run_key: str) -> bool:
+        return self._run_keys.get(run_key) is not None
+
+    def open_episodes(self, alerts: Iterable[Alert]) -> set[EpisodeId]:
+        """Those of all the alerts, where each of them goes on firing; where there is more to one of them, none."""
+        episodes: set[EpisodeId] = set()
+        for alert in alerts:
+            episode = self._episodes.get(alert.key)
+            if episode is None or episode.id == _UNBORN or not alert.is_firing or alert.starts_at > episode.starts_at:
+                return set()
+            episodes.add(episode.id)
+        return episodes
+
+    def learn(
+        self, books: Mapping[AlertKey, Book], born: Iterable[AlertKey] = (), run_keys: Iterable[str] = ()
+    ) -> None:
+        """`born`: whose episodes are open, with numbers that we have not heard. `run_keys`: of the incidents that were
+        opened or joined."""
         for key, book in books.items():
             if book.open_episode is not None:
-                self._lately.add(hash(key))
+                self._episodes.note(key, book.open_episode)
             else:
-                self._lately.discard(hash(key))
-                self._before.discard(hash(key))
-        self._lately.update(map(hash, run_keys))
-        if len(self._lately) > self._most:
-            self._lately, self._before = set(), self._lately
+                self._episodes.forget(key)
+        for key in born:
+            self._episodes.note(key, _JUST_BORN)
+        for run_key in run_keys:
+            self._run_keys.note(run_key, True)
 
 
 def decide(alerts: Sequence[Alert], books: MutableMapping[AlertKey, Book], now: datetime) -> Changes:

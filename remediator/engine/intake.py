@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 import msgspec
 import structlog
 
-from remediator.domain.alert import Accepted, Delivery, Rejected, lag_of
+from remediator.domain.alert import Accepted, Alert, Delivery, Rejected
 from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
@@ -188,8 +188,8 @@ class Intake:
         self._is_quiet = not result.incidents
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
-        for alert in result.new:
-            self._lag(alert.source).observe(lag_of(alert, received_at=received_at))
+        for source, started in _earliest_starts(result.new).items():
+            self._lag(source).observe(max((received_at - started).total_seconds(), 0))  # its clock may be ahead
         return result
 
     async def _part_from_neighbours(self, parts: Sequence[Part], error: Exception) -> None:
@@ -234,6 +234,14 @@ class Intake:
         self._in_vain.add(id(parts))
         self._refusing = f"{why}; nothing is stored until the database is well"
         _tell((*(part.waiting for part in parts), *self._queue.empty()), Overloaded(self._refusing))
+
+
+def _earliest_starts(alerts: Iterable[Alert]) -> dict[SourceName, datetime]:
+    starts: dict[SourceName, datetime] = {}
+    for alert in alerts:
+        if alert.starts_at < starts.setdefault(alert.source, alert.starts_at):
+            starts[alert.source] = alert.starts_at
+    return starts
 
 
 def _tell(those: Iterable[Waiting], why: Overloaded) -> None:

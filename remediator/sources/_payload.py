@@ -32,7 +32,7 @@ _Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=MOST_LABELS)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class _SoundAlert(msgspec.Struct):
+class _SoundAlert(msgspec.Struct, gc=False):
     """An alert with nothing to mend: what does not fit is read as `_AlertPayload`."""
 
     status: AlertStatus
@@ -45,7 +45,7 @@ class _SoundAlert(msgspec.Struct):
     values: dict[str, float | None] | None = None
 
 
-class _SoundEnvelope(msgspec.Struct):
+class _SoundEnvelope(msgspec.Struct, gc=False):
     version: str
     alerts: list[_SoundAlert]
     truncated: int | None = msgspec.field(default=0, name="truncatedAlerts")
@@ -94,7 +94,10 @@ def _demand_version(found: str, wanted: str, other_versions: str) -> None:
 
 def _read_sound(body: bytes) -> _SoundEnvelope | None:
     """None where anything in it wants a closer look."""
-    if _ESCAPED_NUL in body:
+    escape = body.find(
+        b"\\"
+    )  # one byte is found in a fiftieth of the time of six: most bodies escape nothing but their end
+    if escape >= 0 and body.find(_ESCAPED_NUL, escape) >= 0:
         return None
     try:
         envelope = _SOUND.decode(body)

@@ -76,6 +76,23 @@ UPDATE episodes SET last_seen_at = now() WHERE id = ANY(ARRAY(
 """
 
 
+_GO_ON = f"""
+WITH open AS MATERIALIZED (
+    SELECT id, last_seen_at > now() - $2::interval AS seen_lately FROM episodes
+    WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
+), kept AS ({bodies.INSERT.format(bodies="$3", rows="$4")}
+), refreshed AS ({REFRESH.format(numbers="(SELECT id FROM open WHERE NOT seen_lately) n")}
+)
+SELECT count(*) FROM open
+"""  # noqa: S608  # put together from our own constants: every value is a parameter
+
+
+async def go_on(connection: Connection, deliveries: Iterable[Delivery], episodes: Collection[EpisodeId]) -> bool:
+    """Keeps the bodies and refreshes the episodes. Whether all of them are open."""
+    arguments = list(episodes), SEEN_EVERY, *bodies.rows(deliveries)
+    return bool(await connection.fetchval(_GO_ON, *arguments) == len(episodes))
+
+
 def known(told: Collection[AlertKey], rows: Sequence[Sequence[Any]], *, refreshed: bool = False) -> Known:
     in_order = tuple(told)
     books: dict[AlertKey, Book] = {}

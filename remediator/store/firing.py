@@ -124,7 +124,7 @@ def _asked(
     for position, (key, alert) in enumerate(told.items(), start=1):
         opening = new.get(key)
         if opening is not None and (run_key := clean(opening.run_key)) not in first:
-            is_open = opening.run_key in familiar
+            is_open = familiar.knows_incident(opening.run_key)
             first[run_key] = {
                 **({"run_key": run_key} if is_open else _to_open(opening, alert)),
                 "first_position": position,

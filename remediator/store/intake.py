@@ -3,6 +3,7 @@
 Set-based: a batch costs a handful of statements however many alerts it holds.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,24 +49,47 @@ async def file(
     What fires, as most does, is one statement, and so one commit; the rest is another. What was read before another may
     have changed: each statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it must beside other replicas.
     """
+    if await _all_go_on(connection, deliveries, alerts, familiar):
+        deliveries.clear()
+        return FilingResult({Filing.REFRESH: len(alerts)}, new=(), incidents=0, opened=0, ends_of_nothing=0)
     told = _latest(alerts)
     match = _remembering(opening_for)
     new: dict[AlertKey, Opening | None] = {}
     if _fires(deliveries, alerts):
-        new = {key: match(alert) for key, alert in told.items() if key not in familiar}
+        new = {key: match(alert) for key, alert in told.items() if not familiar.knows(key)}
         kept = await firing.keep(connection, deliveries, told, new=new, familiar=familiar)
         deliveries.clear()
     else:
         kept = Kept(*await episodes.look_up(connection, told))
-    changes = decide(alerts, kept.books, kept.now)
-    begun = [birth.alert for birth in changes.births]
-    changes.births = [birth for birth in changes.births if birth.alert.key not in kept.opened]
+    left = [alert for alert in alerts if alert.key not in kept.opened]
+    changes = decide(left, kept.books, kept.now)
     for birth in changes.births:
         birth.opening = match(birth.alert)
     to_do_for = kept.incidents + await _write(connection, deliveries, changes)
-    familiar.learn(kept.books, (opening.run_key for opening in new.values() if opening is not None))
-    opened = kept.opened_incidents + sum(birth.opening is not None for birth in changes.births)
-    return FilingResult(changes.filings, begun, to_do_for, opened, len(changes.ends_of_nothing))
+    familiar.learn(kept.books, kept.opened, (opening.run_key for opening in new.values() if opening is not None))
+    return FilingResult(
+        changes.filings + _filings_of(kept, len(alerts) - len(left)),
+        new=[*(told[key] for key in kept.opened), *(birth.alert for birth in changes.births)],
+        incidents=to_do_for,
+        opened=kept.opened_incidents + sum(birth.opening is not None for birth in changes.births),
+        ends_of_nothing=len(changes.ends_of_nothing),
+    )
+
+
+async def _all_go_on(
+    connection: Connection, deliveries: Sequence[Delivery], alerts: Sequence[Alert], familiar: Familiar
+) -> bool:
+    """What is told again, as most is, in one statement that keeps the bodies: its episodes are looked for by their
+    numbers, where we remember those of all. Not where one of them was closed behind our back."""
+    if any(delivery.rejected for delivery in deliveries):
+        return False
+    remembered = familiar.open_episodes(alerts)
+    return bool(remembered) and await episodes.go_on(connection, deliveries, remembered)
+
+
+def _filings_of(kept: Kept, told: int) -> Counter[Filing]:
+    """Of those that began an episode, `told` so often in the batch."""
+    return Counter({Filing.OPEN: len(kept.opened), Filing.REFRESH: told - len(kept.opened)}) if told else Counter()
 
 
 def _latest(alerts: Iterable[Alert]) -> dict[AlertKey, Alert]:
