@@ -13,7 +13,7 @@ import structlog
 from remediator.actions import Action
 from remediator.catalogue import plugins_of
 from remediator.domain.budget import Budget
-from remediator.domain.errors import Ambiguous, NotAllowed, RemediatorError, SystemFailure
+from remediator.domain.errors import Ambiguous, NotAllowed, RemediatorError
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent, IntentResult, IntentState
 from remediator.domain.plan import Fence, Observed, Outcome, Plan
@@ -127,8 +127,8 @@ async def _look(action: Action, intent: Intent, desk: Desk, *, because: str) -> 
     try:
         async with asyncio.timeout(action.timeout.total_seconds()):
             seen = await action.observe(intent.plan, intent.id, desk.tools)
-    except (SystemFailure, NotAllowed, TimeoutError) as error:
-        log.warning("intent not observed", intent=intent.id, error=str(error))
+    except Exception as error:  # also that what it was done to is gone: a write without a result is kept for ever
+        log.warning("intent not observed", intent=intent.id, error=f"{type(error).__name__}: {error}")
         seen = Observed.UNKNOWN
     match seen:
         case Observed.DONE:

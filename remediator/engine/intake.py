@@ -144,6 +144,7 @@ class Intake:
 
     async def _commit(self, parts: Sequence[Part], *, until: float) -> Exception | None:
         """Answers those whose last part it was. Gives what went wrong, once there is no sense in trying again."""
+        has_stumbled = False
         while True:
             try:
                 result = await self._file(parts)
@@ -151,7 +152,10 @@ class Intake:
                 if self._refusing or time.monotonic() >= until:
                     return error
             except Exception as error:  # a bug, in a rule or in us: its alert is looked for, its neighbours are stored
-                return error
+                if has_stumbled:
+                    return error
+                has_stumbled = True  # once may be chance: while an index is built anew, PostgreSQL sees doubles in vain
+                continue
             else:
                 reached(Mark.DELIVERY_COMMITTED)
                 _answer(parts)

@@ -20,7 +20,7 @@ from remediator.domain.incident import Incident, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
-from remediator.engine.clock import DatabaseClock
+from remediator.engine.clock import DatabaseClock, stopwatch
 from remediator.engine.desk import Desk
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.left_behind import left_behind, tell_of
@@ -122,7 +122,7 @@ class Worker:
             return []
         try:
             async with self._database.connection() as connection:
-                asked_at = time.monotonic()
+                asked_at = stopwatch()
                 claimed = await incidents.claim(connection, owner=self._pace.owner, lease=self._pace.lease, limit=room)
                 self._clock.follow(await self._now(connection, claimed), asked_at=asked_at)
                 return claimed

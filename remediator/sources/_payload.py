@@ -27,6 +27,8 @@ _ESCAPES = re.compile(
 _ESCAPED_NUL = b"\\u0000"
 """The one text that JSON can carry, the decoder takes, and PostgreSQL cannot hold."""
 
+_LARGEST_COUNT = (1 << 31) - 1
+
 _Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
 _Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=MOST_LABELS)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -80,11 +82,11 @@ def read_delivery(body: bytes, source: SourceName, *, version: str, other_versio
     if sound is not None:
         _demand_version(sound.version, version, other_versions)
         alerts = tuple([_sound_alert(payload, source) for payload in sound.alerts])
-        return Delivery(source, body, alerts, truncated=max(sound.truncated or 0, 0))
+        return Delivery(source, body, alerts, truncated=_count(sound.truncated))
     envelope = _read_envelope(body)
     _demand_version(envelope.version, version, other_versions)
     alerts, rejected = _read_alerts(envelope.alerts or (), source)
-    return Delivery(source, body, alerts, rejected, truncated=max(envelope.truncated or 0, 0))
+    return Delivery(source, body, alerts, rejected, truncated=_count(envelope.truncated))
 
 
 def _demand_version(found: str, wanted: str, other_versions: str) -> None:
@@ -104,6 +106,11 @@ def _read_sound(body: bytes) -> _SoundEnvelope | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return envelope if all(1 < alert.starts_at.year < 9999 for alert in envelope.alerts) else None
+
+
+def _count(told: int | None) -> int:
+    """As a column can hold it."""
+    return min(max(told or 0, 0), _LARGEST_COUNT)
 
 
 def _sound_alert(payload: _SoundAlert, source: SourceName) -> Alert:

@@ -5,6 +5,7 @@ sets nothing on the session. `SET LOCAL` and `pg_advisory_xact_lock` are fine.
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -47,12 +48,22 @@ _FAILURES = (
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.PostgresSystemError,
+    # What another has done to the database: a grant, a table, a column or a unique index is gone.
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidColumnReferenceError,
     asyncpg.InternalServerError,
     OSError,
     TimeoutError,
 )
 _PASSING = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
 """Worth another try, and no sign that the database is not well."""
+
+_NUL = "\\u0000"
+"""As it is written in JSON."""
+_ESCAPED = re.compile(r"\\(?:u0000|.)")
+"""After an escaped backslash the same five characters are text: a regular expression in somebody's command line."""
 
 
 @dataclass(slots=True)
@@ -208,7 +219,20 @@ def to_json(value: object) -> str:
         text = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
         text = msgspec.json.encode(_cleaned(msgspec.to_builtins(value))).decode()
-    return text.replace("\\u0000", "\\ufffd")
+    return _ESCAPED.sub(_without_nul, text) if _NUL in text else text
+
+
+def _without_nul(found: re.Match[str]) -> str:
+    return "\\ufffd" if found[0] == _NUL else found[0]
+
+
+def is_storable(value: object) -> bool:
+    """Whether `to_json` changes nothing."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return False
+    return to_json(value) == text
 
 
 def _cleaned(value: Any) -> Any:

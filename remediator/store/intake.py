@@ -50,7 +50,6 @@ async def file(
     have changed: each statement holds by itself (`ON CONFLICT`, `closed_at IS NULL`), as it must beside other replicas.
     """
     if await _all_go_on(connection, deliveries, alerts, familiar):
-        deliveries.clear()
         return FilingResult({Filing.REFRESH: len(alerts)}, new=(), incidents=0, opened=0, ends_of_nothing=0)
     told = _latest(alerts)
     match = _remembering(opening_for)
@@ -77,14 +76,18 @@ async def file(
 
 
 async def _all_go_on(
-    connection: Connection, deliveries: Sequence[Delivery], alerts: Sequence[Alert], familiar: Familiar
+    connection: Connection, deliveries: list[Delivery], alerts: Sequence[Alert], familiar: Familiar
 ) -> bool:
     """What is told again, as most is, in one statement that keeps the bodies: its episodes are looked for by their
     numbers, where we remember those of all. Not where one of them was closed behind our back."""
     if any(delivery.rejected for delivery in deliveries):
         return False
     remembered = familiar.open_episodes(alerts)
-    return bool(remembered) and await episodes.go_on(connection, deliveries, remembered)
+    if not remembered:
+        return False
+    all_go_on = await episodes.go_on(connection, deliveries, remembered)
+    deliveries.clear()
+    return all_go_on
 
 
 def _filings_of(kept: Kept, told: int) -> Counter[Filing]:

@@ -16,7 +16,7 @@ from remediator.domain.ledger import Reservation, free_in, spends
 from remediator.domain.plan import Plan
 from remediator.marks import Mark, reached
 from remediator.store import ledger
-from remediator.store.database import Connection, clean, to_json
+from remediator.store.database import Connection, clean, is_storable, to_json
 from remediator.store.documents import from_json
 from remediator.store.incidents import FIRING
 
@@ -66,7 +66,16 @@ FOR SHARE OF k
 async def _not_allowed(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]:
     rows = await tx.fetch(_STILL_ALLOWED, [w.intent.incident for w in wanted], [w.intent.timeout for w in wanted])
     facts = {row["id"]: row for row in rows}
-    return [_why_not(begun.intent, facts.get(begun.intent.incident)) for begun in wanted]
+    return [
+        _not_as_rehearsed(begun.intent) or _why_not(begun.intent, facts.get(begun.intent.incident)) for begun in wanted
+    ]
+
+
+def _not_as_rehearsed(intent: Intent) -> NotAllowed | None:
+    """What is written is what the journal gives back."""
+    if is_storable(intent.plan):
+        return None
+    return NotAllowed("the plan holds what no journal can: a NUL, or half a character")
 
 
 def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from remediator.actions.flush_cache import FlushCache
 from remediator.clients.kubernetes import KubernetesWriter
 from remediator.clients.redis_target import RedisReader, RedisWriter
+from remediator.domain.errors import NotFound
 from remediator.domain.incident import IntentResult, IntentState
-from remediator.domain.plan import Plan
+from remediator.domain.plan import Observed, Plan
 from remediator.domain.target import Target
 from remediator.engine.execution import carry_out, new_intent
 from remediator.store.intents import StoredIntent
@@ -104,6 +105,24 @@ async def test_a_write_that_this_release_cannot_read_has_a_result_all_the_same()
     result = await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, NOBODY)
 
     assert (result.result, "of_a_later_release" in result.detail) == (IntentState.UNKNOWN, True)
+
+
+@pytest.mark.parametrize("error", [NotFound("it is gone"), KeyError("a bug in looking")])
+async def test_a_write_that_cannot_be_looked_for_has_a_result_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def look(*_: object) -> Observed:
+        raise error
+
+    monkeypatch.setattr(FlushCache, "observe", look)
+    incident = replace(incident_of(PLAN.target), epoch=2)
+    desk: Any = SimpleNamespace(tools=NOBODY)
+
+    result = await carry_out(
+        StoredIntent(new_intent(incident, "fix[0]", PLAN, action=FLUSH), 1, IntentState.BEGUN, ""), incident, desk
+    )
+
+    assert result.result is IntentState.UNKNOWN
 
 
 def test_the_writer_of_the_cluster_is_fenced_too() -> None:

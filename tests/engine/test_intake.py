@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from remediator.domain.alert import Accepted, Alert, Delivery
@@ -220,3 +221,41 @@ async def _is_taken(intake: Intake, told: Alert) -> bool:
     except Overloaded:
         return False
     return True
+
+
+async def test_an_alert_is_refused_while_a_table_is_missing_not_put_aside(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be, with a 2xx: what is wrong has nothing to do with it."""
+    monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
+    async with running(database) as intake:
+        await _run(database, "ALTER TABLE episodes RENAME TO elsewhere")
+        with pytest.raises(Overloaded, match="nothing is stored"):
+            await intake.accept(of(alert("f1")))
+        await _run(database, "ALTER TABLE elsewhere RENAME TO episodes")
+        await eventually(lambda: _is_taken(intake, alert("f1")))
+
+    assert (await count(database, "quarantine"), await count(database, "episodes")) == (0, 1)
+
+
+async def test_what_goes_wrong_once_is_tried_once_more_before_an_alert_is_put_aside(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an index is built anew beside it, `ON CONFLICT` may meet a double that is none."""
+    file, errors = filing.file, [asyncpg.UniqueViolationError("duplicate key")]
+
+    async def file_at_the_second_try(*what: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await file(*what)
+
+    monkeypatch.setattr(filing, "file", file_at_the_second_try)
+    async with running(database) as intake:
+        await intake.accept(of(alert("f1")))
+
+    assert (await count(database, "quarantine"), await count(database, "episodes")) == (0, 1)
+
+
+async def _run(database: Database, statement: str) -> None:
+    async with database.transaction() as tx:
+        await tx.execute(statement)

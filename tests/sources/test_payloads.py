@@ -120,7 +120,7 @@ def test_without_a_fingerprint_the_same_labels_are_the_same_alert() -> None:
 
 
 def test_what_the_sender_left_out_is_counted() -> None:
-    assert parse(body(ALERT, truncatedAlerts=7)).truncated == 7
+    assert [parse(body(ALERT, truncatedAlerts=told)).truncated for told in (7, -1, 1 << 40)] == [7, 0, (1 << 31) - 1]
 
 
 @pytest.mark.parametrize(("reason", "recovered"), [("", True), ("NoData", False), ("Error", False), ("Paused", False)])

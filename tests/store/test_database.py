@@ -8,7 +8,7 @@ import pytest
 
 from remediator.domain.errors import Temporary
 from remediator.store import database as door
-from remediator.store.database import Database
+from remediator.store.database import Database, is_storable
 from tests.fakes.hanging_wire import HangingWire
 
 
@@ -115,3 +115,20 @@ async def test_what_the_pool_was_given_back_is_closed_before_a_gateway_forgets_i
             connection.add_termination_listener(lambda _: closed.set())
         async with asyncio.timeout(5):
             await closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_kept_as"),
+    [
+        pytest.param("plain", "plain", id="plain"),
+        pytest.param("a\x00b", "a\ufffdb", id="a NUL"),
+        pytest.param("half: \ud83d", "half: ?", id="half a character"),
+        pytest.param(r"[^\u0000-\u007F]", r"[^\u0000-\u007F]", id="six characters that are no NUL"),
+        pytest.param("\\\x00\\u0000", "\\\ufffd\\u0000", id="both, after a backslash"),
+    ],
+)
+async def test_jsonb_keeps_what_it_can_hold_as_it_is(database: Database, said: str, is_kept_as: str) -> None:
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT $1::jsonb", {said: [said]}) == {is_kept_as: [is_kept_as]}
+
+    assert is_storable({said: [said]}) == (said == is_kept_as)

@@ -190,6 +190,39 @@ async def test_what_opens_no_incident_is_one_statement_with_its_body(database_ad
     assert (statements, kept, result.filings) == (2, (2, 2), {Filing.REFRESH: 4})
 
 
+async def test_what_goes_on_firing_is_looked_for_by_its_number_in_one_statement(database_address: str) -> None:
+    """Whoever has heard of it once knows its number."""
+    heard = Heard()
+    async with watched_database(database_address, heard.note) as database:
+        familiar, told = Familiar(), (alert("f1"), alert("f2"))
+        for _ in range(2):
+            await _tell(database, familiar, *told, opens=opening())
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE episodes SET last_seen_at = last_seen_at - interval '1 hour'")
+        heard.statements.clear()
+        result = await _tell(database, familiar, *told, opens=opening())
+        [statement] = heard.statements
+        refreshed = await count(database, "episodes WHERE last_seen_at > now() - interval '1 minute'")
+        bodies = await count(database, "deliveries")
+
+    assert ("fingerprint" in statement, result.filings) == (False, {Filing.REFRESH: 2})
+    assert (refreshed, bodies) == (2, 3)
+
+
+async def test_what_ended_behind_our_back_is_told_from_what_goes_on_beside_it(database: Database) -> None:
+    familiar, told = Familiar(), (alert("f1"), alert("f2"))
+    for _ in range(2):
+        await _tell(database, familiar, *told, opens=opening())
+    await file(database, resolved("f2"))
+
+    result = await _tell(database, familiar, *told, opens=opening())
+    again = await _tell(database, familiar, *told, opens=opening())
+
+    assert result.filings == again.filings == {Filing.REFRESH: 1, Filing.STALE: 1}
+    assert await count(database, "episodes WHERE closed_at IS NULL") == 1
+    assert await count(database, "deliveries") == 5, "each body is kept once"
+
+
 async def test_what_opens_an_incident_or_joins_one_is_one_statement(database_address: str) -> None:
     heard = Heard()
     async with watched_database(database_address, heard.note) as database:

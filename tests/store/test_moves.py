@@ -1,6 +1,8 @@
 """Who may commit a move, and what the transaction that journals a write still refuses."""
 
 import asyncio
+from contextlib import nullcontext
+from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -288,3 +290,27 @@ async def test_no_write_begins_while_every_alert_of_the_incident_is_suppressed_a
     async with database.transaction() as tx:
         await tx.execute("UPDATE episodes SET suppressed_by = '' WHERE fingerprint = 'f2'")
     await commit(database, incident, move)
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_begun"),
+    [
+        pytest.param(r"--allow=[^\u0000-\u007F]", True, id="a regular expression: it is written as it was rehearsed"),
+        pytest.param("--separator=\x00", False, id="a NUL: what the journal gives back is another write"),
+    ],
+)
+async def test_what_the_journal_gives_back_is_what_was_rehearsed(
+    database: Database, argument: str, *, is_begun: bool
+) -> None:
+    await file(database, alert())
+    incident = await claimed(database)
+    plan = changed(PLAN, pre_image={"args": [argument]})
+    intent = intent_of(incident, plan=plan)
+    move = Move(Phase.CLEARED, replace(incident.progress, step=0, intent=intent.id), intent=intent)
+
+    with nullcontext() if is_begun else pytest.raises(NotAllowed, match="no journal can"):
+        await commit(database, incident, move)
+    async with database.connection() as connection:
+        begun = [stored.intent.plan for stored in await intents.of_incident(connection, incident.id)]
+
+    assert begun == ([plan] if is_begun else [])

@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from remediator.domain.budget import Budget
+from remediator.domain.filing import Familiar
 from remediator.domain.finding import Finding
 from remediator.domain.ids import EpisodeId, IncidentId, RuleName
 from remediator.domain.incident import IntentResult, IntentState, Move, Phase, Progress, Status
@@ -27,6 +28,7 @@ from remediator.store import (
     crossed_ends,
     escalations,
     incidents,
+    intake,
     intents,
     ledger,
     moves,
@@ -120,6 +122,14 @@ async def file_again(database: Database) -> None:
     """Of alerts that were closed often, and of open ones."""
     known = [f"f{n}" for n in range(50)] + [f"open{1_000 * n}" for n in range(1, 50)]
     await file(database, *(alert(name) for name in known), opens=lambda a: opening(a.fingerprint))
+
+
+async def file_what_is_remembered(database: Database) -> None:
+    """Told twice before, so that their numbers are known."""
+    told, familiar = [alert(f"open{1_000 * n}") for n in range(1, 101)], Familiar()
+    for _ in range(2):
+        async with database.connection() as connection:
+            await intake.file(connection, [], told, lambda _: None, familiar)
 
 
 async def file_quietly(database: Database) -> None:
@@ -248,6 +258,7 @@ async def forget_budgets(database: Database) -> None:
     [
         pytest.param(file_new, 100, id="new alerts"),
         pytest.param(file_again, 100, id="alerts told again"),
+        pytest.param(file_what_is_remembered, 100, id="alerts told again that we remember"),
         pytest.param(file_quietly, 100, id="alerts without a rule"),
         pytest.param(file_ends, 50, id="alerts that end"),
         pytest.param(claim_and_move, 8, id="a move"),
