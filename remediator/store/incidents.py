@@ -26,7 +26,7 @@ RECOVERED = "COALESCE((SELECT bool_and(e.recovered) FROM episodes e WHERE e.inci
 _COLUMNS = f"""
     i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert::text AS alert,
     i.target::text AS target, i.progress::text AS progress, i.opened_at, i.acknowledged_by, i.resolved_at,
-    i.resolution, i.epoch, i.lease_until, i.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
+    i.resolution, i.epoch, i.lease_until, {{}}.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
 """
 
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
@@ -34,6 +34,8 @@ _COLUMNS = f"""
 # upgrade puts in another order may be passed over. More are picked than wanted, for other replicas pick the same ones.
 # NO KEY: a page being written holds the row by its foreign key, and a claim must not pass it over for that. Each is
 # looked up by itself: a join may read every incident that is due.
+# The row that is claimed is the latest, also where it was changed since the statement began; what is said of its
+# episodes is as old as the statement. So are the nudges, then, by which a move tells what its incident had seen.
 _CLAIM = f"""
 WITH RECURSIVE rules AS (
     (SELECT rule COLLATE "C" AS rule FROM incidents WHERE wake_at <= now() ORDER BY rule LIMIT 1)
@@ -43,23 +45,24 @@ WITH RECURSIVE rules AS (
         ORDER BY rule LIMIT 1
     ) following
 ), picked AS (
-    SELECT p.id, p.wake_at, row_number() OVER (PARTITION BY r.rule ORDER BY p.wake_at) AS turn
+    SELECT p.id, p.wake_at, p.nudges, row_number() OVER (PARTITION BY r.rule ORDER BY p.wake_at) AS turn
     FROM rules r CROSS JOIN LATERAL (
-        SELECT i.id, i.wake_at FROM incidents i
+        SELECT i.id, i.wake_at, i.nudges FROM incidents i
         WHERE i.rule = r.rule AND i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
             AND i.phase = ANY($4)
         ORDER BY i.wake_at LIMIT 4 * $3
     ) p
 ), due AS (
-    SELECT held.id FROM (SELECT id FROM picked ORDER BY turn, wake_at) p CROSS JOIN LATERAL (
+    SELECT held.id, p.nudges FROM (SELECT id, nudges FROM picked ORDER BY turn, wake_at) p CROSS JOIN LATERAL (
         SELECT i.id FROM incidents i
         WHERE i.id = p.id AND i.wake_at <= now() AND (i.lease_until IS NULL OR i.lease_until < now())
+            AND i.phase = ANY($4)
         FOR NO KEY UPDATE SKIP LOCKED
     ) held LIMIT $3
 )
 UPDATE incidents i SET epoch = i.epoch + 1, lease_owner = $1, lease_until = now() + $2
 FROM due WHERE i.id = due.id
-RETURNING {_COLUMNS}
+RETURNING {_COLUMNS.format("due")}
 """  # noqa: S608  # constants only
 
 
@@ -79,7 +82,8 @@ async def release(tx: Connection, incident: Incident) -> None:
     )
 
 
-_SELECT = f"SELECT {_COLUMNS} FROM incidents i WHERE"  # noqa: S608  # constants only
+_READ = _COLUMNS.format("i")
+_SELECT = f"SELECT {_READ} FROM incidents i WHERE"  # noqa: S608  # constants only
 
 
 async def get(connection: Connection, incident: IncidentId) -> Incident:
@@ -98,7 +102,7 @@ async def list_incidents(connection: Connection, *, status: Status | None = None
     """The newest first. The few open ones are found among themselves, however old they are."""
     among = "i.status <> 'resolved'" if status not in (None, Status.RESOLVED) else "true"
     rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM incidents i WHERE ($1::text IS NULL OR i.status = $1) AND {among}
+        f"""SELECT {_READ} FROM incidents i WHERE ($1::text IS NULL OR i.status = $1) AND {among}
             ORDER BY i.opened_at DESC, i.id DESC LIMIT $2""",  # noqa: S608  # constants only
         status,
         limit,

@@ -1,6 +1,7 @@
 """Who may commit a move, and what the transaction that journals a write still refuses."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
@@ -122,6 +123,63 @@ async def test_an_incident_is_not_resolved_under_an_alert_that_has_just_joined_i
         await incidents.release(tx, over)
     [again] = await claim(database)
     assert (again.id, again.firing, again.status) == (over.id, True, Status.TRIGGERED)
+
+
+_GATE = """
+UPDATE incidents SET wake_at = now() - interval '1 hour' WHERE run_key = 'first';
+CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+CREATE TRIGGER gate BEFORE UPDATE ON incidents FOR EACH ROW WHEN (OLD.run_key = 'first')
+    EXECUTE FUNCTION wait_at_the_gate();
+"""
+
+
+async def claimed_while(database: Database, meanwhile: Callable[[], Awaitable[object]]) -> list[Incident]:
+    """Those but the first, claimed by a statement that had begun, and waited at another, when it happened."""
+    await file(database, alert("another"), opens=lambda _: opening("first"))
+    async with database.transaction() as tx:
+        await tx.execute(_GATE)
+    async with database.transaction() as gate:
+        await gate.execute("SELECT pg_advisory_xact_lock(1)")
+        claiming = asyncio.create_task(claim(database))
+        await until_they_wait(gate, claiming)
+        assert not claiming.done()
+        await meanwhile()
+    return (await claiming)[1:]
+
+
+async def test_an_incident_is_not_resolved_under_an_alert_that_joined_it_while_it_was_claimed(
+    database: Database,
+) -> None:
+    """The claim's look at its alerts may be older than the row that it gets."""
+    await file(database, alert("f1"))
+    await file(database, resolved("f1"))
+
+    [over] = await claimed_while(database, lambda: file(database, alert("f2")))
+
+    with pytest.raises(Outdated):
+        await commit(database, over, Move(Phase.CLOSED, Progress(), status=Status.RESOLVED))
+
+
+async def test_an_end_that_was_told_while_its_incident_was_claimed_wakes_it_once_more(database: Database) -> None:
+    await file(database, alert("f1"), alert("f2"))
+    await file(database, resolved("f1"))
+
+    [held] = await claimed_while(database, lambda: file(database, resolved("f2")))
+    await commit(database, held, Move(Phase.HANDED_OVER, Progress(), wake_in=None))
+
+    [again] = await claim(database)
+    assert (again.id, again.firing) == (held.id, False)
+
+
+async def test_what_a_later_release_took_on_while_it_was_claimed_is_left_to_it(database: Database) -> None:
+    async def taken_on() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE incidents SET phase = 'rehearsed' WHERE run_key <> 'first'")
+
+    await file(database, alert())
+
+    assert await claimed_while(database, taken_on) == []
 
 
 async def test_a_move_that_waits_sleeps_and_one_that_goes_on_keeps_the_lease(database: Database) -> None:
