@@ -309,12 +309,13 @@ async def note_unanswered(tx: Connection, item: OutboxItem) -> None:
 
 _WITHDRAW = "UPDATE outbox SET state = 'failed', due_at = NULL, lease_until = NULL, error = 'withdrawn'"
 _WITHDRAWN = "RETURNING incident_id, recipient, unanswered::text AS unanswered"
-# All are held, not the unbegun alone: that condition must stay outside, and a sub-select would take it in.
+_QUEUED = f"incident_id = ANY($1::bigint[]) AND state = 'queued' AND {_OF_A_CHAIN}"
+_HOLD_QUEUED = f"SELECT FROM outbox WHERE {_QUEUED} ORDER BY id FOR NO KEY UPDATE"
+# After that, in a statement of its own: what we waited for may have gone to every channel meanwhile. What that ordered
+# is held here, and orders nothing more. All of it is, not the unbegun alone: that condition must stay outside, and a
+# sub-select would take it in.
 _WITHDRAW_UNBEGUN = f"""
-WITH held AS (
-    SELECT id, lease_until FROM outbox WHERE incident_id = ANY($1::bigint[]) AND state = 'queued' AND {_OF_A_CHAIN}
-    ORDER BY id FOR NO KEY UPDATE
-)
+WITH held AS (SELECT id, lease_until FROM outbox WHERE {_QUEUED} ORDER BY id FOR NO KEY UPDATE)
 {_WITHDRAW} WHERE id = ANY(ARRAY(SELECT id FROM held WHERE lease_until IS NULL)) {_WITHDRAWN}
 """  # noqa: S608  # constants only
 
@@ -322,6 +323,7 @@ WITH held AS (
 async def stop_pages(tx: Connection, numbers: Sequence[int]) -> None:
     """Of these incidents, those that nobody has begun to send. Who sends another sees it when that is recorded
     (`hold`)."""
+    await tx.execute(_HOLD_QUEUED, list(numbers))
     await _tell_of(tx, await tx.fetch(_WITHDRAW_UNBEGUN, list(numbers)))
 
 

@@ -533,3 +533,25 @@ async def test_an_end_waits_for_what_is_just_being_recorded_and_sees_it(
 
     notice = {f"{incident.id}:resolved:alice": "queued"}
     assert await states(database) == ({"just now": "sent"} | notice if arrives else {"just now": "failed"})
+
+
+@pytest.mark.parametrize("ending", [Responder.resolve, Responder.acknowledge], ids=["over", "acknowledged"])
+async def test_an_end_waits_for_a_last_contact_that_fails_and_sees_what_goes_to_every_channel(
+    database: Database, people: Responder, ending: Callable[..., Awaitable[object]]
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "just now", CONSOLE))
+    async with database.connection() as connection:
+        [item] = await outbox.claim(connection, lease=timedelta(seconds=30), limit=1)
+
+    async with database.transaction() as recording:
+        assert await outbox.hold(recording, [item]) == {}
+        stopping = asyncio.create_task(ending(people, incident.id, by="bob"))
+        await until_they_wait(recording, stopping)
+        assert not stopping.done()
+        await outbox.next_contact(recording, item, error="bounced")
+        await outbox.enqueue_last_resort(recording, item, [CONSOLE, BUSY])
+    await stopping
+
+    assert set((await states(database)).values()) == {"failed"}
+    assert (await told(database, incident.id)).count("page to alice withdrawn") == 2
