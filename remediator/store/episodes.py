@@ -60,13 +60,15 @@ async def look_up(connection: Connection, told: Collection[AlertKey]) -> Known:
     return known(told, await connection.fetch(_LOOK_UP, rows, SEEN_EVERY))
 
 
-# Where another replica opened the same episode a moment ago, ours is a refresh of it, and the later start counts.
+# Where another replica opened the same episode a moment ago, ours is a refresh of it, and the later start counts. Where
+# its rules, older or newer, want no incident, it goes to ours: that is there already, and may have no other alert.
 # Annotations and links are where they are of use: in the incident's alert, and in the body as it was sent.
 OPEN = """
 INSERT INTO episodes (source, fingerprint, incident_id, labels, starts_at)
 {rows} ORDER BY source COLLATE "C", fingerprint COLLATE "C"
 ON CONFLICT (source, fingerprint) WHERE closed_at IS NULL
-DO UPDATE SET last_seen_at = now(), starts_at = GREATEST(episodes.starts_at, excluded.starts_at)
+DO UPDATE SET last_seen_at = now(), starts_at = GREATEST(episodes.starts_at, excluded.starts_at),
+    incident_id = COALESCE(episodes.incident_id, excluded.incident_id)
 """
 # What another refreshes at this moment is skipped, for it would write the same.
 REFRESH = """

@@ -1,7 +1,7 @@
 """What a delivery leaves behind, once its transaction has committed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -324,3 +324,33 @@ async def test_replicas_that_file_the_same_storm_at_once_open_everything_once(
     await asyncio.gather(*(file(database, *order, opens=opens) for order in (storm, storm[::-1], storm)))
 
     assert (await count(database, "episodes"), await count(database, "incidents")) == (200, 200 * is_ruled)
+
+
+@pytest.mark.parametrize("beside", [(), (resolved("unknown"),)], ids=["one statement", "a transaction"])
+async def test_an_alert_that_another_replica_files_without_a_rule_at_this_moment_is_its_incidents(
+    database: Database, beside: Sequence[Alert]
+) -> None:
+    """Its rules are older. Else the incident has no alert, and is over at once."""
+    async with database.transaction() as theirs:
+        await intake.file(theirs, [], [alert()], lambda _: None, Familiar())
+        filing = asyncio.create_task(file(database, alert(), *beside))
+        await until_they_wait(theirs, filing)
+        assert not filing.done()
+    await filing
+
+    async with database.connection() as connection:
+        [incident] = await incidents.list_incidents(connection)
+    assert incident.firing
+
+
+async def test_an_alert_that_two_replicas_file_by_different_rules_stays_with_the_first(database: Database) -> None:
+    async with database.transaction() as theirs:
+        await intake.file(theirs, [], [alert()], lambda _: opening("theirs"), Familiar())
+        filing = asyncio.create_task(file(database, alert(), opens=lambda _: opening("ours")))
+        await until_they_wait(theirs, filing)
+        assert not filing.done()
+    await filing
+
+    async with database.connection() as connection:
+        ours, first = await incidents.list_incidents(connection)
+    assert (first.firing, ours.firing) == (True, False)
