@@ -32,7 +32,8 @@ REOPENED_AFTER = timedelta(minutes=30)
 """Told again so long after its incident was closed. Sooner it may be the sender who has not noticed the end yet, or who
 repeats a whole group because of another alert in it."""
 LOOKS = 2
-"""With each set of rules: the second finds what was filed by the old ones while the first looked."""
+"""With each set of rules: the second finds what was filed by the old ones while the first looked. One in which anything
+was given up does not count: nobody would look for that again."""
 AT_ONCE = 100
 
 
@@ -64,20 +65,28 @@ class Strays:
         found = [stray.episode for stray in outliving]
         if self._looked_with.count(rulebook) < LOOKS:
             found += await self._wanted_by(rulebook)
-        self._looked_with.append(rulebook)
-        return sum([await self._adopt(found[at : at + AT_ONCE], rulebook) for at in range(0, len(found), AT_ONCE)])
+        adopted = [await self._adopt(found[at : at + AT_ONCE], rulebook) for at in range(0, len(found), AT_ONCE)]
+        if None not in adopted:
+            self._looked_with.append(rulebook)
+        return sum(number for number in adopted if number is not None)
 
     async def _wanted_by(self, rulebook: Rulebook) -> list[EpisodeId]:
         async with self.database.transaction() as tx:
             return [stray.episode async for stray in strays.unwanted(tx) if rulebook.matching(stray.alert)]
 
-    async def _adopt(self, episodes: Sequence[EpisodeId], rulebook: Rulebook) -> int:
+    async def _adopt(self, episodes: Sequence[EpisodeId], rulebook: Rulebook) -> int | None:
+        """None where they were given up, and are to be looked for again with the same rules."""
         try:
             async with self.database.transaction() as tx:
                 adopted = await self._open_for(tx, await strays.these(tx, episodes), rulebook)
         except Outdated as error:
             log.info("to be looked for again", reason=str(error))
-            return 0
+            return None
+        except Temporary:
+            raise
+        except Exception as error:  # a bug, or a row that cannot be stored: the others must not wait for it
+            log.exception("alerts that nobody works on not adopted", error=str(error))
+            return None
         self.metrics.alerts.labels(filing="adopted").inc(adopted)
         for bell in self.bells if adopted else ():
             bell.ring()

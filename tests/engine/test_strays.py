@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remediator.domain.alert import Alert
-from remediator.domain.errors import Temporary
+from remediator.domain.errors import Outdated, Temporary
 from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
@@ -108,6 +108,49 @@ async def test_each_set_of_rules_is_tried_twice_and_no_more(
         await strays.look()
 
     assert (first, looks) == (2, 4)
+
+
+def adoption_fails(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+    """So often, each time in its own way."""
+    adopt, to_come = stored.adopt, list(errors)
+
+    async def adopted(*arguments: Any) -> None:
+        if to_come:
+            raise to_come.pop(0)
+        await adopt(*arguments)
+
+    monkeypatch.setattr(stored, "adopt", adopted)
+
+
+async def test_what_could_not_be_adopted_is_tried_again_however_often_that_was(
+    database: Database, rulebook: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica may be at work on one of a hundred, at both looks: the others are nobody's still."""
+    adoption_fails(
+        monkeypatch,
+        Outdated("somebody does"),
+        Outdated("somebody does"),
+        Temporary("gone", system="database", operation="adopt"),
+    )
+    await told_before_their_rule(database, down("f1"), down("f2", "feed"))
+    strays = looking(database, lambda: rulebook)
+
+    given_up = [await strays.look(), await strays.look()]
+    with pytest.raises(Temporary):
+        await strays.look()
+
+    assert given_up == [0, 0]
+    assert await strays.look() == 2
+
+
+async def test_a_bug_in_some_of_them_keeps_no_others_waiting(
+    database: Database, rulebook: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adoption_fails(monkeypatch, ZeroDivisionError())
+    await told_before_their_rule(database, *(down(f"f{number}", f"d{number}") for number in range(150)))
+    strays = looking(database, lambda: rulebook)
+
+    assert [await strays.look(), await strays.look()] == [50, 100]
 
 
 async def test_an_alert_that_is_told_again_long_after_its_incident_was_closed_has_another(
