@@ -1,16 +1,18 @@
 """Deadlines and messages: who is due, in what order, and that a message is one message."""
 
 from datetime import timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
-from remediator.store import escalations, incidents, outbox
+from remediator.store import deadlines, escalations, incidents, outbox
 from remediator.store.database import Connection, Database
 from remediator.store.escalations import Struck
 from remediator.store.outbox import OutboxItem, Outgoing
+from tests.fakes.watched import watched_database
 from tests.store.facts import claimed
 
 MAIL, CHAT = Contact("email", "a@example.invalid"), Contact("chat", "")
@@ -130,3 +132,22 @@ def test_a_message_knows_where_it_goes() -> None:
     item = OutboxItem(1, 1, 0, (MAIL,), message(IncidentId(1)).notification)
 
     assert item.addressed == replace(item.notification, channel="email", address="a@example.invalid")
+
+
+async def test_what_is_ordered_while_the_deadlines_are_read_ahead_is_among_them(database_address: str) -> None:
+    """Else nobody would be paged, were the database lost right then."""
+    async with Database.open(database_address, pool=2) as beside:
+        incident = await claimed(beside)
+
+        async def order(_connection: object, _method: str, _sql: str, _arguments: object, go_on: Any) -> Any:
+            read = await go_on()
+            async with beside.transaction() as tx:
+                if await due(tx):
+                    await outbox.enqueue(tx, [message(incident.id)])
+                    await escalations.advance(tx, [Struck([incident.id], step=0, next_in=2 * deadlines.HORIZON)])
+            return read
+
+        async with watched_database(database_address, order) as database, database.connection() as connection:
+            ahead = await deadlines.upcoming(connection, timedelta, at_most=10)
+
+    assert ahead.all
