@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from remediator.domain.errors import Ambiguous, RemediatorError, Temporary
 from remediator.domain.incident import Status
 from remediator.domain.notification import Notification, NotificationKind, Receipt
-from remediator.domain.oncall import Contact
+from remediator.domain.oncall import Contact, Roster
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.announce import announce_to_the_late
 from remediator.engine.bell import Bell
@@ -241,11 +241,18 @@ class Courier:
         nobody. Its own failure is told, and ends here."""
         if item.is_last_resort or item.kind is not NotificationKind.PAGE:
             return
-        reach = tuple(Contact(name, "") for name in sorted(self._rulebook().roster.channels))
-        await outbox.enqueue_last_resort(tx, item, reach)
+        await outbox.enqueue_last_resort(tx, item, _everywhere(item, self._rulebook().roster))
 
     def _count(self, item: OutboxItem, result: str) -> None:
         self._metrics.pages.labels(channel=item.contact.channel, result=result).inc()
+
+
+def _everywhere(item: OutboxItem, roster: Roster) -> list[tuple[Contact, ...]]:
+    """Each channel: by the recipient's own addresses, where there are any. Some channels reach nobody without one."""
+    person = roster.people.get(item.recipient)
+    known = (*(person.reach if person else ()), item.contact)
+    own = {name: tuple(dict.fromkeys(each for each in known if each.channel == name)) for name in roster.channels}
+    return [own[name] or (Contact(name, ""),) for name in sorted(roster.channels)]
 
 
 async def _tell(tx: Connection, told: Sequence[tuple[OutboxItem, str]]) -> None:

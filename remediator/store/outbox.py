@@ -143,13 +143,13 @@ ON CONFLICT (dedup_key) DO NOTHING
 """
 
 
-async def enqueue_last_resort(tx: Connection, item: OutboxItem, reach: Sequence[Contact]) -> None:
-    """One message a channel: whoever is left, all at once."""
+async def enqueue_last_resort(tx: Connection, item: OutboxItem, channels: Sequence[tuple[Contact, ...]]) -> None:
+    """One message a channel, by each of its contacts in turn: whoever is left, all at once."""
     await tx.execute(
         _ENQUEUE_LAST_RESORT,
         item.id,
-        [clean(f"{item.notification.dedup_key}:{contact.channel}{_LAST_RESORT}") for contact in reach],
-        [to_json((contact,)) for contact in reach],
+        [clean(f"{item.notification.dedup_key}:{reach[0].channel}{_LAST_RESORT}") for reach in channels],
+        [to_json(reach) for reach in channels],
     )
 
 

@@ -84,7 +84,14 @@ channels:
   console: {{ use: console }}
   busy: {{ use: webhook, url: "{busy.url}", secret: bench }}
 """
-    rulebook = load_rules(write_rules(tmp_path, oncall__channels=channels)).rulebook
+    people = """
+people:
+  alice:
+    name: Alice
+    reach:
+      - { channel: busy, address: alice@example.invalid }
+"""
+    rulebook = load_rules(write_rules(tmp_path, oncall__channels=channels, oncall__people=people)).rulebook
     async with open_http(private_networks=True) as http:
         messengers = Messengers(http, secrets={"bench": "signing"})
         yield Courier(
@@ -279,6 +286,30 @@ async def test_only_a_page_that_reaches_nobody_goes_to_every_channel(
 
     everybody = {"lost:busy:last-resort": "queued", "lost:console:last-resort": "queued"} if pages_everybody else {}
     assert await states(database) == {"lost": "failed"} | everybody
+
+
+@pytest.mark.parametrize(
+    ("contact", "to"),
+    [
+        pytest.param(Contact("busy", "alice@example.invalid"), ["alice@example.invalid"], id="an address of theirs"),
+        pytest.param(Contact("busy", "old"), ["alice@example.invalid", "old"], id="one that is no longer theirs"),
+    ],
+)
+async def test_where_no_channel_is_left_people_are_tried_at_their_own_addresses(
+    database: Database, courier: Courier, busy: Channel, contact: Contact, to: list[str]
+) -> None:
+    """Mail, and Slack as most have it, reach nobody without one."""
+    incident = await claimed(database)
+    await order(database, page(incident, "lost", contact))
+    busy.status = 400
+    await courier.deliver()
+    busy.told.clear()
+
+    while await courier.deliver():
+        pass
+
+    assert [note.address for note in busy.told] == to
+    assert (await states(database))["lost:console:last-resort"] == "sent"
 
 
 async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_another_has_sent(
@@ -550,7 +581,7 @@ async def test_an_end_waits_for_a_last_contact_that_fails_and_sees_what_goes_to_
         await until_they_wait(recording, stopping)
         assert not stopping.done()
         await outbox.next_contact(recording, item, error="bounced")
-        await outbox.enqueue_last_resort(recording, item, [CONSOLE, BUSY])
+        await outbox.enqueue_last_resort(recording, item, [(CONSOLE,), (BUSY,)])
     await stopping
 
     assert set((await states(database)).values()) == {"failed"}

@@ -120,7 +120,7 @@ async def test_a_channel_that_fails_gives_way_to_the_next_and_the_last_to_every_
         await outbox.next_contact(tx, item, error="bounced")
         [second] = await outbox.claim(tx, lease=LEASE, limit=10)
         await outbox.next_contact(tx, second, error="gone")
-        await outbox.enqueue_last_resort(tx, second, [MAIL, CHAT])
+        await outbox.enqueue_last_resort(tx, second, [(MAIL,), (CHAT,)])
         last = await outbox.claim(tx, lease=LEASE, limit=10)
 
     assert second.reach == (CHAT,)

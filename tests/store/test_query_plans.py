@@ -192,7 +192,7 @@ async def page(database: Database) -> None:
         await outbox.note_unanswered(tx, item)
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
-        await outbox.enqueue_last_resort(tx, item, [Contact("chat", "")])
+        await outbox.enqueue_last_resort(tx, item, [(Contact("chat", ""),)])
         await outbox.sent(tx, [(item, Receipt())])
         assert item.id in {page.id for page in await outbox.arrived(tx, [number])}
 
