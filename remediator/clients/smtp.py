@@ -21,26 +21,29 @@ class Mailer:
     password: str | None = None
     start_tls: bool = True
 
-    async def send(self, message: EmailMessage) -> str:
-        """The server's last word. Raises `Temporary` (4xx, not reached), `Permanent` (5xx) or `Ambiguous`.
+    async def send(self, message: EmailMessage, *, timeout: float = _SECONDS) -> str:
+        """The server's last word, within `timeout` seconds. Raises `Temporary` (4xx, or none of the mail was sent),
+        `Permanent` (5xx) or `Ambiguous`.
 
         One refused recipient of several is a refusal: the mail may be tried again, and the others have it twice.
         """
         import aiosmtplib
 
+        from remediator.clients.submission import Submission
+
         message["From"] = self.sender
         implicit = self.port == _IMPLICIT_TLS_PORT
+        submission = Submission(
+            hostname=self.host,
+            port=self.port,
+            username=self.user,
+            password=self.password,
+            use_tls=implicit,
+            start_tls=self.start_tls and not implicit,
+            timeout=timeout,
+        )
         try:
-            refused, answer = await aiosmtplib.send(
-                message,
-                hostname=self.host,
-                port=self.port,
-                username=self.user,
-                password=self.password,
-                use_tls=implicit,
-                start_tls=self.start_tls and not implicit,
-                timeout=_SECONDS,
-            )
+            refused, answer = await submission.submit(message)
         except aiosmtplib.SMTPConnectError as error:
             raise Temporary(str(error), system="smtp", operation="connect") from error
         except aiosmtplib.SMTPRecipientsRefused as error:
@@ -48,7 +51,8 @@ class Mailer:
         except aiosmtplib.SMTPResponseException as error:
             raise _by_code(error.code, error.message) from error
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise Ambiguous(str(error) or type(error).__name__, system="smtp", operation="send") from error
+            kind = Ambiguous if submission.is_begun else Temporary
+            raise kind(str(error) or type(error).__name__, system="smtp", operation="send") from error
         if refused:
             recipient, refusal = next(iter(refused.items()))
             raise _by_code(refusal.code, f"{recipient}: {refusal.message}")
