@@ -4,6 +4,8 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from remediator.domain.errors import Ambiguous, NotAllowed, Permanent, Temporary
 
 MOST_BYTES = 1024 * 1024
 _LOOKS = ("GET", "HEAD")
+_LONGEST_WAIT = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,23 @@ class HttpClient:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """In seconds; None where the header is missing or is a date."""
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdecimal() and len(value) < 7 else None
+    """In seconds, a day at most; None where nothing was asked that can be understood."""
+    asked = headers.get("Retry-After", "")
+    if asked.isascii() and asked.isdecimal():
+        return min(float(asked), _LONGEST_WAIT)
+    until = _moment(asked)
+    if until is None:
+        return None
+    now = _moment(headers.get("Date", "")) or datetime.now(UTC)  # by the clock that the other was read from
+    return min(max((until - now).total_seconds(), 0), _LONGEST_WAIT)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def _first_bytes(response: aiohttp.ClientResponse, at_most: int) -> bytes:

@@ -275,8 +275,8 @@ def _is_final(error: Exception) -> bool:
 
 
 def _pause(attempts: int, error: Exception) -> timedelta:
-    """What the channel asked for, else full jitter: many pages must not knock in step."""
-    if isinstance(error, Temporary) and error.retry_after_seconds is not None:
-        return timedelta(seconds=error.retry_after_seconds)
+    """Jitter, for many pages must not knock in step; or what the channel asked for, where that is longer."""
     jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
-    return timedelta(seconds=FIRST_RETRY.total_seconds() * 2**attempts * jitter)
+    pause = timedelta(seconds=FIRST_RETRY.total_seconds() * 2**attempts * jitter)
+    asked = error.retry_after_seconds if isinstance(error, Temporary) else None
+    return max(pause, timedelta(seconds=asked or 0))

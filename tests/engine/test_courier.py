@@ -50,6 +50,7 @@ class Channel:
     url: str = ""
     status: int | None = 503
     """None: hangs up."""
+    retry_after: str = ""
     meanwhile: Callable[[], Awaitable[object]] = nothing
     """While it is asked."""
     told: list[Notification] = field(default_factory=list)
@@ -59,7 +60,8 @@ class Channel:
         await self.meanwhile()
         if self.status is None and request.transport is not None:
             request.transport.abort()
-        return web.Response(status=self.status or 200)
+        asking = {"Retry-After": self.retry_after} if self.retry_after else {}
+        return web.Response(status=self.status or 200, headers=asking)
 
 
 @pytest.fixture
@@ -265,6 +267,19 @@ async def test_a_channel_that_is_busy_is_tried_again_later(database: Database, c
     assert await courier.deliver() == 0, "its time has not come"
 
 
+@pytest.mark.parametrize(("asked", "at_least"), [("0", 2), ("20", 19)], ids=["in no time", "after our own pause"])
+async def test_a_channel_may_ask_for_a_longer_pause_and_not_for_a_shorter_one(
+    database: Database, courier: Courier, busy: Channel, asked: str, at_least: float
+) -> None:
+    incident = await claimed(database)
+    await order(database, page(incident, "later", BUSY, CONSOLE))
+    busy.retry_after = asked
+
+    await courier.deliver()
+
+    assert (await next_try(database) or timedelta()).total_seconds() > at_least
+
+
 async def test_no_more_are_claimed_at_once_than_there_is_room_for(database: Database, courier: Courier) -> None:
     incident = await claimed(database)
     await order(database, *(page(incident, f"key-{n}", CONSOLE) for n in range(CLAIMED_AT_ONCE + 1)))
@@ -335,15 +350,27 @@ async def stumble(notifier: Webhook, notification: Notification, tools: Messenge
     raise RuntimeError("unable to perform operation on a transport that is closed")
 
 
-@pytest.mark.parametrize("stumbles", [False, True], ids=["it hangs up", "its library stumbles"])
+@pytest.mark.parametrize(
+    ("status", "stumbles"),
+    [
+        pytest.param(None, False, id="it hangs up"),
+        pytest.param(503, False, id="it asks to be tried at once"),
+        pytest.param(200, True, id="its library stumbles"),
+    ],
+)
 async def test_where_no_channel_is_left_each_is_tried_for_longer_than_an_outage_of_our_own_lasts(
-    database: Database, courier: Courier, busy: Channel, monkeypatch: pytest.MonkeyPatch, stumbles: bool
+    database: Database,
+    courier: Courier,
+    busy: Channel,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int | None,
+    stumbles: bool,
 ) -> None:
     incident = await claimed(database)
     await order(database, page(incident, "lost", Contact("no-such-channel", "")))
     await courier.deliver()
 
-    busy.status = None
+    busy.status, busy.retry_after = status, "0"
     if stumbles:
         monkeypatch.setattr(Webhook, "send", stumble)
     waited = timedelta()
