@@ -59,14 +59,19 @@ MOST_A_CHANNEL = 40
 CLAIMED_AT_ONCE = MOST_A_CHANNEL // 2
 """By then there must be room for as many: claiming anew for each message that lands would cost more than sending it."""
 TRIES_PER_CHANNEL = 3
-TRIES_OF_THE_LAST = 40
-"""Where no channel is left, and also where nobody knows whether it arrived: for some twenty minutes, longer than most
-outages of our own way out, and than the wait for the next step, which pages anew."""
+OFTEN_FOR = timedelta(minutes=20)
+"""Where no channel is left: longer than most outages of our own way out, and than most waits for the next step."""
+TRIED_FOR = timedelta(days=1)
+"""Where no channel is left, also where nobody knows whether it arrived: for some no step follows, or one tomorrow."""
 STOP_WITHIN = timedelta(seconds=15)
 """For what is on its way when the daemon stops; below Kubernetes' 30 s of grace."""
 FIRST_RETRY = timedelta(seconds=5)
+MOST_DOUBLED = 10
+"""By then it is longer than any wait."""
 LONGEST_WAIT = timedelta(seconds=30)
 """A channel that wants a longer pause is passed over: the next channel is quicker."""
+LONGEST_WAIT_LATER = timedelta(minutes=5)
+"""After `OFTEN_FOR`."""
 
 
 class Courier:
@@ -261,10 +266,11 @@ async def _tell(tx: Connection, told: Sequence[tuple[OutboxItem, str]]) -> None:
 
 def _retry_in(item: OutboxItem, error: Exception) -> timedelta | None:
     """None: no further try on this channel."""
-    wait = _pause(item.attempts, error)
     if item.is_last_resort:
-        may_work = not _is_final(error) and item.attempts + 1 < TRIES_OF_THE_LAST
-        return min(wait, LONGEST_WAIT) if may_work else None
+        at_most = LONGEST_WAIT if item.age < OFTEN_FOR else LONGEST_WAIT_LATER
+        may_work = not _is_final(error) and item.age < TRIED_FOR
+        return min(_pause(item.attempts, error), at_most) if may_work else None
+    wait = _pause(item.attempts, error)
     may_work = isinstance(error, Temporary) and item.attempts + 1 < TRIES_PER_CHANNEL
     return wait if may_work and wait <= LONGEST_WAIT else None
 
@@ -277,6 +283,6 @@ def _is_final(error: Exception) -> bool:
 def _pause(attempts: int, error: Exception) -> timedelta:
     """Jitter, for many pages must not knock in step; or what the channel asked for, where that is longer."""
     jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
-    pause = timedelta(seconds=FIRST_RETRY.total_seconds() * 2**attempts * jitter)
+    pause = timedelta(seconds=FIRST_RETRY.total_seconds() * 2 ** min(attempts, MOST_DOUBLED) * jitter)
     asked = error.retry_after_seconds if isinstance(error, Temporary) else None
     return max(pause, timedelta(seconds=asked or 0))

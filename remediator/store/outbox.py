@@ -42,6 +42,8 @@ class OutboxItem(msgspec.Struct, frozen=True):
     reach: tuple[Contact, ...]
     """Those still to try; the first is under way."""
     notification: Notification
+    age: timedelta = timedelta()
+    """When it was claimed, since it was ordered."""
     about: Briefing | None = None
     """Of a page that its chain has ordered: what is known by now, to be told instead of what was known then."""
 
@@ -215,7 +217,7 @@ WITH RECURSIVE queues AS (
     UPDATE outbox o SET lease_until = now() + $1, epoch = o.epoch + 1
     WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
-SELECT {_ITEM}, about.* FROM claimed o LEFT JOIN LATERAL (
+SELECT {_ITEM}, now() - o.created_at AS age, about.* FROM claimed o LEFT JOIN LATERAL (
     SELECT {briefings.COLUMNS} FROM incidents
     WHERE id = o.incident_id AND o.kind IN ('page', 'review') AND {_FOR_ITS_CHAIN} LIMIT 1
 ) about ON true
@@ -228,7 +230,7 @@ async def claim(
     """Pages first, rule by rule in turn; nothing whose next channel is one of `passing_over`. One statement: it is its
     own commit."""
     rows = await connection.fetch(_CLAIM, lease, limit, list(passing_over))
-    return readable(rows, lambda row: replace(_item(row), about=_about(row)))
+    return readable(rows, lambda row: replace(_item(row), age=row["age"], about=_about(row)))
 
 
 _HOLD = "SELECT FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
