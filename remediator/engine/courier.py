@@ -213,7 +213,7 @@ class Courier:
     async def _not_taken(self, tx: Connection, failed: NotTaken, *, in_hand: Status | None) -> None:
         """`in_hand`: what its incident is, where nobody is to be paged by it any more."""
         item, error = failed.item, failed.error
-        if isinstance(error, (Ambiguous, TimeoutError)):
+        if _is_unanswered(error):
             await outbox.note_unanswered(tx, item)
         if in_hand is not None:
             await self._give_up(tx, item, in_hand)
@@ -266,13 +266,27 @@ async def _tell(tx: Connection, told: Sequence[tuple[OutboxItem, str]]) -> None:
 
 def _retry_in(item: OutboxItem, error: Exception) -> timedelta | None:
     """None: no further try on this channel."""
-    if item.is_last_resort:
-        at_most = LONGEST_WAIT if item.age < OFTEN_FOR else LONGEST_WAIT_LATER
-        may_work = not _is_final(error) and item.age < TRIED_FOR
-        return min(_pause(item.attempts, error), at_most) if may_work else None
     wait = _pause(item.attempts, error)
+    if _is_the_last_chance(item):
+        at_most = LONGEST_WAIT if item.age < OFTEN_FOR else LONGEST_WAIT_LATER
+        return min(wait, at_most) if not _is_final(error) and item.age < _patience(item, error) else None
     may_work = isinstance(error, Temporary) and item.attempts + 1 < TRIES_PER_CHANNEL
     return wait if may_work and wait <= LONGEST_WAIT else None
+
+
+def _is_the_last_chance(item: OutboxItem) -> bool:
+    """For a page that is when every channel is tried. That it is over goes to no other channel."""
+    return item.is_last_resort or (item.kind is NotificationKind.RESOLVED and len(item.reach) == 1)
+
+
+def _patience(item: OutboxItem, error: Exception) -> timedelta:
+    """Nobody can stop a notice that arrives, unanswered, again and again."""
+    return OFTEN_FOR if item.kind is NotificationKind.RESOLVED and _is_unanswered(error) else TRIED_FOR
+
+
+def _is_unanswered(error: Exception) -> bool:
+    """It may have arrived."""
+    return isinstance(error, (Ambiguous, TimeoutError))
 
 
 def _is_final(error: Exception) -> bool:

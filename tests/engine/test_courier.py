@@ -328,6 +328,34 @@ async def test_where_no_channel_is_left_people_are_tried_at_their_own_addresses(
     assert (await states(database))["lost:console:last-resort"] == "sent"
 
 
+@pytest.mark.parametrize(
+    ("status", "age", "wait"),
+    [
+        pytest.param(503, timedelta(minutes=19), timedelta(seconds=30), id="often at first"),
+        pytest.param(503, timedelta(hours=23), timedelta(minutes=5), id="for a day"),
+        pytest.param(None, timedelta(minutes=19), timedelta(seconds=30), id="it may have arrived"),
+        pytest.param(None, timedelta(minutes=21), None, id="it has arrived, most likely"),
+        pytest.param(400, timedelta(), None, id="it never will"),
+    ],
+)
+async def test_that_it_is_over_is_tried_by_the_last_contact_as_long_as_it_may_work(
+    database: Database, courier: Courier, busy: Channel, status: int | None, age: timedelta, wait: timedelta | None
+) -> None:
+    """Else the page is the last word."""
+    incident = await claimed(database)
+    gone = Contact("no-such-channel", "")
+    await order(database, page(incident, "1:resolved:alice", gone, BUSY, kind=NotificationKind.RESOLVED))
+    await courier.deliver()
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE outbox SET created_at = now() - $1::interval, attempts = 10", age)
+
+    busy.status = status
+    await courier.deliver()
+
+    found = await next_try(database)
+    assert (found and round(found / SECOND, -1) * SECOND) == wait
+
+
 async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_another_has_sent(
     database: Database, courier: Courier, busy: Channel
 ) -> None:
