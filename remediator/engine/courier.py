@@ -5,11 +5,11 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import msgspec
 import structlog
-from msgspec.structs import replace
 
 from remediator.domain.errors import Ambiguous, RemediatorError, Temporary
 from remediator.domain.incident import Status
@@ -18,6 +18,7 @@ from remediator.domain.oncall import Contact, Roster
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.announce import announce_to_the_late
 from remediator.engine.bell import Bell
+from remediator.engine.clock import stopwatch
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.pages import PageWriter
 from remediator.engine.right_of_way import RightOfWay
@@ -25,7 +26,7 @@ from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import outbox, timeline
-from remediator.store.database import Connection, Database
+from remediator.store.database import Connection, Database, passes
 from remediator.store.outbox import OutboxItem
 from remediator.toolbox import Messengers
 
@@ -38,6 +39,8 @@ class Taken:
 
     item: OutboxItem
     receipt: Receipt
+    again: bool = False
+    """It was to be recorded before, and perhaps was."""
 
     @property
     def told(self) -> str:
@@ -48,11 +51,14 @@ class Taken:
 class NotTaken:
     item: OutboxItem
     error: Exception
+    again: bool = False
 
 
 Outcome = Taken | NotTaken
 
 LEASE = timedelta(seconds=30)
+TRIES_TO_RECORD = 3
+"""What nothing but other transactions stand in the way of."""
 MOST_IN_FLIGHT = 100
 MOST_A_CHANNEL = 40
 """Of those: a channel that hangs must leave room for the others."""
@@ -151,6 +157,7 @@ class Courier:
             self._bell.ring()
 
     async def _carry(self, item: OutboxItem) -> None:
+        lease_ends = stopwatch() + LEASE.total_seconds()
         reached(Mark.PAGE_CLAIMED)
         try:
             outcome = await self._try(item)
@@ -158,7 +165,7 @@ class Courier:
             self._landed(item.contact.channel)
         reached(Mark.PAGE_SENT)
         try:
-            await self._records.submit(outcome)
+            await self._record(outcome, until=lease_ends)
         except Exception as error:  # a bug too: this one may be sent twice, and the others must go out
             is_bug = not isinstance(error, RemediatorError)
             channel = item.contact.channel
@@ -166,6 +173,19 @@ class Courier:
                 "delivery not recorded, it may be sent twice", channel=channel, error=str(error), exc_info=is_bug
             )
         reached(Mark.PAGE_RECORDED)
+
+    async def _record(self, outcome: Outcome, *, until: float) -> None:
+        """`until` is when its lease ends: then another may have it, and knows nothing of what we sent."""
+        while True:
+            try:
+                await self._records.submit(outcome)
+            except Temporary as error:
+                if stopwatch() >= until:
+                    raise
+                await self._database.health.sit_out("record what was sent", error)
+                outcome = replace(outcome, again=True)
+            else:
+                return
 
     async def _try(self, item: OutboxItem) -> Outcome:
         try:
@@ -190,49 +210,61 @@ class Courier:
         except Exception as error:  # a bug: a page that says less must still go out
             log.exception("page is sent as it was ordered", incident=item.incident, error=str(error))
             return item.addressed
-        return replace(item, notification=fresh).addressed
+        return msgspec.structs.replace(item, notification=fresh).addressed
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
-        taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]
+        """A deadlock's victim is surely rolled back: it is written again, for what was sent goes out anew else."""
+        for _ in range(TRIES_TO_RECORD - 1):
+            try:
+                return await self._write_once(outcomes)
+            except Temporary as error:
+                if not passes(error):
+                    raise
+        return await self._write_once(outcomes)
+
+    async def _write_once(self, outcomes: Sequence[Outcome]) -> list[None]:
         async with self._database.transaction() as tx:
             unwanted = await outbox.hold(tx, [outcome.item for outcome in outcomes])
+            known = await outbox.recorded(tx, [outcome.item for outcome in outcomes if outcome.again])
+            fresh = [outcome for outcome in outcomes if outcome.item.id not in known]
+            taken = [outcome for outcome in fresh if isinstance(outcome, Taken)]
             await self._taken(tx, taken, unwanted)
-            for outcome in outcomes:
+            results = [(one.item, "sent") for one in taken]
+            for outcome in fresh:
                 if isinstance(outcome, NotTaken):
-                    await self._not_taken(tx, outcome, in_hand=unwanted.get(outcome.item.id))
+                    result = await self._not_taken(tx, outcome, in_hand=unwanted.get(outcome.item.id))
+                    results.append((outcome.item, result))
+        for item, result in results:
+            self._metrics.pages.labels(channel=item.contact.channel, result=result).inc()
         return [None] * len(outcomes)
 
     async def _taken(self, tx: Connection, taken: Sequence[Taken], unwanted: Mapping[int, Status]) -> None:
-        for one in taken:
-            self._count(one.item, "sent")
         await outbox.sent(tx, [(one.item, one.receipt) for one in taken])
         await _tell(tx, [(one.item, one.told) for one in taken])
         late = [one.item for one in taken if unwanted.get(one.item.id) is Status.RESOLVED]
         await announce_to_the_late(tx, late, self._writer)
 
-    async def _not_taken(self, tx: Connection, failed: NotTaken, *, in_hand: Status | None) -> None:
-        """`in_hand`: what its incident is, where nobody is to be paged by it any more."""
+    async def _not_taken(self, tx: Connection, failed: NotTaken, *, in_hand: Status | None) -> str:
+        """What became of it. `in_hand`: what its incident is, where nobody is to be paged by it any more."""
         item, error = failed.item, failed.error
         if _is_unanswered(error):
             await outbox.note_unanswered(tx, item)
         if in_hand is not None:
             await self._give_up(tx, item, in_hand)
-            return
+            return "withdrawn"
         wait = _retry_in(item, error)
         if wait is None:
             await self._fall_through(tx, item, error)
-            return
-        self._count(item, "retried")
+            return "failed"
         await outbox.retry(tx, item, delay=wait, error=str(error))
+        return "retried"
 
     async def _give_up(self, tx: Connection, item: OutboxItem, in_hand: Status) -> None:
-        self._count(item, "withdrawn")
         perhaps_arrived = await outbox.withdraw(tx, item)
         if perhaps_arrived is not None and in_hand is Status.RESOLVED:
             await announce_to_the_late(tx, [perhaps_arrived], self._writer)
 
     async def _fall_through(self, tx: Connection, item: OutboxItem, error: Exception) -> None:
-        self._count(item, "failed")
         if not await outbox.next_contact(tx, item, error=str(error)):
             return
         following = item.reach[1].channel if len(item.reach) > 1 else "no channel left"
@@ -247,9 +279,6 @@ class Courier:
         if item.is_last_resort or item.kind is not NotificationKind.PAGE:
             return
         await outbox.enqueue_last_resort(tx, item, _everywhere(item, self._rulebook().roster))
-
-    def _count(self, item: OutboxItem, result: str) -> None:
-        self._metrics.pages.labels(channel=item.contact.channel, result=result).inc()
 
 
 def _everywhere(item: OutboxItem, roster: Roster) -> list[tuple[Contact, ...]]:

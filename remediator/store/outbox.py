@@ -253,6 +253,20 @@ async def hold(tx: Connection, items: Sequence[OutboxItem]) -> dict[int, Status]
     return {row["id"]: Status(row["status"]) for row in await tx.fetch(_UNWANTED, numbers)}
 
 
+_RECORDED = """
+SELECT o.id FROM outbox o, unnest($1::bigint[], $2::bigint[]) s(id, epoch)
+WHERE o.id = ANY($1::bigint[]) AND o.id = s.id AND o.epoch = s.epoch AND o.lease_until IS NULL
+"""
+
+
+async def recorded(tx: Connection, items: Sequence[OutboxItem]) -> set[int]:
+    """Those of which it is written down already what became of this very try. Ask while they are held."""
+    if not items:
+        return set()
+    rows = await tx.fetch(_RECORDED, [item.id for item in items], [item.epoch for item in items])
+    return {row["id"] for row in rows}
+
+
 # ANY, though the join says as much: see `_CLAIM`.
 _SENT = """
 UPDATE outbox o SET state = 'sent', sent_at = clock_timestamp(), due_at = NULL, lease_until = NULL,

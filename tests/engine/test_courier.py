@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from remediator.clients.http import open_http
+from remediator.domain.errors import Temporary
 from remediator.domain.ids import IncidentId
-from remediator.domain.incident import Incident
+from remediator.domain.incident import Incident, Status
 from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.engine import right_of_way
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock
-from remediator.engine.courier import CLAIMED_AT_ONCE, Courier
+from remediator.engine.courier import CLAIMED_AT_ONCE, Courier, Outcome
+from remediator.engine.group_commit import GroupCommit
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
@@ -27,7 +30,7 @@ from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
 from remediator.notifiers.webhook import Webhook
 from remediator.rules.loader import load_rules
-from remediator.store import outbox, timeline
+from remediator.store import health, outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.outbox import OutboxItem, Outgoing
 from remediator.toolbox import Messengers
@@ -256,6 +259,94 @@ async def test_a_bug_in_recording_one_keeps_no_other_back(
     assert await courier.deliver() == 2
 
     assert await states(database) == {"odd": "queued", "sound": "sent"}
+
+
+def losing(times: int, error: Exception) -> Callable[[], None]:
+    left = [error] * times
+
+    def lose() -> None:
+        if left:
+            raise left.pop()
+
+    return lose
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(asyncpg.DeadlockDetectedError("deadlock detected"), id="a deadlock's victim"),
+        pytest.param(ConnectionResetError("reset by peer"), id="a connection that is gone"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400], ids=["sent", "not sent"])
+async def test_what_became_of_a_page_is_recorded_where_it_failed_only_once(
+    database: Database,
+    courier: Courier,
+    busy: Channel,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+) -> None:
+    """When its lease has run out it is sent again."""
+    hold, lose = outbox.hold, losing(1, error)
+
+    async def stumbling(tx: Connection, items: Sequence[OutboxItem]) -> dict[int, Status]:
+        held = await hold(tx, items)
+        lose()
+        return held
+
+    monkeypatch.setattr(outbox, "hold", stumbling)
+    monkeypatch.setattr(health, "LOOK_AGAIN", timedelta())
+    incident = await claimed(database)
+    await order(database, page(incident, "once", BUSY, CONSOLE))
+    busy.status = status
+
+    await courier.deliver()
+    while await courier.deliver():
+        pass
+
+    assert await states(database) == {"once": "sent"}
+    assert len(busy.told) == 1
+
+
+async def test_what_is_recorded_and_not_confirmed_is_told_once(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, lose = GroupCommit.submit, losing(2, Temporary("reset", system="database", operation="commit"))
+
+    async def without_an_answer(records: GroupCommit[Outcome, None], outcome: Outcome) -> None:
+        await submit(records, outcome)
+        lose()
+
+    monkeypatch.setattr(GroupCommit, "submit", without_an_answer)
+    monkeypatch.setattr(health, "LOOK_AGAIN", timedelta())
+    incident = await claimed(database)
+    gone = Contact("no-such-channel", "")
+    await order(database, page(incident, "well", CONSOLE), page(incident, "falls", gone, CONSOLE))
+
+    await courier.deliver()
+
+    told_of = [message for message in await told(database, incident.id) if "console" in message]
+    assert told_of == [
+        "page sent to alice by console",
+        "no-such-channel did not reach alice: there is no channel 'no-such-channel' any more; next: console",
+    ]
+
+
+async def test_what_cannot_be_recorded_while_the_lease_lasts_is_left_to_the_next(
+    database: Database, courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(tx: Connection, items: Sequence[OutboxItem]) -> dict[int, Status]:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(outbox, "hold", lost)
+    monkeypatch.setattr("remediator.engine.courier.LEASE", timedelta())
+    incident = await claimed(database)
+    await order(database, page(incident, "once", CONSOLE))
+
+    await courier.deliver()
+
+    assert await states(database) == {"once": "queued"}
 
 
 async def test_a_channel_that_is_busy_is_tried_again_later(database: Database, courier: Courier) -> None:

@@ -189,6 +189,7 @@ async def page(database: Database) -> None:
         assert await outbox.is_told(tx, number, key_begins="new-")
         [item] = await outbox.claim(tx, lease=LEASE, limit=50)
         await outbox.hold(tx, [item])
+        assert await outbox.recorded(tx, [item]) == set()
         await outbox.note_unanswered(tx, item)
         await outbox.retry(tx, item, delay=timedelta(), error="")
         await outbox.next_contact(tx, item, error="")
@@ -366,6 +367,7 @@ async def test_an_outbox_that_filled_since_it_was_looked_at_is_still_read_by_ind
             items = await outbox.claim(connection, lease=LEASE, limit=20)
             await outbox.claim(connection, lease=LEASE, limit=20, passing_over=["email"])
             await outbox.hold(connection, items)
+            await outbox.recorded(connection, items)
             await outbox.sent(connection, [(item, Receipt()) for item in items])
 
     assert len(items) == 20
