@@ -11,7 +11,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
-from remediator.domain.errors import Ambiguous, RemediatorError, Temporary
+from remediator.domain.errors import Ambiguous, NotFound, RemediatorError, Temporary
 from remediator.domain.incident import Status
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact, Roster
@@ -69,6 +69,10 @@ OFTEN_FOR = timedelta(minutes=20)
 """Where no channel is left: longer than most outages of our own way out, and than most waits for the next step."""
 TRIED_FOR = timedelta(days=1)
 """Where no channel is left, also where nobody knows whether it arrived: for some no step follows, or one tomorrow."""
+KNOWN_WITHIN = timedelta(minutes=2)
+"""Perhaps a replica with newer rules has ordered it by a channel that is new. Then every replica knows it, or none."""
+ELSEWHERE_WITHIN = timedelta(seconds=5)
+"""Until one claims it that knows the channel."""
 STOP_WITHIN = timedelta(seconds=15)
 """For what is on its way when the daemon stops; below Kubernetes' 30 s of grace."""
 FIRST_RETRY = timedelta(seconds=5)
@@ -252,6 +256,9 @@ class Courier:
         if in_hand is not None:
             await self._give_up(tx, item, in_hand)
             return "withdrawn"
+        if isinstance(error, NotFound) and item.age < KNOWN_WITHIN:
+            await outbox.put_back(tx, item, delay=ELSEWHERE_WITHIN, error=str(error))
+            return "retried"
         wait = _retry_in(item, error)
         if wait is None:
             await self._fall_through(tx, item, error)

@@ -287,13 +287,23 @@ async def sent(tx: Connection, delivered: Sequence[tuple[OutboxItem, Receipt]]) 
 
 
 async def retry(tx: Connection, item: OutboxItem, *, delay: timedelta, error: str) -> None:
+    await _again(tx, item, delay=delay, error=error, tries=1)
+
+
+async def put_back(tx: Connection, item: OutboxItem, *, delay: timedelta, error: str) -> None:
+    """Nothing was tried."""
+    await _again(tx, item, delay=delay, error=error, tries=0)
+
+
+async def _again(tx: Connection, item: OutboxItem, *, delay: timedelta, error: str, tries: int) -> None:
     await tx.execute(
-        """UPDATE outbox SET due_at = now() + $3, lease_until = NULL, attempts = attempts + 1, error = $4
+        """UPDATE outbox SET due_at = now() + $3, lease_until = NULL, attempts = attempts + $5, error = $4
            WHERE id = $1 AND epoch = $2""",
         item.id,
         item.epoch,
         delay,
         clean(error),
+        tries,
     )
 
 

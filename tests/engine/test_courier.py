@@ -39,7 +39,9 @@ from tests.store.facts import claimed, until_they_wait
 from tests.system.rules import write_rules
 
 SECOND = timedelta(seconds=1)
-CONSOLE, BUSY = Contact("console", ""), Contact("busy", "")
+CONSOLE, BUSY, GONE = Contact("console", ""), Contact("busy", ""), Contact("no-such-channel", "")
+A_WHILE = timedelta(minutes=3)
+"""After which a channel that no replica knows is taken to be gone."""
 WRITER = PageWriter("https://remediator.example.invalid", Links(b"secret", DatabaseClock()))
 
 
@@ -122,9 +124,10 @@ def page(incident: Incident, key: str, *reach: Contact, kind: NotificationKind =
     return Outgoing(note, reach, incident.rule)
 
 
-async def order(database: Database, *messages: Outgoing) -> None:
+async def order(database: Database, *messages: Outgoing, ago: timedelta = timedelta()) -> None:
     async with database.transaction() as tx:
         await outbox.enqueue(tx, messages)
+        await tx.execute("UPDATE outbox SET created_at = created_at - $1::interval", ago)
 
 
 async def states(database: Database) -> dict[str, str]:
@@ -231,8 +234,7 @@ async def test_a_page_goes_out_as_it_was_ordered_where_it_cannot_or_must_not_be_
 
 async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database: Database, courier: Courier) -> None:
     incident = await claimed(database)
-    gone = Contact("no-such-channel", "")
-    await order(database, page(incident, "well", CONSOLE), page(incident, "falls", gone, CONSOLE))
+    await order(database, page(incident, "well", CONSOLE), page(incident, "falls", GONE, CONSOLE), ago=A_WHILE)
 
     await courier.deliver()
     after_one = await states(database)
@@ -321,8 +323,7 @@ async def test_what_is_recorded_and_not_confirmed_is_told_once(
     monkeypatch.setattr(GroupCommit, "submit", without_an_answer)
     monkeypatch.setattr(health, "LOOK_AGAIN", timedelta())
     incident = await claimed(database)
-    gone = Contact("no-such-channel", "")
-    await order(database, page(incident, "well", CONSOLE), page(incident, "falls", gone, CONSOLE))
+    await order(database, page(incident, "well", CONSOLE), page(incident, "falls", GONE, CONSOLE), ago=A_WHILE)
 
     await courier.deliver()
 
@@ -387,7 +388,7 @@ async def test_only_a_page_that_reaches_nobody_goes_to_every_channel(
     database: Database, courier: Courier, kind: NotificationKind, *, pages_everybody: bool
 ) -> None:
     incident = await claimed(database)
-    await order(database, page(incident, "lost", Contact("no-such-channel", ""), kind=kind))
+    await order(database, page(incident, "lost", GONE, kind=kind), ago=A_WHILE)
 
     await courier.deliver()
 
@@ -434,8 +435,7 @@ async def test_that_it_is_over_is_tried_by_the_last_contact_as_long_as_it_may_wo
 ) -> None:
     """Else the page is the last word."""
     incident = await claimed(database)
-    gone = Contact("no-such-channel", "")
-    await order(database, page(incident, "1:resolved:alice", gone, BUSY, kind=NotificationKind.RESOLVED))
+    await order(database, page(incident, "1:resolved:alice", GONE, BUSY, kind=NotificationKind.RESOLVED), ago=A_WHILE)
     await courier.deliver()
     async with database.transaction() as tx:
         await tx.execute("UPDATE outbox SET created_at = now() - $1::interval, attempts = 10", age)
@@ -445,6 +445,28 @@ async def test_that_it_is_over_is_tried_by_the_last_contact_as_long_as_it_may_wo
 
     found = await next_try(database)
     assert (found and round(found / SECOND, -1) * SECOND) == wait
+
+
+@pytest.mark.parametrize(
+    ("age", "found"),
+    [
+        pytest.param(timedelta(seconds=100), ("queued", 0), id="another replica has newer rules perhaps"),
+        pytest.param(timedelta(seconds=140), ("failed", 0), id="none has by now"),
+    ],
+)
+async def test_a_channel_that_is_not_known_here_may_be_known_elsewhere(
+    database: Database, courier: Courier, age: timedelta, found: tuple[str, int]
+) -> None:
+    """And that was no try of it."""
+    incident = await claimed(database)
+    await order(database, page(incident, "lost", GONE), ago=age)
+
+    await courier.deliver()
+
+    async with database.connection() as connection:
+        row = await connection.fetchrow("SELECT state, attempts FROM outbox WHERE dedup_key = 'lost'")
+    assert tuple(row) == found
+    assert await courier.deliver() == (2 if found[0] == "failed" else 0), "some seconds for whoever knows it"
 
 
 async def test_a_thawed_replica_that_could_not_send_changes_nothing_of_what_another_has_sent(
@@ -499,7 +521,7 @@ async def test_where_no_channel_is_left_each_is_tried_as_long_as_it_may_work(
 ) -> None:
     """No chain repeats it, perhaps, or tomorrow."""
     incident = await claimed(database)
-    await order(database, page(incident, "lost", Contact("no-such-channel", "")))
+    await order(database, page(incident, "lost", GONE), ago=A_WHILE)
     await courier.deliver()
     async with database.transaction() as tx:
         await tx.execute("UPDATE outbox SET created_at = now() - $1::interval, attempts = 10000", age)
@@ -516,7 +538,7 @@ async def test_where_no_channel_is_left_each_is_tried_as_long_as_it_may_work(
 
 async def test_where_no_channel_is_left_a_no_is_the_end(database: Database, courier: Courier, busy: Channel) -> None:
     incident = await claimed(database)
-    await order(database, page(incident, "lost", Contact("no-such-channel", "")))
+    await order(database, page(incident, "lost", GONE), ago=A_WHILE)
     await courier.deliver()
     busy.status = 400
 
@@ -703,7 +725,7 @@ async def test_an_acknowledgement_stops_what_is_tried_where_no_channel_is_left(
     database: Database, courier: Courier, people: Responder
 ) -> None:
     incident = await claimed(database)
-    await order(database, page(incident, "lost", Contact("no-such-channel", "")))
+    await order(database, page(incident, "lost", GONE), ago=A_WHILE)
     await courier.deliver()
 
     await people.acknowledge(incident.id, by="bob")
