@@ -208,13 +208,25 @@ class Courier:
         """A page says what is known now, not what was known when it was ordered, or tried the first time."""
         key = item.notification.dedup_key
         if item.about is None:
-            return item.addressed
+            return self._as_ordered(item)
         try:
             fresh = self._writer.page(item.about, recipient=item.recipient, dedup_key=key, kind=item.kind)
         except Exception as error:  # a bug: a page that says less must still go out
             log.exception("page is sent as it was ordered", incident=item.incident, error=str(error))
-            return item.addressed
+            return self._as_ordered(item)
         return msgspec.structs.replace(item, notification=fresh).addressed
+
+    def _as_ordered(self, item: OutboxItem) -> Notification:
+        """With a link to acknowledge by, which is made when a page is sent."""
+        note = item.addressed
+        if item.kind is not NotificationKind.PAGE or not note.ends_with_its_chain:
+            return note
+        try:
+            link = self._writer.acknowledge_url(item.incident, item.recipient)
+        except Exception as error:  # likewise
+            log.exception("page is sent without a link", incident=item.incident, error=str(error))
+            return note
+        return msgspec.structs.replace(note, acknowledge_url=link)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
         """A deadlock's victim is surely rolled back: it is written again, for what was sent goes out anew else."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from remediator.clients.http import open_http
+from remediator.domain.briefing import Briefing
 from remediator.domain.errors import Temporary
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident, Status
@@ -203,12 +204,21 @@ async def test_a_dry_run_says_what_its_page_would_have_said(
     assert "target: deployment/prod/backend" in note.body
 
 
+@dataclass(frozen=True)
+class Stumbling(PageWriter):
+    """A bug."""
+
+    def page(self, about: Briefing, *, recipient: str, dedup_key: str, kind: NotificationKind) -> Notification:
+        raise ZeroDivisionError
+
+
 @pytest.mark.parametrize(
-    ("key", "progress", "writer"),
+    ("key", "progress", "writer", "has_link"),
     [
-        pytest.param("1:1:0:alice", "[]", WRITER, id="its incident cannot be read"),
-        pytest.param("1:1:0:alice", "{}", None, id="it cannot be written"),
-        pytest.param(f"1:{LEFT_BEHIND}:7:alice", "{}", WRITER, id="it has words of its own"),
+        pytest.param("1:1:0:alice", "[]", WRITER, True, id="its incident cannot be read"),
+        pytest.param("1:1:0:alice", "{}", Stumbling(WRITER.public_url, WRITER.links), True, id="it cannot be written"),
+        pytest.param("1:1:0:alice", "{}", None, False, id="nothing can be written"),
+        pytest.param(f"1:{LEFT_BEHIND}:7:alice", "{}", WRITER, False, id="it has words of its own"),
     ],
 )
 async def test_a_page_goes_out_as_it_was_ordered_where_it_cannot_or_must_not_be_written_anew(
@@ -219,8 +229,11 @@ async def test_a_page_goes_out_as_it_was_ordered_where_it_cannot_or_must_not_be_
     key: str,
     progress: str,
     writer: PageWriter | None,
+    *,
+    has_link: bool,
 ) -> None:
-    monkeypatch.setattr(courier, "_writer", writer)  # a bug
+    """Whoever has a page of a chain can acknowledge it."""
+    monkeypatch.setattr(courier, "_writer", writer)
     incident = await claimed(database)
     await order(database, page(incident, key, BUSY))
     async with database.transaction() as tx:
@@ -230,6 +243,8 @@ async def test_a_page_goes_out_as_it_was_ordered_where_it_cannot_or_must_not_be_
 
     [note] = busy.told
     assert (note.title, note.body, note.recipient) == ("down", "as ordered", "alice")
+    link = f"https://remediator.example.invalid/incidents/{incident.id}/acknowledge?token="
+    assert note.acknowledge_url.startswith(link) if has_link else note.acknowledge_url == ""
 
 
 async def test_one_that_fails_does_not_touch_those_it_is_recorded_with(database: Database, courier: Courier) -> None:
