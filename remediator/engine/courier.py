@@ -59,9 +59,8 @@ Outcome = Taken | NotTaken
 LEASE = timedelta(seconds=30)
 TRIES_TO_RECORD = 3
 """What nothing but other transactions stand in the way of."""
-MOST_IN_FLIGHT = 100
 MOST_A_CHANNEL = 40
-"""Of those: a channel that hangs must leave room for the others."""
+"""In flight at once. There is no bound on all of them: channels that hang would use it up."""
 CLAIMED_AT_ONCE = MOST_A_CHANNEL // 2
 """By then there must be room for as many: claiming anew for each message that lands would cost more than sending it."""
 TRIES_PER_CHANNEL = 3
@@ -137,13 +136,10 @@ class Courier:
         return len(items)
 
     async def _claim(self) -> Sequence[OutboxItem]:
-        room = MOST_IN_FLIGHT - self._in_flight.total()
-        if room <= 0:
-            return ()
         full = [channel for channel in self._in_flight if not self._has_room(channel)]
         try:
             async with self._database.connection() as connection:
-                items = await outbox.claim(connection, lease=LEASE, limit=min(room, CLAIMED_AT_ONCE), passing_over=full)
+                items = await outbox.claim(connection, lease=LEASE, limit=CLAIMED_AT_ONCE, passing_over=full)
         except Temporary as error:
             await self._database.health.sit_out("read the outbox", error)
             return ()
@@ -155,9 +151,8 @@ class Courier:
 
     def _landed(self, channel: str) -> None:
         """The channel has answered: it has room, whether or not that is written down already."""
-        was_full = self._in_flight.total() >= MOST_IN_FLIGHT
         self._in_flight[channel] -= 1
-        if was_full or self._has_room(channel):
+        if self._has_room(channel):
             self._bell.ring()
 
     async def _carry(self, item: OutboxItem) -> None:

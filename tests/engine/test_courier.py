@@ -87,12 +87,21 @@ def ordering() -> RightOfWay:
 
 
 @pytest.fixture
-async def courier(database: Database, tmp_path: Path, busy: Channel, ordering: RightOfWay) -> AsyncIterator[Courier]:
+def beside() -> tuple[str, ...]:
+    """Channels that share the fate of the busy one."""
+    return ()
+
+
+@pytest.fixture
+async def courier(
+    database: Database, tmp_path: Path, busy: Channel, beside: tuple[str, ...], ordering: RightOfWay
+) -> AsyncIterator[Courier]:
     channels = f"""
 channels:
   console: {{ use: console }}
   busy: {{ use: webhook, url: "{busy.url}", secret: bench }}
 """
+    channels += "".join(f'  {name}: {{ use: webhook, url: "{busy.url}", secret: bench }}\n' for name in beside)
     people = """
 people:
   alice:
@@ -395,6 +404,27 @@ async def test_no_more_are_claimed_at_once_than_there_is_room_for(database: Data
     assert (await courier.deliver(), await courier.deliver()) == (CLAIMED_AT_ONCE, 1)
 
 
+@pytest.mark.parametrize("beside", [("hung", "lame")], ids=["three of them"])
+async def test_however_many_channels_hang_another_sends_at_once(
+    database: Database, courier: Courier, busy: Channel, beside: tuple[str, ...]
+) -> None:
+    incident = await claimed(database)
+    for name in ("busy", *beside):
+        await order(database, *(page(incident, f"{name}-{n}", Contact(name, "")) for n in range(50)))
+    await order(database, page(incident, "urgent", CONSOLE))
+    answered = asyncio.Event()
+    busy.status, busy.meanwhile = 200, answered.wait
+
+    running = asyncio.create_task(courier.run())
+    try:
+        await eventually(lambda: is_sent(database, "urgent"), within=5)
+        assert "sent" not in {state for key, state in (await states(database)).items() if key != "urgent"}
+    finally:
+        answered.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("kind", "pages_everybody"),
     [(NotificationKind.PAGE, True), (NotificationKind.REVIEW, False), (NotificationKind.RESOLVED, False)],
@@ -587,6 +617,10 @@ async def test_what_a_crowd_of_deadlines_has_ordered_is_sent_when_all_of_it_is(
     assert untouched
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def is_sent(database: Database, key: str) -> bool:
+    return (await states(database))[key] == "sent"
 
 
 async def so_far(database: Database, expected: dict[str, str]) -> bool:
