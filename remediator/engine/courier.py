@@ -2,7 +2,6 @@
 and pages every channel there is when a person's last channel has failed. A second page is better than none."""
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
-from remediator.domain.errors import Ambiguous, NotFound, RemediatorError, Temporary
+from remediator.domain.errors import NotFound, RemediatorError, Temporary
 from remediator.domain.incident import Status
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact, Roster
@@ -21,6 +20,7 @@ from remediator.engine.bell import Bell
 from remediator.engine.clock import stopwatch
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.pages import PageWriter
+from remediator.engine.patience import is_unanswered, retry_in
 from remediator.engine.right_of_way import RightOfWay
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
@@ -63,24 +63,12 @@ MOST_A_CHANNEL = 40
 """In flight at once. There is no bound on all of them: channels that hang would use it up."""
 CLAIMED_AT_ONCE = MOST_A_CHANNEL // 2
 """By then there must be room for as many: claiming anew for each message that lands would cost more than sending it."""
-TRIES_PER_CHANNEL = 3
-OFTEN_FOR = timedelta(minutes=20)
-"""Where no channel is left: longer than most outages of our own way out, and than most waits for the next step."""
-TRIED_FOR = timedelta(days=1)
-"""Where no channel is left, also where nobody knows whether it arrived: for some no step follows, or one tomorrow."""
 KNOWN_WITHIN = timedelta(minutes=2)
 """Perhaps a replica with newer rules has ordered it by a channel that is new. Then every replica knows it, or none."""
 ELSEWHERE_WITHIN = timedelta(seconds=5)
 """Until one claims it that knows the channel."""
 STOP_WITHIN = timedelta(seconds=15)
 """For what is on its way when the daemon stops; below Kubernetes' 30 s of grace."""
-FIRST_RETRY = timedelta(seconds=5)
-MOST_DOUBLED = 10
-"""By then it is longer than any wait."""
-LONGEST_WAIT = timedelta(seconds=30)
-"""A channel that wants a longer pause is passed over: the next channel is quicker."""
-LONGEST_WAIT_LATER = timedelta(minutes=5)
-"""After `OFTEN_FOR`."""
 
 
 class Courier:
@@ -258,7 +246,7 @@ class Courier:
     async def _not_taken(self, tx: Connection, failed: NotTaken, *, in_hand: Status | None) -> str:
         """What became of it. `in_hand`: what its incident is, where nobody is to be paged by it any more."""
         item, error = failed.item, failed.error
-        if _is_unanswered(error):
+        if is_unanswered(error):
             await outbox.note_unanswered(tx, item)
         if in_hand is not None:
             await self._give_up(tx, item, in_hand)
@@ -266,7 +254,7 @@ class Courier:
         if isinstance(error, NotFound) and item.age < KNOWN_WITHIN:
             await outbox.put_back(tx, item, delay=ELSEWHERE_WITHIN, error=str(error))
             return "retried"
-        wait = _retry_in(item, error)
+        wait = retry_in(item, error)
         if wait is None:
             await self._fall_through(tx, item, error)
             return "failed"
@@ -305,41 +293,3 @@ def _everywhere(item: OutboxItem, roster: Roster) -> list[tuple[Contact, ...]]:
 
 async def _tell(tx: Connection, told: Sequence[tuple[OutboxItem, str]]) -> None:
     await timeline.append(tx, [(item.incident, Entry(EntryKind.PAGE, message, "escalate")) for item, message in told])
-
-
-def _retry_in(item: OutboxItem, error: Exception) -> timedelta | None:
-    """None: no further try on this channel."""
-    wait = _pause(item.attempts, error)
-    if _is_the_last_chance(item):
-        at_most = LONGEST_WAIT if item.age < OFTEN_FOR else LONGEST_WAIT_LATER
-        return min(wait, at_most) if not _is_final(error) and item.age < _patience(item, error) else None
-    may_work = isinstance(error, Temporary) and item.attempts + 1 < TRIES_PER_CHANNEL
-    return wait if may_work and wait <= LONGEST_WAIT else None
-
-
-def _is_the_last_chance(item: OutboxItem) -> bool:
-    """For a page that is when every channel is tried. That it is over goes to no other channel."""
-    return item.is_last_resort or (item.kind is NotificationKind.RESOLVED and len(item.reach) == 1)
-
-
-def _patience(item: OutboxItem, error: Exception) -> timedelta:
-    """Nobody can stop a notice that arrives, unanswered, again and again."""
-    return OFTEN_FOR if item.kind is NotificationKind.RESOLVED and _is_unanswered(error) else TRIED_FOR
-
-
-def _is_unanswered(error: Exception) -> bool:
-    """It may have arrived."""
-    return isinstance(error, (Ambiguous, TimeoutError))
-
-
-def _is_final(error: Exception) -> bool:
-    """A no that we understand. What a library of ours trips over now may be gone in a minute."""
-    return isinstance(error, RemediatorError) and not isinstance(error, (Temporary, Ambiguous))
-
-
-def _pause(attempts: int, error: Exception) -> timedelta:
-    """Jitter, for many pages must not knock in step; or what the channel asked for, where that is longer."""
-    jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
-    pause = timedelta(seconds=FIRST_RETRY.total_seconds() * 2 ** min(attempts, MOST_DOUBLED) * jitter)
-    asked = error.retry_after_seconds if isinstance(error, Temporary) else None
-    return max(pause, timedelta(seconds=asked or 0))
