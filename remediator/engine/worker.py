@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, Move, PageOrder, Phase
+from remediator.domain.incident import Incident, IntentResult, IntentState, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
@@ -50,6 +50,8 @@ SHARE_TO_DECIDE = 0.8
 """Of the lease: the rest is for committing the move."""
 _WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
 """The intent is journalled: a stop here would leave a write that nobody made, to be looked for by the next owner."""
+_A_WRITE_IS_OPEN = (*_WRITE_FOLLOWS, Phase.CLOSED)
+"""What became of the intent is still to be told, also where a person closed the incident under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +214,16 @@ class Worker:
         except Exception as error:  # a bug must end in a page, not in silence
             log.exception("stage failed", phase=incident.phase.value)
             reason = f"{type(error).__name__}: {error}"
-        left = undo.forgotten(incident, self._desk)
-        return close.handed_over(left, self._desk, f"{incident.phase.value}: {reason}")
+        return self._given_up(undo.forgotten(incident, self._desk), f"{incident.phase.value}: {reason}")
+
+    def _given_up(self, incident: Incident, reason: str) -> Move:
+        """To people; also what may have been written, for nobody looks for it any more."""
+        write = incident.progress.intent
+        if write is None or incident.phase not in _A_WRITE_IS_OPEN:
+            return close.handed_over(incident, self._desk, reason)
+        unsure = replace(incident, progress=replace(incident.progress, unsure_of=write))
+        unknown = IntentResult(write, IntentState.UNKNOWN, f"cannot tell whether it happened ({reason}); not repeated")
+        return replace(close.handed_over(unsure, self._desk, reason), result=unknown)
 
     def _time_for(self, incident: Incident) -> float | None:
         """In seconds: whoever takes longer than the lease is overtaken by the next claim, as that one is, for ever.
