@@ -501,6 +501,53 @@ async def test_a_write_that_a_later_claim_looked_for_in_vain_is_told(
     assert await pages(database) == ([left_behind(incident)] if is_told else [])
 
 
+@pytest.mark.parametrize("stage", ["fix", "undo"])
+async def test_what_a_write_did_is_told_once_where_a_person_closes_its_incident_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Its move is refused, and only the result is kept: whoever comes by next tells it."""
+    prepared = wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch) if stage == "fix" else None
+    incident = await (prepared or wakes_for_its_undo(database))
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        if journalled.state is IntentState.BEGUN:
+            await close(database, incident)
+        return IntentResult(journalled.intent.id, IntentState.DONE, SAID)
+
+    monkeypatch.setattr(f"remediator.engine.{stage}.carry_out", carry_out)
+    monkeypatch.setattr(undo, "carry_out", carry_out)
+
+    async with at_work(database):
+        await eventually(lambda: nobody_moves_it(database), within=10)
+        before = await count(database, f"timeline WHERE message LIKE '%{SAID}'")
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE incidents SET lease_until = NULL")
+        await eventually(lambda: tells(database, SAID), within=10)
+
+    told = f"timeline WHERE kind = '{stage}' AND message = 'done: {SAID}' AND data ? 'intent'"
+    assert (before, await count(database, told)) == (0, 1)
+
+
+async def nobody_moves_it(database: Database) -> bool:
+    return bool(
+        await count(database, "incidents WHERE status = 'resolved'")
+        and not await count(database, "intents WHERE state = 'begun'")
+    )
+
+
+async def test_what_was_told_before_a_person_closed_the_incident_is_not_told_again(database: Database) -> None:
+    """While it is verified its intent stays with it."""
+    incident = await claimed(database)
+    done = Intent(new_id(), incident.id, "fix[0]", changed(SCALED, undo_after=None))
+    progress = Progress(step=0, intent=done.id, fixed_at=datetime.now(UTC))
+
+    move = await next_move(
+        replace(incident, phase=Phase.CLOSED, progress=progress), NO_RULE, desk_for(done, IntentState.DONE)
+    )
+
+    assert (move.entries, move.progress.intent) == ((), None)
+
+
 async def is_at_rest(database: Database, state: IntentState) -> bool:
     async with database.connection() as connection:
         return bool(
