@@ -43,7 +43,7 @@ def garbled(what: Garbling, neighbours: Sequence[Told], *, number: int, random: 
         return Sent(_body(alerts, stuffing), _fingerprints(neighbours), readable=len(alerts))
     position, broken = random.randint(0, len(alerts)), _ALERT[what] % number
     body = _body([*alerts[:position], broken, *alerts[position:]], stuffing)
-    return Sent(body, _fingerprints(neighbours), (Broken(position, broken),), readable=len(alerts))
+    return Sent(body, _fingerprints(neighbours), broken=(Broken(position, broken),), readable=len(alerts))
 
 
 def _body(alerts: Sequence[bytes], stuffing: bytes) -> bytes:
