@@ -97,7 +97,7 @@ def show(figures: Figures, console: Console, *, title: str) -> None:
     console.print(counts)
 
 
-_ORDER = (
+ORDER = (
     "seeds",
     "daemons started",
     "killed at a mark",
@@ -141,4 +141,4 @@ _ORDER = (
 
 
 def _ordered(counts: Counter[str]) -> Sequence[tuple[str, int]]:
-    return [(name, counts[name]) for name in (*_ORDER, *sorted(set(counts) - set(_ORDER)))]
+    return [(name, counts[name]) for name in (*ORDER, *sorted(set(counts) - set(ORDER)))]
