@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from remediator.engine.rules_in_force import LOOK_EVERY
 from tests.cluster.eventually import eventually
 from tests.fakes.ports import free_port
 from tests.faults.nursery import Nursery
@@ -63,7 +64,8 @@ async def test_who_runs_has_the_other_rules_at_once(
     child.signal(signal.SIGHUP)
 
     await eventually(
-        lambda: answers(session, environment, "/metrics", 'remediator_rule_reloads_total{result="ok"} 1.0'), within=9
+        lambda: answers(session, environment, "/metrics", 'remediator_rule_reloads_total{result="ok"} 1.0'),
+        within=LOOK_EVERY.total_seconds() / 2,
     )
     child.signal(signal.SIGTERM)
     assert await child.ended == 0
