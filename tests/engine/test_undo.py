@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,25 +29,18 @@ from remediator.domain.incident import (
     Progress,
 )
 from remediator.domain.mode import Mode
-from remediator.domain.oncall import Contact, Person, Roster
 from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
-from remediator.engine import fix, undo, worker
-from remediator.engine.bell import Bell
-from remediator.engine.clock import DatabaseClock
+from remediator.engine import undo, worker
 from remediator.engine.desk import Desk
-from remediator.engine.journal import Journal
-from remediator.engine.links import Links
-from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
-from remediator.engine.worker import Pace, Worker
-from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, moves, outbox, timeline
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox
 from tests.cluster.eventually import eventually
+from tests.engine.working import NOBODY, NOT_REACHED, at_work, is_resolved, tells
 from tests.fakes.kubernetes import FakeCluster
 from tests.store.facts import LEASE, alert, claimed, count, file, resolved
 from tests.system.rules import rule_with, write_rules
@@ -67,9 +59,6 @@ SCALED = Plan(
 )
 NO_RULE: Any = None
 """Not asked for what is tried here."""
-NOBODY: Any = None
-NOT_REACHED: Any = object()
-"""Only whether it is there is asked."""
 
 
 def new_id() -> IntentId:
@@ -184,53 +173,6 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
     assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER, why),)
 
 
-class AnyRule:
-    guards = ()
-    roster = Roster(
-        {
-            "alice": Person("alice", "Alice", (Contact("console", ""),)),
-            "bob": Person("bob", "Bob", (Contact("console", ""), Contact("email", "b@example.invalid"))),
-        },
-        {},
-        frozenset({"console"}),
-    )
-
-    def version(self, _: str) -> object:
-        return object()
-
-
-@asynccontextmanager
-async def at_work(database: Database, *, lease: timedelta = LEASE) -> AsyncIterator[None]:
-    """A worker on that database; its writes succeed."""
-    clock, journal, bell = DatabaseClock(), Journal(database, Mode.ACT), Bell()
-    desk = Desk(
-        tools=NOBODY,
-        clock=clock,
-        read_ledger=journal.ledger,
-        read_intent=journal.intent,
-        global_guards=lambda: (),
-        recheck=timedelta(seconds=15),
-        writers=NOT_REACHED,
-    )
-    rules: Any = AnyRule
-    made = Worker(
-        database,
-        rules,
-        desk,
-        PageWriter("https://remediator.example.invalid", Links(b"secret", clock)),
-        pace=Pace("tests", 4, lease, timedelta(milliseconds=50)),
-        clock=clock,
-        bells=(bell, Bell()),
-        metrics=Metrics(),
-    )
-    running = asyncio.create_task(made.run())
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[IntentId]:
     """What was carried out."""
@@ -315,11 +257,6 @@ async def test_an_alert_that_ends_while_its_fix_is_taken_back_still_closes_the_i
     assert len(written) == 1
 
 
-async def is_resolved(database: Database) -> bool:
-    async with database.connection() as connection:
-        return bool(await connection.fetchval("SELECT bool_and(status = 'resolved') FROM incidents"))
-
-
 async def test_a_worker_that_is_told_to_stop_ends_the_write_it_has_begun(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,13 +286,6 @@ async def test_an_undo_that_cannot_be_read_is_told_once(database: Database) -> N
         await eventually(lambda: tells(database, "of_a_later_release"), within=10)
 
     assert await count(database, "timeline") < 10
-
-
-async def tells(database: Database, what: str) -> bool:
-    async with database.connection() as connection:
-        return bool(
-            await connection.fetchval("SELECT EXISTS (SELECT FROM timeline WHERE message LIKE $1)", f"%{what}%")
-        )
 
 
 SAID = "kubernetes: PATCH: 503"
@@ -690,17 +620,7 @@ async def test_a_write_that_nobody_can_tell_of_keeps_no_incident_open_whose_aler
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever wrote it died, and the alert ended before somebody else looked: it tells of its end once."""
-
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
-        return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
-
-    monkeypatch.setattr(fix, "carry_out", carry_out)
-    incident = await wakes_for_its_undo(database)
-    async with database.transaction() as tx:
-        await tx.execute("UPDATE intents SET state = 'begun'")
-        await tx.execute(
-            "UPDATE incidents SET phase = 'cleared', progress = $1", Progress(step=0, intent=owed(incident).intent)
-        )
+    incident = await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
     await file(database, resolved())
 
     async with at_work(database):
