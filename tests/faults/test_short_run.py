@@ -83,6 +83,7 @@ def test_a_long_run_has_each_kind_of_trouble_and_seeds_without_it() -> None:
     assert 3 < sum(scenario.mode is Mode.SUGGEST for scenario in drawn) < 30
     assert 10 < sum(bool(scenario.polling and scenario.polling.silences) for scenario in drawn) < 80
     assert 10 < sum(bool(scenario.edits) for scenario in drawn) < 50
+    assert any(scenario.edits and scenario.edits[0].after == 0 for scenario in drawn)
     assert not any(scenario.storm and scenario.hangs_database for scenario in drawn)
 
 
