@@ -20,6 +20,8 @@ from tests.faults.violations import Kind, Violation
 
 BETWEEN_FENCE_AND_WRITE = timedelta(seconds=2)
 """What lies between the last look at our own state and the request: a slow machine, never a lost lease."""
+KNOWN_WITHIN = timedelta(seconds=0.25)
+"""From a line of the timeline, which has the moment in which it was written, until its transaction is committed."""
 SUPPRESSED = " is suppressed at its source "
 _SEEN = "seen in the world: "
 """So begins a result of which nobody had an answer: the world is as it was to be, whoever did it."""
@@ -161,10 +163,11 @@ def held(evidence: Evidence) -> Iterator[Violation]:
 
 def _last_heard_of(intent: Row, evidence: Evidence) -> str:
     """Of the alert, before the intent was begun; of what was told at one moment, the last."""
+    until = intent["begun_at"] - KNOWN_WITHIN
     heard = [
         row
         for row in evidence.books.timeline
-        if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < intent["begun_at"]
+        if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < until
     ]
     in_order = sorted(heard, key=lambda row: row["at"])
     return str(in_order[-1]["message"]) if in_order else ""
