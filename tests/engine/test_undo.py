@@ -478,6 +478,45 @@ async def test_what_was_told_before_a_person_closed_the_incident_is_not_told_aga
     assert (move.entries, move.progress.intent) == ((), None)
 
 
+@pytest.mark.parametrize(
+    ("known", "seen", "kept", "told"),
+    [
+        pytest.param(IntentState.DONE, IntentState.FAILED, IntentState.DONE, True, id="it was done"),
+        pytest.param(IntentState.DONE, IntentState.UNKNOWN, IntentState.DONE, True, id="somebody could tell"),
+        pytest.param(IntentState.UNKNOWN, IntentState.FAILED, IntentState.UNKNOWN, True, id="nobody can tell"),
+        pytest.param(IntentState.FAILED, IntentState.DONE, IntentState.DONE, False, id="it is there all the same"),
+        pytest.param(IntentState.FAILED, IntentState.UNKNOWN, IntentState.UNKNOWN, False, id="it may be there"),
+        pytest.param(IntentState.FAILED, IntentState.FAILED, IntentState.FAILED, False, id="nothing else"),
+    ],
+)
+async def test_a_result_that_is_recorded_while_another_looks_for_the_write_is_told_where_it_is_more(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    known: IntentState,
+    seen: IntentState,
+    kept: IntentState,
+    *,
+    told: bool,
+) -> None:
+    """By a replica that wakes just then. Whoever looked goes on by what it saw, and takes nothing back."""
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE intents SET state = $1, detail = 'by whoever wrote it'", known)
+        return IntentResult(journalled.intent.id, seen, SAID)
+
+    incident = await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
+    monkeypatch.setattr("remediator.engine.fix.carry_out", carry_out)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, SAID), within=10)
+
+    late = f"timeline WHERE kind = 'fix' AND message = '{worker.CAME_LATE}: {known}: by whoever wrote it'"
+    assert await count(database, f"intents WHERE state = '{kept}'") == 1
+    assert await count(database, late) == told
+    assert await pages(database) == ([left_behind(incident)] if told else [])
+
+
 async def is_at_rest(database: Database, state: IntentState) -> bool:
     async with database.connection() as connection:
         return bool(
