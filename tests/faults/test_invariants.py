@@ -597,10 +597,11 @@ def test_nothing_rests_while_an_end_has_crossed_its_start(ends_at: float, *, wai
     assert unrest == (["the end of f1 crossed its start, and nobody has looked yet"] if waits else [])
 
 
-def test_of_what_was_heard_at_one_moment_the_last_counts() -> None:
+@pytest.mark.parametrize("at", [pytest.param(1.7, id="of one moment the last"), pytest.param(1.99, id="just before")])
+def test_a_fix_may_be_begun_as_soon_as_its_alert_is_heard_again(at: float) -> None:
     heard = seed()
     silence(heard, at=1.7)
-    heard.told.append(entry("alert", "Scale is no longer suppressed at its source (am); it was by a", at=1.7))
+    heard.told.append(entry("alert", "Scale is no longer suppressed at its source (am); it was by a", at=at))
 
     assert at_rest(evidence(heard)) == []
 

@@ -157,20 +157,19 @@ def held(evidence: Evidence) -> Iterator[Violation]:
         alerts[episode["incident_id"]].add(episode["fingerprint"])
     for intent in evidence.books.intents:
         is_of_one = len(alerts[intent["incident_id"]]) == 1
-        if is_of_one and intent["undoes"] is None and SUPPRESSED in _last_heard_of(intent, evidence):
+        if is_of_one and intent["undoes"] is None and _is_known_to_be_silenced(intent, evidence):
             yield Violation(Kind.OTHER, f"{called(intent)} was begun while its alert was silenced")
 
 
-def _last_heard_of(intent: Row, evidence: Evidence) -> str:
-    """Of the alert, before the intent was begun; of what was told at one moment, the last."""
-    until = intent["begun_at"] - KNOWN_WITHIN
+def _is_known_to_be_silenced(intent: Row, evidence: Evidence) -> bool:
+    """By the last that was heard of it before; of what was told at one moment, the last."""
     heard = [
         row
         for row in evidence.books.timeline
-        if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < until
+        if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < intent["begun_at"]
     ]
-    in_order = sorted(heard, key=lambda row: row["at"])
-    return str(in_order[-1]["message"]) if in_order else ""
+    last = sorted(heard, key=lambda row: row["at"])[-1:]
+    return any(SUPPRESSED in row["message"] and row["at"] < intent["begun_at"] - KNOWN_WITHIN for row in last)
 
 
 def unknown(evidence: Evidence) -> Iterator[Violation]:
