@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, IntentResult, IntentState, Move, PageOrder, Phase
+from remediator.domain.timeline import EntryKind
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
@@ -298,6 +299,7 @@ class Worker:
             ended = [now for one, now in made if one.incident.is_open and not now.is_open]
             await announce_ends(tx, ended, self._writer)
             await self._tell_what_is_left_behind(tx, made)
+            await self._tell_what_was_known_before(tx, [one for one, _ in made])
             reached(Mark.MOVE_WRITTEN)
         return after
 
@@ -309,6 +311,18 @@ class Worker:
 
     async def _tell_of(self, tx: Connection, write: IntentId, one: Decided, *, after: Incident) -> None:
         await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
+
+    async def _tell_what_was_known_before(self, tx: Connection, made: Sequence[Decided]) -> None:
+        """Whoever had lost its lease may have recorded what it did while another looked for it: then the journal has
+        that, and these moves were made on what was seen. What was seen and is more goes into the journal."""
+        seen = {one.move.result.id: (one, one.move.result) for one in made if one.move.result is not None}
+        for known in await intents.results(tx, list(seen)) if seen else ():
+            one, result = seen[known.id]
+            if known.result is not result.result and not await intents.correct(tx, result):
+                told = tuple(
+                    replace(entry, message=f"{known.result}: {known.detail}") for entry in one.move.entries[:1]
+                )
+                await self._tell_that_it_came_late(tx, one.incident, replace(one.move, entries=told), write=result.id)
 
     async def _keep_result(self, incident: Incident, move: Move) -> None:
         """The move is not made (a person resolved the incident, say), but what our write did is still a fact: also
@@ -324,6 +338,6 @@ class Worker:
         """An undo that came late has left nothing behind, and whoever tries it again sees that."""
         entries = tuple(replace(entry, message=f"{CAME_LATE}: {entry.message}") for entry in move.entries)
         await timeline.append(tx, [(incident.id, entry) for entry in entries])
-        if incident.phase is Phase.CLEARED:
+        if any(entry.kind is EntryKind.FIX for entry in entries):
             late, now = Decided(incident, replace(move, entries=entries)), await incidents.get(tx, incident.id)
             await self._tell_of(tx, write, late, after=now)
