@@ -101,7 +101,7 @@ def _follow(
 
 def _cleared(incident: Incident, planned: Planned, verdict: Allow, entries: tuple[Entry, ...]) -> Move:
     intent = new_intent(incident, planned.step.path, planned.plan, action=planned.action, budgets=verdict.budgets)
-    progress = replace(incident.progress, plan=planned.plan, intent=intent.id, last_word="")
+    progress = replace(incident.progress, plan=planned.plan, intent=intent.id, held_until=None, last_word="")
     return Move(Phase.CLEARED, progress, entries=entries, intent=intent)
 
 
@@ -111,7 +111,7 @@ def _proposed(incident: Incident, planned: Planned, reason: str, entries: tuple[
         f"waits for approval of plan {planned.plan.digest}: {planned.plan.summary} ({reason})",
         planned.step.path,
     )
-    progress = replace(incident.progress, plan=planned.plan, approval=None)
+    progress = replace(incident.progress, plan=planned.plan, approval=None, held_until=None)
     return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=APPROVAL_LIFE, pages=PageOrder.NOW)
 
 
@@ -122,9 +122,15 @@ async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
 
 
 def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entries: tuple[Entry, ...]) -> Move:
-    """Looks again later, on fresh facts. A person is told now: waiting is not fixing."""
-    holds = incident.progress.holds + 1
-    progress = replace(incident.progress, step=None, plan=None, approval=None, holds=holds)
+    """Looks again later, on fresh facts. A person is told now: waiting is not fixing. Woken before its time, by an
+    alert that joins say, it waits on: a storm would use up all its holds before any budget could be free."""
+    now, held_until = desk.clock(), incident.progress.held_until
+    progress = replace(incident.progress, step=None, plan=None, approval=None)
+    if held_until is not None and now < held_until:
+        until = min(held_until, now + wait)
+        return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=until - now)
+    holds = progress.holds + 1
+    progress = replace(progress, holds=holds, held_until=now + wait)
     if holds > MOST_HOLDS:
         move = close.handed_over(incident, desk, f"held {MOST_HOLDS} times, last: {reason}", progress=progress)
         return replace(move, entries=(*entries, *move.entries))
