@@ -96,6 +96,8 @@ class Progress(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     """What is proposed, cleared or done at `step`."""
     intent: IntentId | None = None
+    proposed_at: datetime | None = None
+    """Since when the plan waits for approval, where it does."""
     approval: Approval | None = None
     fixed_at: datetime | None = None
     healthy_since: datetime | None = None
