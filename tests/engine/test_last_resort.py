@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from aiohttp import web
 
 from remediator.clients.http import open_http
 from remediator.domain.errors import BadDocument, Temporary
@@ -17,6 +18,7 @@ from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.domain.oncall import Contact
 from remediator.domain.outage import STEADY
+from remediator.engine import last_resort
 from remediator.engine.bell import Bell
 from remediator.engine.last_resort import MARK, LastResort, Terms
 from remediator.engine.links import Links
@@ -32,6 +34,7 @@ from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.outbox import OutboxItem, Outgoing, SentAlready
 from remediator.toolbox import Messengers
+from tests.fakes.serving import serving
 from tests.store.facts import LEASE, alert, claimed, file, opening
 from tests.system.rules import CHANNELS, write_rules
 
@@ -107,6 +110,10 @@ class Scene:
             await resort.carry(page)
         return resort, incident
 
+    async def carry_all(self, resort: LastResort) -> None:
+        for page in await resort.tick():
+            await resort.carry(page)
+
     async def steady_again(self, resort: LastResort) -> None:
         self.database.health.found_well()
         self.clock.now += STEADY
@@ -129,7 +136,7 @@ async def scene(database: Database, tmp_path: Path) -> AsyncIterator[Scene]:
     clock = Clock()
     async with open_http(private_networks=True) as http:
         ticking = Database(database.pool, Health(clock))
-        yield Scene(ticking, clock, tmp_path / "rules", Messengers(http))
+        yield Scene(ticking, clock, tmp_path / "rules", Messengers(http, secrets={"signing": "s3cret"}))
 
 
 async def test_nothing_is_sent_while_the_database_is_well(scene: Scene) -> None:
@@ -441,6 +448,50 @@ async def test_one_dead_channel_does_not_stop_another(scene: Scene) -> None:
     await resort.carry(page)
 
     assert (scene.sent("console"), scene.sent("dead", "failed")) == (1, 1)
+
+
+@dataclass
+class Chat:
+    """A channel that reaches people, or does not."""
+
+    is_up: bool = False
+    got: list[str] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        if self.is_up:
+            self.got.append(request.headers["webhook-id"])
+        return web.Response(status=200 if self.is_up else 503)
+
+
+async def test_what_a_channel_took_that_nobody_may_look_at_is_tried_on_the_others_until_somebody_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console always takes it."""
+    monkeypatch.setattr(last_resort, "TRY_AGAIN", timedelta())
+    chat, app = Chat(), web.Application()
+    app.add_routes([web.post("/", chat.receive)])
+    await scene.waiting_page()
+    async with serving(app) as url:
+        channels = f"{CHANNELS}  chat: {{ use: webhook, url: '{url}/', secret: signing }}\n"
+        resort = scene.resort(oncall__channels=channels)
+        await resort.tick()
+        scene.lost_for(timedelta(seconds=1))
+
+        await scene.carry_all(resort)
+        watched = resort.watched
+        await scene.carry_all(resort)
+        chat.is_up = True
+        await scene.carry_all(resort)
+        await scene.carry_all(resort)
+
+    assert watched == 2, "the page, and the chain of its incident"
+    assert (chat.got, scene.sent("console"), scene.sent("chat", "failed")) == (["1:1:0:alice"], 1, 2)
+
+
+async def test_a_page_that_the_console_alone_can_take_is_settled_by_it(scene: Scene) -> None:
+    resort, _ = await scene.page_from_memory()
+
+    assert resort.watched == 1, "the chain of its incident"
 
 
 async def test_a_long_outage_is_told_once_and_so_is_its_end(scene: Scene) -> None:
