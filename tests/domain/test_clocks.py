@@ -92,6 +92,17 @@ def test_a_name_that_is_nobody_is_told_apart_from_one_that_is() -> None:
     assert [roster.recipient(name, NOW) is None for name in ("ann", "gone", "nobody")] == [False, True, True]
 
 
+@pytest.mark.parametrize(("week", "who"), [(0, "manager"), (1, "deputy")])
+def test_a_schedule_may_have_the_name_of_somebody_who_takes_part_in_it(week: int, who: str) -> None:
+    people = {name: Person(name, name, (Contact("mail", name),)) for name in ("manager", "deputy")}
+    schedule = Schedule("manager", ("manager", "deputy"), datetime(2026, 3, 2))
+
+    found = Roster(people, {"manager": schedule}).recipient("manager", NOW + timedelta(days=1 + 7 * week))
+
+    assert found is not None
+    assert found.name == who
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 7_200), st.integers(1, 5)), max_size=20),
     st.integers(1, 10),
