@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from remediator.domain.errors import Temporary
+from remediator.domain.escalation import due_now
 from remediator.domain.ids import IncidentId
 from remediator.domain.last_resort import (
     TRY_AGAIN,
@@ -221,7 +222,8 @@ class LastResort:
     def _about_outage(self, key: str, title: str, body: str, kind: NotificationKind) -> list[WaitingPage]:
         """To whoever would be paged first, by whatever policy."""
         roster, now = self._rulebook().roster, self._clock()
-        names = dict.fromkeys(name for policy in self._rulebook().policies.values() for name in policy.steps[0].page)
+        first = (due_now(policy, timedelta()) for policy in self._rulebook().policies.values())
+        names = dict.fromkeys(name for due in first for name in due.page)
         people = [person for name in names if (person := reachable(roster, name, now)) is not None]
         severity = min(self._rulebook().severities.values(), key=lambda each: each.respond_within)
         note = replace(

@@ -36,7 +36,7 @@ from remediator.store.outbox import OutboxItem, Outgoing, SentAlready
 from remediator.toolbox import Messengers
 from tests.fakes.serving import serving
 from tests.store.facts import LEASE, alert, claimed, file, opening
-from tests.system.rules import CHANNELS, write_rules
+from tests.system.rules import CHANNELS, PEOPLE, write_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WRITER = PageWriter("https://remediator.example.invalid", Links(b"secret", lambda: NOW))
@@ -508,6 +508,17 @@ async def test_a_long_outage_is_told_once_and_so_is_its_end(scene: Scene) -> Non
     assert [_first_key(page) for page in told] == ["database-outage:2026-03-01T11:58:alice"]
     assert [_first_key(page) for page in over] == ["database-outage:2026-03-01T11:58:over:alice"]
     assert (list(in_the_same_moment), over[0].notification.kind) == ([], NotificationKind.RESOLVED)
+
+
+async def test_an_outage_is_told_to_everybody_who_is_paged_at_once(scene: Scene) -> None:
+    people = f"{PEOPLE}  bob:\n    name: Bob\n    reach: [{{ channel: console }}]\n"
+    policy = "policy: on-call\nsteps: [{ page: [alice], wait: 0s }, { page: [bob], wait: 15m }]\n"
+    resort = scene.resort(oncall__people=people, **{"escalation__on-call": policy})
+    scene.lost_for(timedelta(minutes=2))
+
+    [told] = await resort.tick()
+
+    assert [call.recipient for call in told.calls] == ["alice", "bob"]
 
 
 async def test_observe_mode_sends_nothing(scene: Scene) -> None:
