@@ -330,6 +330,29 @@ async def test_a_change_that_cannot_be_taken_back_is_told_too(
     assert await pages(database) == [left_behind(incident)]
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    ["UPDATE escalations SET policy = '{}'", "UPDATE escalations SET severity = '{}'", "DELETE FROM escalations"],
+    ids=["policy", "severity", "neither is there"],
+)
+@pytest.mark.parametrize("mode", [Mode.ACT, Mode.OBSERVE])
+async def test_every_channel_hears_of_what_is_left_behind_where_nobody_can_read_whom_to_page(
+    database: Database, spoil: str, mode: Mode
+) -> None:
+    """But for a dry run. The move is made all the same: it was tried again for ever, and nobody was told."""
+    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET mode = $1", mode)
+        await tx.execute(spoil)
+    await close(database, incident)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "of_a_later_release"), within=10)
+
+    every = [left_behind(incident, told=f"unreadable:{channel}") for channel in ("console", "email")]
+    assert await pages(database) == (every if mode is Mode.ACT else [])
+
+
 async def test_a_write_that_nobody_can_tell_of_is_told_though_its_incident_is_closed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

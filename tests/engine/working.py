@@ -32,7 +32,7 @@ class AnyRule:
             "bob": Person("bob", "Bob", (Contact("console", ""), Contact("email", "b@example.invalid"))),
         },
         {},
-        frozenset({"console"}),
+        frozenset({"console", "email"}),
     )
 
     def version(self, _: str) -> object:
