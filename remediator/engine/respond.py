@@ -26,7 +26,7 @@ class Responder:
     bell: Bell
 
     async def acknowledge(self, incident: IncidentId, *, by: str) -> Incident:
-        """Safe to repeat: the first acknowledgement counts."""
+        """Safe to repeat: the first acknowledgement counts, and each makes it hold anew."""
         async with self.database.transaction() as tx:
             await incidents.acknowledge(tx, incident, by=by)
             after = await incidents.get_to_show(tx, incident)

@@ -149,11 +149,27 @@ async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
         await outbox.stop_pages(tx, numbers)
 
 
+_HOLDS = "due_at = now() + (severity ->> 'acknowledged_for')::interval"
+_HOLD_ANEW = f"""
+UPDATE escalations SET {_HOLDS} WHERE incident_id = $1 AND (due_at <= now()) IS NOT TRUE RETURNING true
+"""  # noqa: S608  # constants only
+
+
 async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
     """Stops the chain for as long as the severity lets an acknowledgement hold, and what it has ordered and nobody has
-    begun to send. Safe to repeat."""
-    if await _hold(tx, incident) is not Status.TRIGGERED:
+    begun to send. Safe to repeat: the first name counts for as long as it holds, and each time it holds anew."""
+    status = await _hold(tx, incident)
+    if status is Status.RESOLVED:
         return
+    if status is Status.ACKNOWLEDGED and await tx.fetchval(_HOLD_ANEW, incident):
+        told = f"acknowledged by {by} too: it holds anew"
+    else:
+        await _take(tx, incident, by=by)
+        told = f"acknowledged by {by}"
+    await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, told))])
+
+
+async def _take(tx: Connection, incident: IncidentId, *, by: str) -> None:
     await tx.execute(
         """UPDATE incidents SET status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2,
                nudges = nudges + 1 WHERE id = $1""",
@@ -161,12 +177,10 @@ async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
         clean(by),
     )
     await tx.execute(
-        """UPDATE escalations SET run = run + 1, started_at = NULL, last_step = -1,
-               due_at = now() + (severity ->> 'acknowledged_for')::interval WHERE incident_id = $1""",
+        f"UPDATE escalations SET run = run + 1, started_at = NULL, last_step = -1, {_HOLDS} WHERE incident_id = $1",  # noqa: S608  # constants only
         incident,
     )
     await outbox.stop_pages(tx, [incident])
-    await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, f"acknowledged by {by}"))])
 
 
 async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -> bool:
