@@ -248,7 +248,7 @@ class LastResort:
         answered = list(zip(page.calls, answers, strict=True))
         left = page.without([call for call, answer in answered if answer is not Answer.REFUSED])
         is_everywhere = not left.calls and bool(left.taken_by)
-        if Answer.TOLD in answers or is_everywhere or self._health.is_well:
+        if Answer.TOLD in answers or is_everywhere or self._health.is_steady:
             return
         jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
         self._known = self._known.with_more([left.again(monotonic() + TRY_AGAIN * jitter)])

@@ -338,6 +338,20 @@ async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:
     assert resort.watched == 2, "the page again, and the chain of its incident"
 
 
+async def test_a_page_that_nobody_took_by_a_moment_in_which_the_database_answers_is_due_again(scene: Scene) -> None:
+    """It may be lost again in a moment, and is read anew only when it is well for longer."""
+    await scene.waiting_page()
+    resort = scene.resort(oncall__channels=DEAD)
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    [page] = await resort.tick()
+    scene.database.health.found_well()
+
+    await resort.carry(page)
+
+    assert resort.watched == 2, "the page again, and the chain of its incident"
+
+
 @dataclass
 class Stumbling:
     """The rules, unless there is a bug in asking for them."""
