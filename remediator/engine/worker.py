@@ -339,5 +339,5 @@ class Worker:
         entries = tuple(replace(entry, message=f"{CAME_LATE}: {entry.message}") for entry in move.entries)
         await timeline.append(tx, [(incident.id, entry) for entry in entries])
         if any(entry.kind is EntryKind.FIX for entry in entries):
-            late, now = Decided(incident, replace(move, entries=entries)), await incidents.get(tx, incident.id)
+            late, now = Decided(incident, replace(move, entries=entries)), await incidents.get_to_show(tx, incident.id)
             await self._tell_of(tx, write, late, after=now)
