@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ENDINGS = (".yaml", ".yml")
+"""In whatever case. Only `.yaml` is read; the others are here to be told of, for somebody takes them for rules."""
 
 
 def rule_files(folder: Path) -> Iterator[Path]:
@@ -46,5 +47,5 @@ def _paths(folder: str) -> Iterator[str]:
         seen.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if name.endswith(_ENDINGS) and not name.startswith("."):
+            if name.lower().endswith(_ENDINGS) and not name.startswith("."):
                 yield os.path.join(where, name)  # noqa: PTH118  # thousands of them

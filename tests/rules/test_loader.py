@@ -10,9 +10,12 @@ from remediator.domain.errors import BadDocument
 from remediator.domain.verdict import Deny
 from remediator.language.document import Severity
 from remediator.rules.decide import judge_all
-from remediator.rules.loader import load_rules
+from remediator.rules.loader import Loaded, load_rules
 from tests.guards.proposals import ledger, propose
-from tests.rules.folder import RULE, load_with
+from tests.rules.folder import RULE, SEVERITIES, load_with
+
+GUARDS = "guards: [{ use: cooldown, for: 1h }]\n"
+HOURS = "business_hours: { timezone: Europe/Berlin }\n"
 
 
 def told(folder: Path, **files: str) -> list[str]:
@@ -277,14 +280,60 @@ def test_names_that_stand_for_nothing_are_told(tmp_path: Path, file: str, text: 
         pytest.param({"guards": "guards:\n  - ["}, id="no YAML"),
         pytest.param({"guards": "guards: [{ use: attempts, at_most: '${{ 1 / 0 }}', within: 1h }]\n"}, id="no value"),
         pytest.param({"guards": "gaurds: [{ use: cooldown, for: 1h }]\n"}, id="misspelt guards"),
+        pytest.param({"limits": f"{HOURS}gaurds: [{{ use: cooldown, for: 1h }}]\n"}, id="misspelt, not the first key"),
+        pytest.param({"limits": HOURS}, id="business hours without guards"),
+        pytest.param({"limits": "busines_hours: {}\ngaurds: []\n"}, id="all of it misspelt"),
+        pytest.param({"limits": "guard: [{ use: cooldown, for: 1h }]\n"}, id="a rule's word, without a rule"),
+        pytest.param({"severities": SEVERITIES + GUARDS}, id="in one document with something else"),
+        pytest.param({"service_down": RULE + GUARDS}, id="in one document with a rule"),
+        pytest.param({"limits": "gaurds:\n  - ["}, id="misspelt, and no YAML"),
+        pytest.param({"limits": "{ guards: ["}, id="in braces, and no YAML"),
+        pytest.param({"limits": "business_hours: ["}, id="business hours, and no YAML"),
+        pytest.param({"guards": "\n"}, id="emptied"),
+        pytest.param({"guards": "# not written yet\n"}, id="nothing but a comment"),
+        pytest.param({"guards": "- { use: cooldown, for: 1h }\n"}, id="no key at all"),
+        pytest.param({"a": HOURS + GUARDS, "b": HOURS + GUARDS}, id="two business hours"),
     ],
 )
 def test_guards_that_cannot_be_read_stop_every_fix(tmp_path: Path, files: dict[str, str]) -> None:
-    rulebook = load_with(tmp_path, **files).rulebook
+    loaded = load_with(tmp_path, **files)
 
-    judgement = judge_all(rulebook.guards, propose(), ledger())
+    assert loaded.has_errors
+    assert is_closed(loaded)
 
-    assert judgement.verdict == Deny("the global guards cannot be read: nothing is changed until they can")
+
+def is_closed(loaded: Loaded) -> bool:
+    judgement = judge_all(loaded.rulebook.guards, propose(), ledger())
+    return judgement.verdict == Deny("the global guards cannot be read: nothing is changed until they can")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(RULE.replace("rule: service-down", "rule: other").replace("sev1", "none"), id="a rule"),
+        pytest.param("rule: other\ngaurd: [{ use: cooldown, for: 1h }]\n", id="a rule's own guards, misspelt"),
+        pytest.param("rule: other\nguard:\n  - [", id="a rule with guards of its own that is no YAML"),
+        pytest.param("sevrities: {}\n", id="another kind of document, misspelt"),
+    ],
+)
+def test_what_is_wrong_elsewhere_leaves_the_guards_alone(tmp_path: Path, text: str) -> None:
+    loaded = load_with(tmp_path, other=text)
+
+    assert loaded.has_errors
+    assert not is_closed(loaded)
+
+
+def test_business_hours_stay_as_written_whatever_other_guards_there_are(tmp_path: Path) -> None:
+    loaded = load_with(tmp_path, a=HOURS + GUARDS, b=GUARDS)
+
+    assert loaded.problems == ()
+    assert loaded.rulebook.rules[0].fix[0].approval.hours.timezone == "Europe/Berlin"
+
+
+def test_business_hours_that_are_written_twice_are_told_with_both_places(tmp_path: Path) -> None:
+    assert told(tmp_path, a=HOURS + GUARDS, b=GUARDS + HOURS) == [
+        f"2:1 the business hours are written twice: they stand at {tmp_path / 'a.yaml'}:1:1 already"
+    ]
 
 
 def test_mode_and_kill_switch_are_on_guard_without_a_file(tmp_path: Path) -> None:
@@ -298,12 +347,26 @@ def test_hidden_folders_are_not_read_twice(tmp_path: Path) -> None:
     assert loaded.problems == ()
 
 
-def test_a_file_that_is_not_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "more.yml").write_text(RULE)
+@pytest.mark.parametrize("name", ["more.yml", "more.YAML", "more.Yml"])
+def test_a_file_that_is_not_read_is_an_error(tmp_path: Path, name: str) -> None:
+    """A rule whose file is renamed would drop out of a sound set, and nobody would hear of it."""
+    (tmp_path / name).write_text(RULE)
 
-    (problem,) = load_with(tmp_path).problems
+    loaded = load_with(tmp_path)
 
-    assert (problem.severity, problem.hint) == (Severity.WARNING, "its name must end in .yaml")
+    assert loaded.has_errors
+    assert [problem.hint for problem in loaded.problems] == ["rename it: its name must end in .yaml"]
+    assert not is_closed(loaded)
+
+
+@pytest.mark.parametrize("name", ["guards.yml", "limits.yml", "limits.YAML"])
+def test_guards_in_a_file_that_is_not_read_stop_every_fix(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(GUARDS)
+
+    loaded = load_with(tmp_path)
+
+    assert loaded.has_errors
+    assert is_closed(loaded)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
