@@ -13,14 +13,16 @@ from aiohttp import web
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from remediator.checks import Check
+from remediator.checks import Check, Sign
 from remediator.checks.alert_resolved import AlertResolved
 from remediator.checks.http import Http
 from remediator.checks.promql import Promql as PromqlCheck
 from remediator.checks.sql import Sql
 from remediator.checks.workload_ready import WorkloadReady
+from remediator.checks.workload_ready import judge as judge_workload
 from remediator.clients.http import open_http
 from remediator.clients.kubernetes import connect_kubernetes
+from remediator.clients.kubernetes.objects import Workload, WorkloadStatus
 from remediator.clients.prometheus import Prometheus
 from remediator.clients.redis_target import connect_redis
 from remediator.clients.sql_target import connect_sql_target
@@ -231,6 +233,24 @@ async def test_signs_of_trouble(tools: Toolbox, fake_cluster: FakeCluster, web_u
     assert not await healthy(Http(url=f"{web_url}/nothing"), tools)
     assert not await healthy(PromqlCheck(query="mixed", below=0.05), tools)
     assert not await healthy(PromqlCheck(query="none", below=0.05), tools)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+async def test_a_workload_that_asks_for_no_pods_proves_nothing(
+    tools: Toolbox, fake_cluster: FakeCluster, kind: str
+) -> None:
+    """Somebody scaled it to 0, or a mistaken fix did: the outage would be its own proof of health."""
+    fake_cluster.deploy("prod", "idle", replicas=0, kind=kind)
+
+    sign = await WorkloadReady().passes(incident_of(Target(kind.lower(), "idle", "prod")), tools)
+
+    assert sign == Sign(healthy=False, detail=f"the {kind.lower()} asks for no pods: nothing is proven")
+
+
+def test_a_daemonset_that_fits_on_no_node_proves_nothing() -> None:
+    sign = judge_workload(Workload(kind="daemonset", status=WorkloadStatus(desired_number_scheduled=0)))
+
+    assert sign == Sign(healthy=False, detail="the daemonset asks for no pods: nothing is proven")
 
 
 @pytest.mark.parametrize(
