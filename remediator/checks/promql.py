@@ -1,16 +1,20 @@
 """Whether a measured value is where it should be."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from remediator.checks import Check, Sign
 from remediator.domain.incident import Incident
+from remediator.language.text_kind import PromqlText
 from remediator.toolbox import Toolbox
 
 
 class Promql(Check):
     """Every series of an instant query is `below` or `above` a bound. No series is no health: absence is no proof."""
 
-    query: str = Field(min_length=1)
+    query: Annotated[str, PromqlText()] = Field(min_length=1)
+    """`${{ }}` may stand between the quotes of a label's value, and is literal there, also after `=~`."""
     connection: str = "default"
     """The name of a Prometheus connection in the settings."""
     below: float | None = None

@@ -1,9 +1,12 @@
 """Whether a database answers as it should."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from remediator.checks import Check, Sign
 from remediator.domain.incident import Incident
+from remediator.language.text_kind import SQL
 from remediator.toolbox import Toolbox
 
 
@@ -12,7 +15,7 @@ class Sql(Check):
 
     connection: str = Field(min_length=1)
     """The name of a database connection in the settings."""
-    query: str = "SELECT true"
+    query: Annotated[str, SQL] = "SELECT true"
     parameters: tuple[str | int | float | bool, ...] = ()
     """Bound to `$1`, `$2`: values never become part of the text."""
 

@@ -9,7 +9,7 @@ from remediator.toolbox import Toolbox
 
 
 class WorkloadReady(Check):
-    """The target's roll-out is complete and every replica is available. Where no pod is asked for, nothing is proven."""
+    """The target's roll-out is complete and every replica is available. No pods asked for: nothing is proven."""
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         if target is None or target.kind == "pod":

@@ -1,12 +1,13 @@
 """A look at a measured value."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.incident import Incident
+from remediator.language.text_kind import PromqlText
 from remediator.toolbox import Toolbox
 
 
@@ -23,7 +24,8 @@ class Promql(Diagnostic):
 
     Facts: ClassVar[type] = Facts
 
-    query: str = Field(min_length=1)
+    query: Annotated[str, PromqlText()] = Field(min_length=1)
+    """`${{ }}` may stand between the quotes of a label's value, and is literal there, also after `=~`."""
     connection: str = "default"
     """The name of a Prometheus connection in the settings."""
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from remediator.actions.delete_pod import DeletePod
+from remediator.actions.flush_cache import FlushCache
 from remediator.domain.errors import BadDocument
 from remediator.domain.verdict import Deny
 from remediator.language.document import Severity
 from remediator.rules.decide import judge_all
 from remediator.rules.loader import Loaded, load_rules
+from remediator.rules.rule import CannotBuild
 from tests.guards.proposals import ledger, propose
 from tests.rules.folder import RULE, SEVERITIES, load_with
 
@@ -203,6 +205,44 @@ def test_a_redis_command_that_is_no_look_is_told_at_its_place(tmp_path: Path, co
 
 def test_what_a_redis_command_is_about_may_be_known_at_night_only(tmp_path: Path) -> None:
     assert told(tmp_path, service_down=looking_at_redis("[GET, 'depth:${{ alert.labels.queue }}']")) == []
+
+
+@pytest.mark.parametrize(
+    ("look", "problem"),
+    [
+        pytest.param(
+            "use: sql_query, connection: main, query: \"SELECT '${{ alert.labels.user }}'\"",
+            "11:61 no value can stand in this text: write $1 in its place, and the value under `parameters`",
+            id="SQL",
+        ),
+        pytest.param(
+            "use: http_get, url: 'http://${{ alert.labels.instance }}/health'",
+            "11:39 whoever sends an alert must not choose whom we call: write scheme and host out; "
+            "values may follow in the path and the query",
+            id="URL",
+        ),
+        pytest.param(
+            "use: promql, query: 'up{${{ alert.labels.pair }}}'",
+            "11:35 a value can stand only between the quotes of a label's value: "
+            'write it like up{pod="${{ alert.labels.pod }}"}',
+            id="PromQL",
+        ),
+    ],
+)
+def test_a_label_that_would_become_part_of_a_text_is_told_at_its_place(tmp_path: Path, look: str, problem: str) -> None:
+    assert told(tmp_path, service_down=RULE.replace("fix:\n", f"  look: {{ {look} }}\nfix:\n", 1)) == [problem]
+
+
+def test_what_an_alert_says_is_literal_in_a_pattern(tmp_path: Path) -> None:
+    flush = '  - { use: flush_cache, connection: cache, pattern: "tenant:${{ alert.labels.tenant }}:*" }\n'
+    (rule,) = load_with(tmp_path, service_down=RULE.replace("verify:\n", f"{flush}verify:\n", 1)).rulebook.rules
+
+    built = rule.fix[1].build({"alert.labels": {"tenant": "*"}})
+
+    assert isinstance(built, FlushCache)
+    assert built.pattern == r"tenant:\*:*"
+    with pytest.raises(CannotBuild, match="is empty"):
+        rule.fix[1].build({"alert.labels": {"tenant": ""}})
 
 
 def looking_at_redis(command: str) -> str:
