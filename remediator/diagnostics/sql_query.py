@@ -39,7 +39,7 @@ class SqlQuery(Diagnostic):
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         started = time.monotonic()
         found = await tools.database(self.connection).query(self.query, self.parameters)
-        value = next(iter(found.rows[0].values()), None) if found.rows else None
+        value = found.first_value
         facts = Facts(
             rows=len(found.rows),
             value=number_of(value),

@@ -150,7 +150,7 @@ async def test_rows_are_capped_and_parameters_bound(database_address: str) -> No
         hostile = await target.query("SELECT $1::text AS it", ["'; DROP TABLE incidents; --"])
 
     assert (len(many.rows), many.truncated) == (MOST_ROWS, True)
-    assert hostile.rows[0]["it"] == "'; DROP TABLE incidents; --"
+    assert hostile.first_value == "'; DROP TABLE incidents; --"
 
 
 @pytest.mark.parametrize("command", [["FLUSHALL"], ["CONFIG", "SET", "a", "b"], ["KEYS", "*"], ["EVAL", "x", "0"], []])

@@ -165,6 +165,7 @@ async def test_other_systems_answer(tools: Toolbox, web_url: str) -> None:
         pytest.param("SELECT true", None, "True", id="a truth value"),
         pytest.param("SELECT NULL::int", None, "", id="null"),
         pytest.param("SELECT 1 WHERE false", None, "", id="no row"),
+        pytest.param("SELECT 1 AS n, 2 AS n", 1.0, "1", id="the first of two columns of one name"),
     ],
 )
 async def test_what_sql_calls_a_number_is_one_and_nothing_else_is_0(
@@ -210,7 +211,7 @@ async def test_an_infinity_is_still_beyond_every_bound_when_the_next_stage_reads
     seen = Finding(ok=True, summary="", facts=asdict(await facts(look, tools)))
     written = progress_json(Progress(findings={"look": seen}))
     kept = await tools.database("main").query("SELECT $1::jsonb::text AS progress", [written])
-    later = replace(INCIDENT, progress=progress_from(kept.rows[0]["progress"]))
+    later = replace(INCIDENT, progress=progress_from(kept.first_value))
     scope = Scope(finding_names("look", type(look)))
 
     assert scope.condition(condition).evaluate(values_of(later, now=later.opened_at)) is True
@@ -233,6 +234,37 @@ async def test_signs_of_trouble(tools: Toolbox, fake_cluster: FakeCluster, web_u
     assert not await healthy(Http(url=f"{web_url}/nothing"), tools)
     assert not await healthy(PromqlCheck(query="mixed", below=0.05), tools)
     assert not await healthy(PromqlCheck(query="none", below=0.05), tools)
+
+
+@pytest.mark.parametrize(
+    ("query", "well"),
+    [
+        ("SELECT true", True),
+        ("SELECT false", False),
+        ("SELECT 1", True),
+        ("SELECT 0.5::numeric", True),
+        ("SELECT 0", False),
+        ("SELECT 0.0::float8", False),
+        ("SELECT NULL::bool", False),
+        pytest.param("SELECT 'NaN'::numeric", False, id="NaN"),
+        pytest.param("SELECT 'NaN'::float8", False, id="NaN, float"),
+        pytest.param("SHOW row_security", False, id="the text on"),
+        ("SELECT 'off'", False),
+        ("SELECT 'f'", False),
+        ("SELECT 'false'", False),
+        ("SELECT '0'", False),
+        ("SELECT 'true'", False),
+        ("SELECT ARRAY[false]", False),
+        ("SELECT", False),
+        pytest.param("SELECT 0 AS lag, 1 AS lag", False, id="the first of two columns of one name"),
+        pytest.param("SELECT 1 AS lag, 0 AS lag", True, id="the first of two columns of one name, well"),
+    ],
+)
+async def test_a_database_is_well_only_by_true_or_a_number_that_is_not_zero(
+    tools: Toolbox, query: str, well: bool
+) -> None:
+    """`SHOW`, a boolean cast to text, and functions that give text say "off" or "f", which is not nothing."""
+    assert await healthy(Sql(connection="main", query=query), tools) is well
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
