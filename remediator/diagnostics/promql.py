@@ -30,6 +30,8 @@ class Promql(Diagnostic):
     """The name of a Prometheus connection in the settings."""
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
-        values = [sample.value for sample in await tools.prometheus(self.connection).query(self.query)]
+        answer = await tools.prometheus(self.connection).query(self.query)
+        values = [sample.value for sample in answer.samples if sample.is_known]
         facts = Facts(len(values), max(values, default=0.0), min(values, default=0.0))
-        return Look(f"{facts.value:g} ({facts.series} series)" if values else "no series", facts)
+        missing = f", not whole: {'; '.join(answer.warnings)[:300]}" if answer.warnings else ""
+        return Look((f"{facts.value:g} ({facts.series} series)" if values else "no series") + missing, facts)

@@ -31,6 +31,7 @@ from remediator.diagnostics.http_get import HttpGet
 from remediator.diagnostics.pod_logs import PodLogs
 from remediator.diagnostics.pod_status import PodStatus
 from remediator.diagnostics.pod_usage import PodUsage
+from remediator.diagnostics.promql import Facts as PromqlFacts
 from remediator.diagnostics.promql import Promql
 from remediator.diagnostics.recent_events import RecentEvents
 from remediator.diagnostics.redis_command import RedisCommand
@@ -55,9 +56,11 @@ INCIDENT = incident_of(Target("deployment", "backend", "prod"))
 async def web_url() -> AsyncIterator[str]:
     async def query(request: web.Request) -> web.Response:
         answers = {"low": [0.01], "mixed": [0.01, 0.9], "none": [], "1 / 0": ["+Inf"], "-1 / 0": ["-Inf"]}
+        answers |= {"one pod is dead": [0.01, "NaN"], "0 / 0": ["NaN"], "partial": [0.01]}
         values: list[object] = [*answers[request.query["query"]]]
-        result = [{"metric": {}, "value": [1, str(value)]} for value in values]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+        result = [{"metric": {"pod": f"a-{n}"}, "value": [1, str(value)]} for n, value in enumerate(values)]
+        told = {"warnings": ["store b: unavailable"]} if request.query["query"] == "partial" else {}
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}, **told})
 
     async def health(request: web.Request) -> web.Response:
         return web.Response(text="all is well")
@@ -234,6 +237,31 @@ async def test_signs_of_trouble(tools: Toolbox, fake_cluster: FakeCluster, web_u
     assert not await healthy(Http(url=f"{web_url}/nothing"), tools)
     assert not await healthy(PromqlCheck(query="mixed", below=0.05), tools)
     assert not await healthy(PromqlCheck(query="none", below=0.05), tools)
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("one pod is dead", '{pod="a-1"} has no value (NaN): nothing is proven'),
+        ("0 / 0", '{pod="a-0"} has no value (NaN): nothing is proven'),
+        ("partial", "the answer is not whole: store b: unavailable"),
+    ],
+)
+@pytest.mark.parametrize("bound", [{"below": 0.05}, {"above": 0.001}], ids=["below", "above"])
+async def test_what_prometheus_cannot_tell_is_no_proof(
+    tools: Toolbox, query: str, detail: str, bound: dict[str, float]
+) -> None:
+    check = PromqlCheck(query=query, **bound)  # type: ignore[arg-type]
+
+    assert await check.passes(INCIDENT, tools) == Sign(healthy=False, detail=detail)
+
+
+async def test_a_look_leaves_out_what_has_no_value_and_tells_what_is_missing(tools: Toolbox) -> None:
+    one_dead = await Promql(query="one pod is dead").examine(INCIDENT, tools)
+    partial = await Promql(query="partial").examine(INCIDENT, tools)
+
+    assert one_dead.facts == PromqlFacts(series=1, value=0.01, lowest=0.01)
+    assert partial.summary == "0.01 (1 series), not whole: store b: unavailable"
 
 
 @pytest.mark.parametrize(
