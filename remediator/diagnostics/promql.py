@@ -14,9 +14,11 @@ from remediator.toolbox import Toolbox
 @dataclass(frozen=True, slots=True)
 class Facts:
     series: int
-    value: float
-    """Of the one series, or the largest of several; 0 where there is none."""
-    lowest: float
+    """That have a value."""
+    value: float | None
+    """Of the one series, or the largest of several. It has no value where there is no series, or the answer may not be
+    whole: `has()` asks, to read it is an error."""
+    lowest: float | None
 
 
 class Promql(Diagnostic):
@@ -32,6 +34,8 @@ class Promql(Diagnostic):
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         answer = await tools.prometheus(self.connection).query(self.query)
         values = [sample.value for sample in answer.samples if sample.is_known]
-        facts = Facts(len(values), max(values, default=0.0), min(values, default=0.0))
-        missing = f", not whole: {'; '.join(answer.warnings)[:300]}" if answer.warnings else ""
-        return Look((f"{facts.value:g} ({facts.series} series)" if values else "no series") + missing, facts)
+        seen = f"{max(values):g} ({len(values)} series)" if values else "no series"
+        if not values or answer.warnings:
+            missing = f", not whole: {'; '.join(answer.warnings)[:300]}" if answer.warnings else ""
+            return Look(f"{seen}{missing}", Facts(len(values), None, None))
+        return Look(seen, Facts(len(values), max(values), min(values)))

@@ -22,7 +22,18 @@ from remediator.checks.workload_ready import WorkloadReady
 from remediator.checks.workload_ready import judge as judge_workload
 from remediator.clients.http import open_http
 from remediator.clients.kubernetes import connect_kubernetes
-from remediator.clients.kubernetes.objects import Workload, WorkloadStatus
+from remediator.clients.kubernetes.objects import (
+    ContainerSpec,
+    ContainerUsage,
+    Metadata,
+    Pod,
+    PodMetrics,
+    PodSpec,
+    Resources,
+    Usage,
+    Workload,
+    WorkloadStatus,
+)
 from remediator.clients.prometheus import Prometheus
 from remediator.clients.redis_target import connect_redis
 from remediator.clients.sql_target import connect_sql_target
@@ -30,7 +41,9 @@ from remediator.diagnostics import Diagnostic
 from remediator.diagnostics.http_get import HttpGet
 from remediator.diagnostics.pod_logs import PodLogs
 from remediator.diagnostics.pod_status import PodStatus
+from remediator.diagnostics.pod_usage import Facts as UsageFacts
 from remediator.diagnostics.pod_usage import PodUsage
+from remediator.diagnostics.pod_usage import judge as judge_usage
 from remediator.diagnostics.promql import Facts as PromqlFacts
 from remediator.diagnostics.promql import Promql
 from remediator.diagnostics.recent_events import RecentEvents
@@ -41,7 +54,7 @@ from remediator.domain.errors import NotFound
 from remediator.domain.finding import Finding
 from remediator.domain.incident import Progress
 from remediator.domain.target import Target
-from remediator.language.expression import Scope
+from remediator.language.expression import EvaluationError, Scope
 from remediator.rules.values import finding_names, values_of
 from remediator.store.documents import progress_from, progress_json
 from remediator.toolbox import Toolbox
@@ -128,6 +141,97 @@ async def test_without_a_metrics_api_usage_is_an_error_and_not_zero(tools: Toolb
 
     with pytest.raises(NotFound, match="metrics"):
         await PodUsage().examine(INCIDENT, tools)
+
+
+def hide_all_usage(fake_cluster: FakeCluster) -> None:
+    for pod in fake_cluster.pods("prod", "backend"):
+        fake_cluster.hide_usage("prod", pod["metadata"]["name"])
+
+
+async def test_usage_that_was_measured_of_no_pod_is_unknown(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    """metrics-server lists nothing while it starts: 0 there scaled down under load."""
+    hide_all_usage(fake_cluster)
+
+    look = await PodUsage().examine(INCIDENT, tools)
+
+    assert look.facts == UsageFacts(
+        pods=0, cpu=None, memory=None, highest_memory=None, highest_memory_pod="", highest_memory_names=[]
+    )
+    assert look.summary == "cpu unknown, memory unknown, 0 of 3 pods were measured"
+
+
+async def test_usage_of_some_of_the_pods_is_not_that_of_all(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    """Those that are killed or just starting are often the ones without figures."""
+    fake_cluster.set_usage("prod", "backend", cpu="10m", memory="240Mi")
+    [first, *_] = fake_cluster.pods("prod", "backend")
+    fake_cluster.hide_usage("prod", first["metadata"]["name"])
+
+    seen = await facts(PodUsage(), tools)
+
+    assert (seen.pods, seen.cpu, seen.memory) == (2, None, None)
+    assert (seen.highest_memory, len(seen.highest_memory_names)) == (0.9375, 2)
+
+
+@pytest.mark.parametrize(
+    ("limits", "measured", "cpu"),
+    [
+        pytest.param([{"cpu": "1"}], ["500m"], 0.5, id="a limit"),
+        pytest.param([{"cpu": "1"}, {"cpu": "1"}], ["500m", "1"], 0.75, id="two containers"),
+        pytest.param([{}], ["500m"], None, id="no limit"),
+        pytest.param([{"cpu": "0"}], ["500m"], None, id="a limit of 0 is none"),
+        pytest.param([{"cpu": "1"}, {}], ["500m", "1m"], None, id="one of two without"),
+        pytest.param([{"cpu": "1"}, {"cpu": "1"}], ["500m"], None, id="one of two not measured"),
+        pytest.param([{"cpu": "1"}], ["500m", "7"], 0.5, id="measured, and not in the specification"),
+        pytest.param([{"cpu": "1"}], [""], None, id="measured, but not its CPU"),
+        pytest.param([{"cpu": "1"}], ["0"], 0.0, id="idle"),
+        pytest.param([], [], None, id="no container"),
+    ],
+)
+def test_usage_is_known_where_each_container_is_measured_and_has_a_limit(
+    limits: list[dict[str, str]], measured: list[str], cpu: float | None
+) -> None:
+    containers = [ContainerSpec(f"c{n}", resources=Resources(limits=each)) for n, each in enumerate(limits)]
+    used = [ContainerUsage(f"c{n}", Usage(cpu=each)) for n, each in enumerate(measured)]
+
+    seen = judge_usage([Pod(Metadata("a"), PodSpec(containers))], [PodMetrics(Metadata("a"), used)])
+
+    assert seen.cpu == cpu
+
+
+def test_usage_of_pods_that_leave_makes_up_for_none_that_came() -> None:
+    """During a roll-out as many are measured as there are, and they are others."""
+    spec = PodSpec([ContainerSpec("app", resources=Resources(limits={"cpu": "1"}))])
+    leaving = Pod(Metadata("old", deletion_timestamp=INCIDENT.opened_at), spec)
+    measured = PodMetrics(Metadata("old"), [ContainerUsage("app", Usage(cpu="100m"))])
+
+    assert judge_usage([leaving, Pod(Metadata("new"), spec)], [measured]).cpu is None
+
+
+@pytest.mark.parametrize(
+    ("look", "condition"),
+    [
+        pytest.param(Promql(query="none"), "diagnose.look.value < 0.5", id="no series"),
+        pytest.param(Promql(query="0 / 0"), "diagnose.look.lowest < 0.5", id="NaN alone"),
+        pytest.param(Promql(query="partial"), "diagnose.look.value < 0.5", id="a partial answer"),
+        pytest.param(PodUsage(), "diagnose.look.cpu < 0.5", id="no pod"),
+        pytest.param(
+            RedisCommand(connection="cache", command=["INFO", "memory"]),
+            "diagnose.look.used_memory < 0.5",
+            id="no maxmemory",
+        ),
+        pytest.param(RedisCommand(connection="cache"), "diagnose.look.used_memory < 0.5", id="no INFO"),
+    ],
+)
+async def test_a_fact_that_is_unknown_is_no_reason_to_act(
+    tools: Toolbox, fake_cluster: FakeCluster, look: Diagnostic, condition: str
+) -> None:
+    hide_all_usage(fake_cluster)
+    seen = Finding(ok=True, summary="", facts=asdict(await facts(look, tools)))
+    later = replace(INCIDENT, progress=Progress(findings={"look": seen}))
+    scope = Scope(finding_names("look", type(look)))
+
+    with pytest.raises(EvaluationError, match="has no value"):
+        scope.condition(condition).evaluate(values_of(later, now=later.opened_at))
 
 
 async def test_a_new_revision_is_young_and_the_one_before_known(tools: Toolbox, fake_cluster: FakeCluster) -> None:
