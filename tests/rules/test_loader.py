@@ -65,6 +65,26 @@ def test_a_rule_knows_everything_its_document_says(tmp_path: Path) -> None:
         pytest.param(
             "within: 10m", "within: 10", "16:11 10 is not a duration: it has no unit, write 10s or 10m", id="no unit"
         ),
+        pytest.param("within: 10m", "within: 8000y", "16:11 2920000d is not between 0s and 366d", id="no end to it"),
+        pytest.param("steady_for: 1m", "steady_for: 367d", "17:15 367d is not between 0s and 366d", id="a year steady"),
+        pytest.param(
+            "use: delete_pod\n",
+            "{ use: scale, by: 1, undo_after: 8000y }\n  - use: delete_pod\n",
+            "12:38 2920000d is not between 1s and 366d",
+            id="a lease for ever",
+        ),
+        pytest.param(
+            "use: delete_pod\n",
+            "{ use: scale, by: 1, undo_after: 0s }\n  - use: delete_pod\n",
+            "12:38 0s is not between 1s and 366d",
+            id="a lease for no time",
+        ),
+        pytest.param(
+            "{ use: pod_status }",
+            "{ use: recent_events, within: 8000y }",
+            "10:39 2920000d is not between 0s and 366d",
+            id="events of all time",
+        ),
         pytest.param(
             "severity: sev1",
             "severity: sev2",
