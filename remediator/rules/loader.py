@@ -60,7 +60,7 @@ def load_rules(folder: Path) -> Loaded:
         raise BadDocument(f"{folder} is not a folder")
     with _uncollected():
         read = _Reading()
-        for path in rule_files(folder):
+        for path in rule_files(folder, on_error=lambda error: read.unreadable(error, error.filename)):
             read.file(path)
         return read.loaded()
 
@@ -92,10 +92,7 @@ class _Reading:
         try:
             text = _text_of(path.read_bytes())
         except (OSError, UnicodeDecodeError) as error:
-            self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
-            self._guards_lost = True
-            # Either goes away with a change of the file alone.
-            self._is_whole &= isinstance(error, (UnicodeDecodeError, PermissionError))
+            self.unreadable(error, path)
             return
         if path.suffix != ".yaml":
             told = Problem(str(path), 1, 1, "this file is not read", "rename it: its name must end in .yaml")
@@ -111,6 +108,13 @@ class _Reading:
             self._unusable(told, path, text)
         for document in documents:
             self._document(document)
+
+    def unreadable(self, error: OSError | UnicodeDecodeError, path: Path | str) -> None:
+        """A file or a folder: either may have held guards."""
+        self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
+        self._guards_lost = True
+        # Either goes away with a change of the file alone.
+        self._is_whole &= isinstance(error, (UnicodeDecodeError, PermissionError))
 
     def loaded(self) -> Loaded:
         escalation = self._escalation()

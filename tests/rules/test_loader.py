@@ -1,5 +1,8 @@
 """A folder is read whole: what is sound is kept, and everything that is wrong is told at its place."""
 
+import errno
+import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from remediator.rules.decide import judge_all
 from remediator.rules.loader import Loaded, load_rules
 from remediator.rules.rule import CannotBuild
 from tests.guards.proposals import ledger, propose
-from tests.rules.folder import RULE, SEVERITIES, load_with
+from tests.rules.folder import RULE, SEVERITIES, load_with, write_rules
 
 GUARDS = "guards: [{ use: cooldown, for: 1h }]\n"
 HOURS = "business_hours: { timezone: Europe/Berlin }\n"
@@ -426,6 +429,35 @@ def test_guards_in_a_file_that_is_not_read_stop_every_fix(tmp_path: Path, name: 
     loaded = load_with(tmp_path)
 
     assert loaded.has_errors
+    assert is_closed(loaded)
+
+
+def test_a_link_to_guards_that_are_gone_stops_every_fix(tmp_path: Path) -> None:
+    (tmp_path / "guards.yaml").symlink_to("nowhere.yaml")
+
+    loaded = load_with(tmp_path)
+
+    assert loaded.has_errors
+    assert not loaded.is_whole
+    assert is_closed(loaded)
+
+
+def test_a_folder_that_cannot_be_listed_may_have_held_the_guards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def stumbling(path: str) -> Iterator[os.DirEntry[str]]:
+        if path.endswith("oncall"):
+            raise OSError(errno.ESTALE, "stale file handle", path)
+        return scandir(path)
+
+    write_rules(tmp_path)
+    monkeypatch.setattr(os, "scandir", stumbling)
+    loaded = load_rules(tmp_path)
+
+    assert (str(tmp_path / "oncall"), "cannot be read") in {(p.path, p.message[:14]) for p in loaded.problems}
+    assert not loaded.is_whole
     assert is_closed(loaded)
 
 
