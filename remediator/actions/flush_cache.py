@@ -1,6 +1,6 @@
 """Removes the keys of a cache that match a pattern, a batch at a time, without ever blocking the server."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -9,6 +9,7 @@ from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan, Rehearsal
 from remediator.domain.target import Target
+from remediator.language.text_kind import RedisPattern
 from remediator.toolbox import Toolbox, WriteToolbox
 
 _BATCH = 500
@@ -21,8 +22,8 @@ class FlushCache(Action):
 
     connection: str = Field(min_length=1)
     """The name of a Redis connection in the settings."""
-    pattern: str = Field(min_length=2, max_length=256)
-    """A SCAN pattern that begins with a fixed prefix: `cache:feed:*`."""
+    pattern: Annotated[str, RedisPattern()] = Field(min_length=2, max_length=256)
+    """A SCAN pattern that begins with a fixed prefix: `cache:feed:*`. What `${{ }}` gives is literal in it."""
     at_most: int = Field(default=10_000, ge=1, le=1_000_000)
     """Keys; what is left is left."""
 

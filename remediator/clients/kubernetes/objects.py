@@ -167,8 +167,8 @@ class Event(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    cpu: str = "0"
-    memory: str = "0"
+    cpu: str = ""
+    memory: str = ""
 
 
 class ContainerUsage(Struct, frozen=True):

@@ -220,6 +220,10 @@ class FakeCluster:
         """For each container of a pod or of all pods of a workload; for a node under the namespace ""."""
         self._server.observations.usage[namespace, name] = Usage(cpu, memory)
 
+    def hide_usage(self, namespace: str, pod: str) -> None:
+        """As of a pod that metrics-server has not seen yet."""
+        self._server.observations.unmeasured.add((namespace, pod))
+
     def set_metrics_installed(self, *, installed: bool) -> None:
         self._server.observations.has_metrics = installed
 
