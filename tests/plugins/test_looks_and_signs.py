@@ -42,7 +42,7 @@ from remediator.language.expression import Scope
 from remediator.rules.values import finding_names, values_of
 from remediator.store.documents import progress_from, progress_json
 from remediator.toolbox import Toolbox
-from tests.actions.test_kubernetes_actions import incident_of
+from tests.actions.bench import incident_of
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.serving import serving
 

@@ -1,4 +1,4 @@
-"""Looks at a cluster. Every write it can send is forced to be a dry run."""
+"""Looks at a cluster. Every write it can send is a dry run (`read_only.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,11 @@ import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from remediator.clients.kubernetes.objects import Event, Hpa, Pod, PodMetrics, Selector, Workload
-from remediator.clients.kubernetes.transport import Transport
+from remediator.clients.kubernetes.read_only import ReadOnly, dry_run_of
 from remediator.domain.errors import Ambiguous, NotFound, RemediatorError, Temporary
 from remediator.domain.plan import Call, Permission, Rehearsal
 from remediator.domain.target import Target
 
-FIELD_MANAGER = "remediator"
 PAGE = 500
 MOST_OBJECTS = 10_000
 _PLURALS = {"deployment": "deployments", "statefulset": "statefulsets", "daemonset": "daemonsets"}
@@ -47,7 +46,7 @@ def namespace_path(api: str, namespace: str) -> str:
 class KubernetesReader:
     """Each method raises `NotFound`, `NotAllowed` (RBAC), `Temporary` or `Permanent`."""
 
-    transport: Transport
+    server: ReadOnly
 
     async def workload(self, target: Target) -> Workload:
         found = await self._get(workload_path(target), Workload)
@@ -112,17 +111,7 @@ class KubernetesReader:
             "subresource": subresource,
             "namespace": namespace,
         }
-        body = await self.transport.send(
-            "POST",
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-            {},
-            body={
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": attributes},
-            },
-            content_type="application/json",
-        )
+        body = await self.server.review(attributes)
         return msgspec.json.decode(body, type=_Review).status.get("allowed") is True
 
     async def rehearse(self, call: Call) -> Rehearsal:
@@ -130,9 +119,8 @@ class KubernetesReader:
 
         Raises `Temporary` where it cannot be asked; its no is a `Rehearsal`.
         """
-        query = {**call.query, "dryRun": "All", "fieldManager": FIELD_MANAGER}
         try:
-            await self.transport.send(call.method, call.resource, query, body=call.body, content_type=call.content_type)
+            await self.server.rehearse(dry_run_of(call))
         except Temporary as error:
             if "disruption budget" in str(error):
                 return Rehearsal(accepted=False, detail=str(error))
@@ -168,7 +156,7 @@ class KubernetesReader:
             reraise=True,
         ):
             with attempt:
-                return await self.transport.look(path, query)
+                return await self.server.look(path, query)
         raise AssertionError("tenacity ends with a value or an error")
 
 

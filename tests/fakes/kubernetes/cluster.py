@@ -164,6 +164,17 @@ class FakeCluster:
         self.settle()
         return [pod["metadata"]["name"] for pod in broken]
 
+    def break_named(self, namespace: str, names: Sequence[str], *, reason: str = Fault.NOT_READY) -> None:
+        """These pods alone; what replaces them is healthy."""
+        for name in names:
+            self._faults.pods[self.get("Pod", namespace, name=name)["metadata"]["uid"]] = Fault(reason)
+        self.settle()
+
+    def heal_named(self, namespace: str, names: Sequence[str]) -> None:
+        for name in names:
+            self._faults.pods.pop(self.get("Pod", namespace, name=name)["metadata"]["uid"], None)
+        self.settle()
+
     def heal(self, namespace: str, workload: str) -> None:
         self._faults.workloads.pop((namespace, workload), None)
         for pod in self.pods(namespace, workload):
