@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from remediator.actions import Action
 from remediator.clients.kubernetes.objects import Pod
-from remediator.clients.kubernetes.reader import namespace_path
+from remediator.clients.kubernetes.reader import namespace_path, to_read_pods
 from remediator.domain.errors import Ambiguous, NotFound, RemediatorError
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
@@ -32,11 +32,8 @@ class DeletePod(Action):
         return [value] if isinstance(value, str) else value
 
     def permissions(self, target: Target) -> tuple[Permission, ...]:
-        workload = (Permission("get", f"{target.kind}s", "apps"),) if target.kind in WORKLOADS else ()
         return (
-            *workload,
-            Permission("get", "pods"),
-            Permission("list", "pods"),
+            *to_read_pods(target),
             Permission("create", "pods/eviction", writes=True),
             Permission("delete", "pods", writes=True),
         )

@@ -31,6 +31,8 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 class World(ABC):
     """What befalls the pods, on either server; it has taken effect when a call returns."""
 
+    namespace: str
+
     @abstractmethod
     async def break_readiness(self, pods: Sequence[str]) -> None: ...
 
@@ -107,10 +109,9 @@ class RealWorld(World):
     def _path(self, plural: str, *rest: str) -> str:
         group = {
             "pods": "api/v1",
-            "deployments": "apis/apps/v1",
-            "replicasets": "apis/apps/v1",
+            "configmaps": "api/v1",
             "poddisruptionbudgets": "apis/policy/v1",
-        }[plural]
+        }.get(plural, "apis/apps/v1")
         return "/".join(("", group, "namespaces", self.namespace, plural, *rest))
 
 

@@ -1,8 +1,19 @@
 """Which pods are deleted, in which way, and what is left alone."""
 
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
 from remediator.actions.delete_pod import DeletePod
 from remediator.clients.kubernetes.objects import Pod
+from remediator.diagnostics.pod_status import PodStatus
+from remediator.domain.plan import NoPlan, Plan
+from remediator.domain.target import Target
 from tests.actions.bench import Bench
+from tests.cluster.eventually import eventually
+from tests.contract.objects import IMAGE, config_map, pod
+from tests.fakes.kubernetes.objects import workload
 
 
 async def an_unready_pod_its_budget_protects(bench: Bench) -> Pod:
@@ -10,16 +21,85 @@ async def an_unready_pod_its_budget_protects(bench: Bench) -> Pod:
     first, second, *_ = await bench.pod_names()
     await bench.world.guard(min_available=2)
     await bench.world.break_readiness([first, second])
-    return next(pod for pod in await bench.pods() if pod.metadata.name == first)
+    return next(each for each in await bench.pods() if each.metadata.name == first)
 
 
 async def test_the_rehearsal_of_a_deletion_deletes_nothing(bench: Bench) -> None:
-    pod = await an_unready_pod_its_budget_protects(bench)
-    action = DeletePod(pods=(pod.metadata.name,))
+    doomed = await an_unready_pod_its_budget_protects(bench)
+    action = DeletePod(pods=(doomed.metadata.name,))
     plan = await bench.planned(action)
 
     answer = await action.rehearse(plan, bench.tools)
 
     assert [call.method for call in plan.calls] == ["DELETE"]
     assert answer.accepted, answer.detail
-    assert await bench.is_there(pod)
+    assert await bench.is_there(doomed)
+
+
+async def test_pods_of_others_that_wear_the_same_labels_are_left_alone(bench: Bench) -> None:
+    """A canary's, of another Deployment, and one that something else controls, as a Job does."""
+    own = set(await bench.pod_names())
+    canary, job = await add_canary(bench), await add_controlled_pod(bench)
+
+    plan = await DeletePod(pods=(canary, job)).plan(bench.incident, bench.tools)
+
+    assert isinstance(plan, NoPlan)
+    assert f"{canary} is no pod of deployment" in plan.reason
+    assert f"{job} is no pod of deployment" in plan.reason
+    assert set(await bench.pod_names()) == own
+
+
+async def test_pods_of_others_that_wear_the_same_labels_are_not_counted(bench: Bench) -> None:
+    await add_canary(bench)
+    await add_controlled_pod(bench)
+
+    facts: Any = (await PodStatus().examine(bench.incident, bench.tools)).facts
+
+    assert (facts.desired, facts.ready, facts.failing) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+async def test_a_workload_without_replica_sets_has_its_pods_itself(bench: Bench, kind: str) -> None:
+    body = workload(kind, "store", image=IMAGE, replicas=1)
+    target = Target(kind.lower(), "store", bench.world.namespace)
+    await bench.world.create(f"{kind.lower()}s", body)
+
+    async def has_pods() -> bool:
+        return any(each.is_ready for each in await bench.tools.kubernetes.pods(target))
+
+    await eventually(has_pods)
+    for own in await bench.tools.kubernetes.pods(target):
+        plan = await DeletePod(pods=(own.metadata.name,)).plan(replace(bench.incident, target=target), bench.tools)
+        assert isinstance(plan, Plan), plan
+
+
+async def add_canary(bench: Bench) -> str:
+    """Its pod, ready: it wears all labels that the Deployment `backend` selects by."""
+    labels = {"app": "backend", "track": "canary"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": IMAGE}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "canary"}, "spec": spec}
+    await bench.world.create("deployments", body)
+    target = Target("deployment", "canary", bench.world.namespace)
+
+    async def is_ready() -> bool:
+        return [each.is_ready for each in await bench.tools.kubernetes.pods(target)] == [True]
+
+    await eventually(is_ready)
+    (canary,) = await bench.tools.kubernetes.pods(target)
+    return canary.metadata.name
+
+
+async def add_controlled_pod(bench: Bench) -> str:
+    """Any object can control a pod; this one is there on both servers."""
+    owner = await bench.world.create("configmaps", config_map("batch"))
+    reference = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": "batch",
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+    }
+    body = pod("batch-1", app="backend")
+    await bench.world.create("pods", {**body, "metadata": {**body["metadata"], "ownerReferences": [reference]}})
+    return "batch-1"

@@ -53,14 +53,22 @@ class KubernetesReader:
         return msgspec.structs.replace(found, kind=target.kind)
 
     async def pods(self, target: Target) -> list[Pod]:
-        """The pods of a workload, by its selector; of a pod, itself. An empty selector is nobody's."""
+        """Those that the workload controls; of a pod, itself. An empty selector is nobody's."""
         if target.kind == "pod":
             return [await self.pod(target.namespace, target.name)]
         return await self.pods_of(await self.workload(target))
 
     async def pods_of(self, workload: Workload) -> list[Pod]:
+        """A selector alone does not say whose they are: a canary's or a Job's pods may wear the same labels.
+
+        Of a Deployment its replica sets are looked up last, or a pod of the newest might seem to be nobody's.
+        """
         path = f"{namespace_path('/api/v1', workload.metadata.namespace)}/pods"
-        return await self._list(path, Pod, {"labelSelector": selector_text(workload.spec.selector)})
+        found = await self._list(path, Pod, {"labelSelector": selector_text(workload.spec.selector)})
+        controllers = {workload.metadata.uid}
+        if workload.kind == "deployment":
+            controllers = {replica_set.metadata.uid for replica_set in await self.replica_sets(workload)}
+        return [pod for pod in found if pod.metadata.controller and pod.metadata.controller.uid in controllers]
 
     async def pod(self, namespace: str, name: str) -> Pod:
         return await self._get(f"{namespace_path('/api/v1', namespace)}/pods/{quote(name)}", Pod)
@@ -89,9 +97,11 @@ class KubernetesReader:
         return await self._list(f"{namespace_path('/api/v1', namespace)}/events", Event, {})
 
     async def pod_metrics(self, workload: Workload) -> list[PodMetrics]:
-        """Raises `NotFound` where the metrics API is not installed."""
+        """Of its own pods. Raises `NotFound` where the metrics API is not installed."""
         path = f"{namespace_path('/apis/metrics.k8s.io/v1beta1', workload.metadata.namespace)}/pods"
-        return await self._list(path, PodMetrics, {"labelSelector": selector_text(workload.spec.selector)})
+        found = await self._list(path, PodMetrics, {"labelSelector": selector_text(workload.spec.selector)})
+        own = {pod.metadata.name for pod in await self.pods_of(workload)}
+        return [measured for measured in found if measured.metadata.name in own]
 
     async def autoscaler_of(self, target: Target) -> Hpa | None:
         path = f"{namespace_path('/apis/autoscaling/v2', target.namespace)}/horizontalpodautoscalers"
@@ -158,6 +168,15 @@ class KubernetesReader:
             with attempt:
                 return await self.server.look(path, query)
         raise AssertionError("tenacity ends with a value or an error")
+
+
+def to_read_pods(target: Target | None) -> tuple[Permission, ...]:
+    """What `pods` asks for: the workload, and of a Deployment the replica sets that control its pods."""
+    pods = (Permission("get", "pods"), Permission("list", "pods"))
+    if target is None or target.kind not in _PLURALS:
+        return pods
+    replica_sets = (Permission("list", "replicasets", "apps"),) if target.kind == "deployment" else ()
+    return (*pods, Permission("get", _PLURALS[target.kind], "apps"), *replica_sets)
 
 
 def selector_text(selector: Selector) -> str:
