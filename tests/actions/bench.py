@@ -129,9 +129,13 @@ class Bench:
         assert isinstance(plan, Plan), plan
         return plan
 
-    async def pods(self) -> list[Pod]:
+    @property
+    def target(self) -> Target:
         assert self.incident.target is not None
-        return await self.tools.kubernetes.pods(self.incident.target)
+        return self.incident.target
+
+    async def pods(self) -> list[Pod]:
+        return await self.tools.kubernetes.pods(self.target)
 
     async def pod_names(self) -> tuple[str, ...]:
         return tuple(pod.metadata.name for pod in await self.pods())

@@ -6,7 +6,7 @@ import pytest
 
 from remediator.actions import Action
 from remediator.actions.delete_pod import DeletePod
-from remediator.actions.restart import Restart
+from remediator.actions.restart import RESTARTED_AT, Restart
 from remediator.actions.rollback import Rollback
 from remediator.actions.scale import Scale
 from remediator.domain.errors import RemediatorError, Temporary
@@ -63,6 +63,18 @@ async def test_a_plan_made_before_somebody_elses_change_is_refused(name: str, be
 
     with pytest.raises(RemediatorError):
         await action.run(stale, INTENT, bench.writers)
+
+
+async def test_each_restart_of_an_incident_is_a_new_roll_out(bench: Bench) -> None:
+    """The time that kubectl's annotation tells is the incident's; the mark is each write's own."""
+    for intent in ("one", "another"):
+        before = await bench.tools.kubernetes.workload(bench.target)
+
+        await Restart().run(await bench.planned(Restart()), IntentId(intent), bench.writers)
+
+        after = await bench.tools.kubernetes.workload(bench.target)
+        assert after.metadata.generation == before.metadata.generation + 1
+        assert after.spec.template.metadata.annotations[RESTARTED_AT] == "2026-03-01T12:00:00+00:00"
 
 
 async def test_a_pod_of_another_uid_is_left_alone(bench: Bench) -> None:
