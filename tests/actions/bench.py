@@ -2,7 +2,8 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 from remediator.toolbox import Toolbox, WriteToolbox
 from tests.cluster.api import Api
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.eventually import eventually
 from tests.cluster.kubelet import BEHAVIOUR, Behaviour
 from tests.fakes.kubernetes import FakeCluster, Fault
@@ -46,6 +48,13 @@ class World(ABC):
     @abstractmethod
     async def create(self, plural: str, body: dict[str, Any]) -> dict[str, Any]: ...
 
+    @abstractmethod
+    async def set_image(self, image: str) -> None: ...
+
+    @abstractmethod
+    def held_controllers(self) -> AbstractContextManager[None]:
+        """What is written meanwhile is seen by no controller."""
+
 
 @dataclass
 class FakeWorld(World):
@@ -64,9 +73,19 @@ class FakeWorld(World):
     async def create(self, plural: str, body: dict[str, Any]) -> dict[str, Any]:
         return self.cluster.create(self.namespace, body)
 
+    async def set_image(self, image: str) -> None:
+        self.cluster.set_image(self.namespace, "backend", image=image)
+
+    @contextlib.contextmanager
+    def held_controllers(self) -> Iterator[None]:
+        self.cluster.hold_rollouts()
+        yield
+        self.cluster.tick()
+
 
 @dataclass
 class RealWorld(World):
+    plane: ControlPlane
     api: Api
     namespace: str
 
@@ -105,6 +124,13 @@ class RealWorld(World):
     async def create(self, plural: str, body: dict[str, Any]) -> dict[str, Any]:
         created: dict[str, Any] = await self.api.create(self._path(plural), body)
         return created
+
+    async def set_image(self, image: str) -> None:
+        template = {"spec": {"containers": [{"name": "app", "image": image}]}}
+        await self.api.merge(self._path("deployments", "backend"), {"spec": {"template": template}})
+
+    def held_controllers(self) -> AbstractContextManager[None]:
+        return self.plane.held_controllers()
 
     def _path(self, plural: str, *rest: str) -> str:
         group = {

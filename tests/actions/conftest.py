@@ -36,7 +36,7 @@ async def real_bench(control_plane: ControlPlane, namespace: str) -> AsyncIterat
             return status["observedGeneration"] == 2 and counts == {3}
 
         await eventually(is_rolled_out)
-        async with bench_on(control_plane.kubeconfig(), namespace, RealWorld(api, namespace)) as bench:
+        async with bench_on(control_plane.kubeconfig(), namespace, RealWorld(control_plane, api, namespace)) as bench:
             yield bench
 
 

@@ -187,6 +187,10 @@ class FakeCluster:
         """The disruption controller falls behind, until the next `tick`."""
         self._server.controllers.budgets.are_held = True
 
+    def hold_rollouts(self) -> None:
+        """The deployment controller falls behind, until the next `tick`."""
+        self._server.controllers.rollouts.are_held = True
+
     def deny(self, verb: str, resource: str, *, namespace: str | None = None) -> None:
         """403 from now on; `resource` is a plural with its subresource, as RBAC has it: `pods/eviction`."""
         self._server.access.denials.append(Denial(verb, resource, namespace))
@@ -256,8 +260,9 @@ class FakeCluster:
         self._server.controllers.settle()
 
     def tick(self) -> None:
-        """What time would bring: another crash of what crashes, deadlines, a disruption controller that catches up."""
+        """What time would bring: another crash of what crashes, deadlines, controllers that catch up."""
         self._server.controllers.budgets.are_held = False
+        self._server.controllers.rollouts.are_held = False
         self._server.controllers.tick()
 
     @property
