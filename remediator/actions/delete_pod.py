@@ -68,14 +68,15 @@ class DeletePod(Action):
         own = {pod.metadata.name: pod for pod in await tools.kubernetes.pods(target)}
         names = self.pods or ([target.name] if target.kind == "pod" else [])
         refused = [f"{name} is no pod of {target}" for name in names if name not in own]
-        staying = [own[n] for n in sorted(names) if n in own and own[n].metadata.deletion_timestamp is None]
+        staying = [own[n] for n in sorted(set(names)) if n in own and own[n].metadata.deletion_timestamp is None]
         return staying[: self.at_most], refused
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
         """Pod by pod; one refusal does not keep the others, no answer ends it."""
         done: list[str] = []
         refused: list[str] = []
-        for name, call in zip(plan.pre_image, plan.calls, strict=True):
+        for call in plan.calls:
+            name = _pod_of(call)
             try:
                 await tools.kubernetes.send(call, intent)
                 done.append(name)
@@ -84,7 +85,7 @@ class DeletePod(Action):
             except Ambiguous:
                 raise
             except RemediatorError as error:
-                refused.append(str(error))
+                refused.append(f"{name}: {error}")
         told = "; ".join((*(f"pod {name} is leaving" for name in done), *refused))
         return Outcome(done=bool(done), detail=told)
 
@@ -136,3 +137,8 @@ def _deletion(pod: Pod) -> Call:
 
 def _path(pod: Pod) -> str:
     return f"{namespace_path('/api/v1', pod.metadata.namespace)}/pods/{pod.metadata.name}"
+
+
+def _pod_of(call: Call) -> str:
+    """By the path, as `_path` has made it: the journal does not keep the order of an image's keys."""
+    return call.resource.split("/")[6]

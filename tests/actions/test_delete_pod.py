@@ -10,9 +10,12 @@ from remediator.clients.kubernetes.objects import Pod
 from remediator.diagnostics.pod_status import PodStatus
 from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
-from tests.actions.bench import Bench
+from remediator.store.database import Database, to_json
+from remediator.store.documents import from_json
+from tests.actions.bench import INTENT, Bench
 from tests.cluster.eventually import eventually
 from tests.contract.objects import IMAGE, config_map, pod
+from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.kubernetes.objects import workload
 
 
@@ -71,6 +74,40 @@ async def test_a_workload_without_replica_sets_has_its_pods_itself(bench: Bench,
     for own in await bench.tools.kubernetes.pods(target):
         plan = await DeletePod(pods=(own.metadata.name,)).plan(replace(bench.incident, target=target), bench.tools)
         assert isinstance(plan, Plan), plan
+
+
+async def test_an_unready_pod_is_deleted_past_its_budget(bench: Bench) -> None:
+    doomed = await an_unready_pod_its_budget_protects(bench)
+    action = DeletePod(pods=(doomed.metadata.name,))
+    plan = await bench.planned(action)
+
+    outcome = await action.run(plan, INTENT, bench.writers)
+
+    assert (outcome.done, outcome.detail) == (True, f"pod {doomed.metadata.name} is leaving")
+    assert not await bench.is_there(doomed)
+
+
+async def test_each_pod_is_told_by_its_own_name_whatever_the_journal_does_to_the_order(
+    fake_bench: Bench, fake_cluster: FakeCluster, database: Database
+) -> None:
+    """jsonb keeps short keys first: store-9 before store-10, which the plan has the other way round."""
+    fake_cluster.deploy("prod", "store", replicas=11, kind="StatefulSet")
+    incident = replace(fake_bench.incident, target=Target("statefulset", "store", "prod"))
+    action = DeletePod(pods=("store-9", "store-10", "store-9"), at_most=3)
+    planned = await action.plan(incident, fake_bench.tools)
+    assert isinstance(planned, Plan)
+    fake_cluster.fail_next(403, path="store-9/eviction", message="hands off", writes_only=True)
+
+    outcome = await action.run(await journalled(planned, database), INTENT, fake_bench.writers)
+
+    assert outcome.detail.startswith("pod store-10 is leaving; store-9: ")
+    assert "hands off" in outcome.detail
+
+
+async def journalled(plan: Plan, database: Database) -> Plan:
+    """As the journal gives it back."""
+    async with database.connection() as connection:
+        return from_json(await connection.fetchval("SELECT $1::text::jsonb::text", to_json(plan)), Plan)
 
 
 async def add_canary(bench: Bench) -> str:
