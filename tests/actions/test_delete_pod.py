@@ -1,5 +1,7 @@
 """Which pods are deleted, in which way, and what is left alone."""
 
+from dataclasses import replace as changed
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
 from remediator.store.database import Database, to_json
 from remediator.store.documents import from_json
+from remediator.toolbox import WriteToolbox
 from tests.actions.bench import INTENT, Bench
 from tests.cluster.eventually import eventually
 from tests.contract.objects import IMAGE, config_map, pod
@@ -76,6 +79,32 @@ async def test_a_workload_without_replica_sets_has_its_pods_itself(bench: Bench,
         assert isinstance(plan, Plan), plan
 
 
+async def test_a_pod_that_became_ready_is_not_deleted_past_its_budget(bench: Bench) -> None:
+    doomed = await an_unready_pod_its_budget_protects(bench)
+    action = DeletePod(pods=(doomed.metadata.name,))
+    plan = await bench.planned(action)
+    await bench.world.mend_readiness([doomed.metadata.name])
+
+    outcome = await action.run(plan, INTENT, bench.writers)
+
+    assert (outcome.done, outcome.detail) == (False, f"{doomed.metadata.name}: has become ready, it is left alone")
+    assert await bench.is_there(doomed)
+
+
+async def test_a_pod_that_changes_as_it_is_looked_at_is_not_deleted_past_its_budget(bench: Bench) -> None:
+    """It is the server that compares: what was seen unready may be ready when the deletion arrives."""
+    doomed = await an_unready_pod_its_budget_protects(bench)
+    action = DeletePod(pods=(doomed.metadata.name,))
+    plan = await bench.planned(action)
+    await bench.world.mend_readiness([doomed.metadata.name])
+
+    outcome = await action.run(plan, INTENT, seeing(doomed, bench.writers))
+
+    assert not outcome.done
+    assert doomed.metadata.name in outcome.detail
+    assert await bench.is_there(doomed)
+
+
 async def test_an_unready_pod_is_deleted_past_its_budget(bench: Bench) -> None:
     doomed = await an_unready_pod_its_budget_protects(bench)
     action = DeletePod(pods=(doomed.metadata.name,))
@@ -108,6 +137,16 @@ async def journalled(plan: Plan, database: Database) -> Plan:
     """As the journal gives it back."""
     async with database.connection() as connection:
         return from_json(await connection.fetchval("SELECT $1::text::jsonb::text", to_json(plan)), Plan)
+
+
+def seeing(pod: Pod, writers: WriteToolbox) -> WriteToolbox:
+    """Whoever looks at it sees it as it was."""
+
+    async def as_it_was(*_: str) -> Pod:
+        return pod
+
+    look: Any = SimpleNamespace(pod=as_it_was)
+    return changed(writers, look=changed(writers.look, kubernetes_reader=look))
 
 
 async def add_canary(bench: Bench) -> str:
