@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from remediator.actions import Action
+from remediator.domain.errors import Ambiguous, RemediatorError
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan, Rehearsal, Unit
@@ -58,10 +59,18 @@ class FlushCache(Action):
         return Rehearsal(accepted=True, detail=f"{self.connection} answers; its keys were counted, none was touched")
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
+        """What broke off after some keys did happen: as failed it would be told as if nothing had gone."""
         keys = await tools.look.redis(self.connection).keys(self.pattern, at_most=self._bound(plan))
         removed = 0
         for start in range(0, len(keys), _BATCH):
-            removed += await tools.redis(self.connection).unlink(keys[start : start + _BATCH])
+            try:
+                removed += await tools.redis(self.connection).unlink(keys[start : start + _BATCH])
+            except Ambiguous:
+                raise
+            except RemediatorError as error:
+                if not removed:
+                    raise
+                return Outcome(done=True, detail=f"{removed} keys unlinked, then: {error}", facts={"removed": removed})
         return Outcome(done=True, detail=f"{removed} keys unlinked", facts={"removed": removed})
 
     def _bound(self, plan: Plan) -> int:

@@ -1,6 +1,6 @@
 """How many keys are flushed, what an approval covers of it, and what is told of a flush that broke off."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from remediator.actions.flush_cache import FlushCache
-from remediator.clients.redis_target import connect_redis
+from remediator.clients.redis_target import RedisReader, RedisWriter, connect_redis
+from remediator.domain.errors import Ambiguous, Permanent, Temporary
 from remediator.domain.plan import Plan, Unit
 from remediator.domain.target import Target
 from remediator.toolbox import Toolbox, WriteToolbox
@@ -89,3 +90,66 @@ async def test_an_approval_is_for_about_so_many_keys(cache: Cache) -> None:
 
     assert len(set(digests[:3])) == 1
     assert digests[3] not in digests[:3]
+
+
+@dataclass
+class Wire:
+    """To a Redis with seven hundred keys that answers the second batch with an error."""
+
+    error: Exception
+    refuses: int = 2
+    name: str = "cache"
+    asked: int = 0
+
+    async def ask(self, operation: str, command: Callable[["Wire"], Any]) -> Any:
+        if operation == "UNLINK":
+            self.asked += 1
+            if self.asked == self.refuses:
+                raise self.error
+        return await command(self)
+
+    async def scan(self, *_: object, **__: object) -> tuple[int, list[bytes]]:
+        return 0, [b"feed:%d" % number for number in range(700)]
+
+    async def unlink(self, *keys: bytes) -> int:
+        return len(keys)
+
+    def tools(self) -> WriteToolbox:
+        lines: Any = self
+        look = Toolbox(http=NOBODY, redis_readers={"cache": RedisReader(lines)})
+        return WriteToolbox(look, redis_writers={"cache": RedisWriter(lines)})
+
+
+READONLY = Permanent("READONLY You can't write against a read only replica.", system="redis cache", operation="UNLINK")
+LOST = Temporary("Connection reset by peer", system="redis cache", operation="UNLINK")
+
+
+async def test_a_flush_that_broke_off_is_told_with_what_it_removed() -> None:
+    """As failed it would be journalled as if nothing had gone."""
+    tools = Wire(READONLY).tools()
+    flush = FlushCache(connection="cache", pattern="feed:*")
+    plan = await flush.plan(INCIDENT, tools.look)
+    assert isinstance(plan, Plan)
+
+    outcome = await flush.run(plan, INTENT, tools)
+
+    assert (outcome.done, outcome.facts) == (True, {"removed": 500})
+    assert outcome.detail.startswith("500 keys unlinked, then: ")
+    assert "READONLY" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("wire", "error"),
+    [
+        pytest.param(Wire(READONLY, refuses=1), Permanent, id="nothing was removed"),
+        pytest.param(Wire(LOST), Ambiguous, id="nobody knows"),
+    ],
+)
+async def test_a_flush_that_removed_nothing_or_who_knows_what_is_no_success(wire: Wire, error: type[Exception]) -> None:
+    tools = wire.tools()
+    flush = FlushCache(connection="cache", pattern="feed:*")
+    plan = await flush.plan(INCIDENT, tools.look)
+    assert isinstance(plan, Plan)
+
+    with pytest.raises(error):
+        await flush.run(plan, INTENT, tools)
