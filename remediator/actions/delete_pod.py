@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from remediator.actions import Action
 from remediator.clients.kubernetes.objects import Pod
-from remediator.clients.kubernetes.reader import namespace_path, to_read_pods
+from remediator.clients.kubernetes.reader import is_of_a_budget, namespace_path, to_read_pods
 from remediator.domain.errors import Ambiguous, NotAllowed, NotFound, RemediatorError
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
@@ -114,7 +114,7 @@ async def _way(pod: Pod, tools: Toolbox) -> Call | str:
     answer = await tools.kubernetes.rehearse(eviction)
     if answer.accepted:
         return eviction
-    return answer.detail if pod.is_ready else _deletion(pod)
+    return _deletion(pod) if is_of_a_budget(answer) and not pod.is_ready else answer.detail
 
 
 async def _bound(call: Call, look: Toolbox) -> Call:

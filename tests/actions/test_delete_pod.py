@@ -116,6 +116,33 @@ async def test_an_unready_pod_is_deleted_past_its_budget(bench: Bench) -> None:
     assert not await bench.is_there(doomed)
 
 
+@pytest.mark.parametrize("status", [403, 409, 422])
+async def test_an_eviction_that_somebody_else_refuses_is_no_reason_to_delete(
+    fake_bench: Bench, fake_cluster: FakeCluster, status: int
+) -> None:
+    """Missing rights, or an admission webhook: only the budget's no is one that an unready pod may be deleted past."""
+    doomed, *_ = await fake_bench.pod_names()
+    await fake_bench.world.break_readiness([doomed])
+    fake_cluster.fail_next(status, path="/eviction", message="hands off")
+
+    plan = await DeletePod(pods=(doomed,)).plan(fake_bench.incident, fake_bench.tools)
+
+    assert isinstance(plan, NoPlan)
+    assert "hands off" in plan.reason
+
+
+async def test_an_unready_pod_of_two_budgets_is_deleted(fake_bench: Bench, fake_cluster: FakeCluster) -> None:
+    """The API server refuses to evict it whatever they say."""
+    doomed, *_ = await fake_bench.pod_names()
+    await fake_bench.world.break_readiness([doomed])
+    for name in ("one", "another"):
+        fake_cluster.add_budget("prod", name, app="backend", min_available=0)
+
+    plan = await fake_bench.planned(DeletePod(pods=(doomed,)))
+
+    assert [call.method for call in plan.calls] == ["DELETE"]
+
+
 async def test_each_pod_is_told_by_its_own_name_whatever_the_journal_does_to_the_order(
     fake_bench: Bench, fake_cluster: FakeCluster, database: Database
 ) -> None:
