@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from remediator.clients.kubernetes.objects import Pod, PodMetrics, Resources, Usage
+from remediator.clients.kubernetes.reader import to_read_pods
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload, NotFound
 from remediator.domain.incident import Incident
@@ -41,8 +42,7 @@ class PodUsage(Diagnostic):
     Facts: ClassVar[type] = Facts
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
-        workload = (Permission("get", f"{target.kind}s", "apps"),) if target and target.kind != "pod" else ()
-        return (Permission("list", "pods"), Permission("list", "pods", "metrics.k8s.io"), *workload)
+        return (Permission("list", "pods", "metrics.k8s.io"), *to_read_pods(target))
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         if incident.target is None or incident.target.kind == "pod":

@@ -58,11 +58,16 @@ from remediator.language.expression import EvaluationError, Scope
 from remediator.rules.values import finding_names, values_of
 from remediator.store.documents import progress_from, progress_json
 from remediator.toolbox import Toolbox
-from tests.actions.test_kubernetes_actions import incident_of
+from tests.actions.bench import incident_of
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.serving import serving
 
 INCIDENT = incident_of(Target("deployment", "backend", "prod"))
+STRANGER = {
+    "metadata": {"name": "stranger", "labels": {"app": "backend"}},
+    "spec": {"containers": [{"name": "backend", "image": "registry.example/app:1"}]},
+}
+"""A pod that the Deployment's selector finds, and that is not the Deployment's."""
 
 
 @pytest.fixture
@@ -134,6 +139,15 @@ async def test_usage_is_a_share_of_what_may_be_used(tools: Toolbox, fake_cluster
     seen = await facts(PodUsage(), tools)
 
     assert (seen.pods, seen.memory, seen.highest_memory_names) == (3, 0.75, [])
+
+
+async def test_usage_is_that_of_the_targets_own_pods(tools: Toolbox, fake_cluster: FakeCluster) -> None:
+    fake_cluster.create("prod", {"apiVersion": "v1", "kind": "Pod", **STRANGER})
+    fake_cluster.set_usage("prod", "stranger", memory="250Mi")
+
+    seen = await facts(PodUsage(), tools)
+
+    assert (seen.pods, seen.highest_memory_names) == (3, [])
 
 
 async def test_without_a_metrics_api_usage_is_an_error_and_not_zero(tools: Toolbox, fake_cluster: FakeCluster) -> None:
