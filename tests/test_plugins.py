@@ -19,6 +19,7 @@ from remediator.diagnostics import Diagnostic
 from remediator.guards import Guard
 from remediator.language.expression import Scope
 from remediator.language.strict_yaml import load
+from remediator.language.text_kind import TextKind
 from remediator.notifiers import Notifier
 from remediator.rules.values import FINDING_NAMES, finding_names
 from remediator.sources import Source
@@ -30,6 +31,12 @@ PLUGINS = [
     for family in FAMILIES
     for name, plugin in plugins_of(family).items()
 ]
+WITH_VALUES = [
+    pytest.param(plugin, id=f"{family.__name__.lower()}-{name}")
+    for family in (Action, Check, Diagnostic)
+    for name, plugin in plugins_of(family).items()
+]
+"""The families that are built when an alert is there."""
 DIAGNOSTICS = [pytest.param(name, plugin, id=name) for name, plugin in plugins_of(Diagnostic).items()]
 SAY_IT_ALL = frozenset(
     {"url", "query", "status", "contains", "below", "above", "command", "to", "at_least", "at_most", "timeout"}
@@ -67,6 +74,18 @@ def test_a_parameter_is_documented_unless_its_name_says_it_all(plugin: type[Plug
     }
 
     assert bare == set()
+
+
+@pytest.mark.parametrize("plugin", WITH_VALUES)
+def test_a_text_that_an_alert_may_be_written_into_says_what_kind_it_is(plugin: type[Plugin]) -> None:
+    """Else a label would be spliced into whatever reads it. A connection is looked up by its name, and that is all."""
+    unsaid = {
+        name
+        for name, field in plugin.model_fields.items()
+        if field.annotation in (str, str | None) and not any(isinstance(each, TextKind) for each in field.metadata)
+    }
+
+    assert unsaid <= {"connection"}
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

@@ -1,13 +1,14 @@
 """Replaces failing pods, by eviction where the disruption budget lets us."""
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from remediator.actions import Action
 from remediator.clients.kubernetes.objects import Pod
-from remediator.clients.kubernetes.reader import namespace_path
-from remediator.domain.errors import Ambiguous, NotFound, RemediatorError
+from remediator.clients.kubernetes.reader import is_of_a_budget, namespace_path, to_read_pods
+from remediator.domain.errors import Ambiguous, NotAllowed, NotFound, RemediatorError
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan
@@ -32,11 +33,8 @@ class DeletePod(Action):
         return [value] if isinstance(value, str) else value
 
     def permissions(self, target: Target) -> tuple[Permission, ...]:
-        workload = (Permission("get", f"{target.kind}s", "apps"),) if target.kind in WORKLOADS else ()
         return (
-            *workload,
-            Permission("get", "pods"),
-            Permission("list", "pods"),
+            *to_read_pods(target),
             Permission("create", "pods/eviction", writes=True),
             Permission("delete", "pods", writes=True),
         )
@@ -61,7 +59,7 @@ class DeletePod(Action):
             target=incident.target,
             summary=f"delete pod {', '.join(uids)} of {incident.target}",
             calls=tuple(calls),
-            precondition=", ".join(f"{name} is still pod {uid}" for name, uid in uids.items()),
+            precondition=", ".join(_precondition(call, uids[_pod_of(call)]) for call in calls),
             pre_image=uids,
             units=len(calls),
         )
@@ -71,23 +69,24 @@ class DeletePod(Action):
         own = {pod.metadata.name: pod for pod in await tools.kubernetes.pods(target)}
         names = self.pods or ([target.name] if target.kind == "pod" else [])
         refused = [f"{name} is no pod of {target}" for name in names if name not in own]
-        staying = [own[n] for n in sorted(names) if n in own and own[n].metadata.deletion_timestamp is None]
+        staying = [own[n] for n in sorted(set(names)) if n in own and own[n].metadata.deletion_timestamp is None]
         return staying[: self.at_most], refused
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
         """Pod by pod; one refusal does not keep the others, no answer ends it."""
         done: list[str] = []
         refused: list[str] = []
-        for name, call in zip(plan.pre_image, plan.calls, strict=True):
+        for call in plan.calls:
+            name = _pod_of(call)
             try:
-                await tools.kubernetes.send(call, intent)
+                await tools.kubernetes.send(await _bound(call, tools.look), intent)
                 done.append(name)
             except NotFound:
                 refused.append(f"{name} was gone already")
             except Ambiguous:
                 raise
             except RemediatorError as error:
-                refused.append(str(error))
+                refused.append(f"{name}: {error}")
         told = "; ".join((*(f"pod {name} is leaving" for name in done), *refused))
         return Outcome(done=bool(done), detail=told)
 
@@ -103,6 +102,10 @@ class DeletePod(Action):
         return Observed.NOT_DONE
 
 
+def _precondition(call: Call, uid: object) -> str:
+    return f"{_pod_of(call)} is still pod {uid}" + (" and unready" if call.method == "DELETE" else "")
+
+
 async def _way(pod: Pod, tools: Toolbox) -> Call | str:
     """How this pod can go, or why it must stay."""
     if pod.metadata.controller is None:
@@ -111,7 +114,21 @@ async def _way(pod: Pod, tools: Toolbox) -> Call | str:
     answer = await tools.kubernetes.rehearse(eviction)
     if answer.accepted:
         return eviction
-    return answer.detail if pod.is_ready else _deletion(pod)
+    return _deletion(pod) if is_of_a_budget(answer) and not pod.is_ready else answer.detail
+
+
+async def _bound(call: Call, look: Toolbox) -> Call:
+    """A deletion goes past the budget because its pod is unready, so it is bound to the pod as it is seen now: the
+    server refuses it where anything changed since. The plan cannot say so: an unready pod changes every few minutes,
+    and an approval would be for a plan that is no more. Raises `NotAllowed` for a pod that is ready."""
+    if call.method != "DELETE":
+        return call
+    pod = await look.kubernetes.pod(_namespace_of(call), _pod_of(call))
+    if pod.is_ready:
+        raise NotAllowed("has become ready, it is left alone")
+    given: Any = call.body
+    preconditions = {**given["preconditions"], "resourceVersion": pod.metadata.resource_version}
+    return replace(call, body={**given, "preconditions": preconditions})
 
 
 def _eviction(pod: Pod) -> Call:
@@ -139,3 +156,12 @@ def _deletion(pod: Pod) -> Call:
 
 def _path(pod: Pod) -> str:
     return f"{namespace_path('/api/v1', pod.metadata.namespace)}/pods/{pod.metadata.name}"
+
+
+def _pod_of(call: Call) -> str:
+    """By the path, as `_path` has made it: the journal does not keep the order of an image's keys."""
+    return call.resource.split("/")[6]
+
+
+def _namespace_of(call: Call) -> str:
+    return call.resource.split("/")[4]

@@ -12,6 +12,8 @@ from remediator.domain.target import WORKLOADS, Target
 from remediator.toolbox import Toolbox, WriteToolbox
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+"""When the incident began, so that the plan somebody approves is still the plan a minute later. It is the intent's mark
+that makes each template a new one, and each roll-out one."""
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -32,7 +34,7 @@ class Restart(Action):
         if spec.get("paused"):
             return NoPlan(f"{incident.target} is paused: somebody is at work on it")
         annotations = dict(spec["template"].get("metadata", {}).get("annotations") or {})
-        annotations |= {RESTARTED_AT: tools.clock().isoformat(timespec="seconds"), INTENT_ANNOTATION: ""}
+        annotations |= {RESTARTED_AT: incident.opened_at.isoformat(timespec="seconds"), INTENT_ANNOTATION: ""}
         patch: list[Any] = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
             {"op": "test", "path": "/metadata/generation", "value": metadata["generation"]},

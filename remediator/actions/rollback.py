@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from remediator.actions import Action
-from remediator.clients.kubernetes.objects import Workload, newest_first
+from remediator.clients.kubernetes.objects import Workload, has_newer_roll_out, newest_first
 from remediator.clients.kubernetes.reader import namespace_path, workload_path
 from remediator.clients.kubernetes.writer import INTENT_ANNOTATION
 from remediator.domain.ids import IntentId
@@ -25,7 +25,7 @@ _DELIVERERS = {
 
 class Rollback(Action):
     """Rolls the Deployment back to its previous revision, as `kubectl rollout undo` does. Refuses where there is none,
-    where the Deployment is paused, and where Argo CD or Flux would undo the rollback."""
+    where the Deployment is paused or a newer roll-out has just begun, and where Argo CD or Flux would undo it."""
 
     target_kinds: ClassVar[tuple[str, ...]] = ("deployment",)
 
@@ -47,6 +47,8 @@ class Rollback(Action):
         if raw["spec"].get("paused"):
             return NoPlan(f"{incident.target} is paused: somebody is at work on it")
         revisions = newest_first(await tools.kubernetes.replica_sets(deployment))
+        if has_newer_roll_out(deployment, revisions):
+            return NoPlan(f"a newer roll-out has just begun: the revision before it is not known for {incident.target}")
         if len(revisions) < 2:
             return NoPlan(f"{incident.target} has no earlier revision")
         template = await self._template(revisions[1], tools)

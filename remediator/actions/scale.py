@@ -1,17 +1,18 @@
 """Changes the number of replicas, for good or for a while."""
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from remediator.actions import Action
 from remediator.clients.kubernetes.reader import workload_path
+from remediator.domain.escalation import LONGEST_WAIT
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent
 from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan
 from remediator.domain.target import Target
-from remediator.language.duration import Duration, format_duration
+from remediator.language.duration import Duration, between, format_duration
 from remediator.toolbox import Toolbox, WriteToolbox
 
 _JSON_PATCH = "application/json-patch+json"
@@ -27,7 +28,7 @@ class Scale(Action):
     to: int | None = Field(default=None, ge=1)
     at_least: int = Field(default=1, ge=1)
     at_most: int = Field(default=10, ge=1, le=1_000)
-    undo_after: Duration | None = None
+    undo_after: Annotated[Duration, between(timedelta(seconds=1), LONGEST_WAIT)] | None = None
     """Back to what it was after this long, if nobody has changed it meanwhile."""
 
     @model_validator(mode="after")

@@ -1,16 +1,22 @@
 """Whether a measured value is where it should be."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from remediator.checks import Check, Sign
+from remediator.clients.prometheus import Answer
 from remediator.domain.incident import Incident
+from remediator.language.text_kind import PromqlText
 from remediator.toolbox import Toolbox
 
 
 class Promql(Check):
-    """Every series of an instant query is `below` or `above` a bound. No series is no health: absence is no proof."""
+    """Every series of an instant query is `below` or `above` a bound. No series, one without a value (NaN), or an
+    answer with warnings, which may not be whole, is no health: absence is no proof."""
 
-    query: str = Field(min_length=1)
+    query: Annotated[str, PromqlText()] = Field(min_length=1)
+    """`${{ }}` may stand between the quotes of a label's value, and is literal there, also after `=~`."""
     connection: str = "default"
     """The name of a Prometheus connection in the settings."""
     below: float | None = None
@@ -23,10 +29,10 @@ class Promql(Check):
         return self
 
     async def passes(self, incident: Incident, tools: Toolbox) -> Sign:
-        samples = await tools.prometheus(self.connection).query(self.query)
-        if not samples:
-            return Sign(healthy=False, detail="the query gives no series: absence is no proof of health")
-        values = [sample.value for sample in samples]
+        answer = await tools.prometheus(self.connection).query(self.query)
+        if why := _why_it_cannot_be_told(answer):
+            return Sign(healthy=False, detail=why)
+        values = [sample.value for sample in answer.samples]
         worst = max(values) if self.below is not None else min(values)
         return Sign(all(map(self._is_inside, values)), f"{worst:g}, wanted {self._wanted()}")
 
@@ -36,3 +42,13 @@ class Promql(Check):
     def _wanted(self) -> str:
         bounds = (("below", self.below), ("above", self.above))
         return " and ".join(f"{name} {bound:g}" for name, bound in bounds if bound is not None)
+
+
+def _why_it_cannot_be_told(answer: Answer) -> str:
+    """Empty where it can."""
+    if answer.warnings:
+        return f"the answer is not whole: {'; '.join(answer.warnings)[:300]}"
+    if not answer.samples:
+        return "the query gives no series: absence is no proof of health"
+    unknown = next((sample for sample in answer.samples if not sample.is_known), None)
+    return f"{unknown} has no value (NaN): nothing is proven" if unknown is not None else ""

@@ -9,7 +9,7 @@ from remediator.toolbox import Toolbox
 
 
 class WorkloadReady(Check):
-    """The target's roll-out is complete and every replica is available."""
+    """The target's roll-out is complete and every replica is available. No pods asked for: nothing is proven."""
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         if target is None or target.kind == "pod":
@@ -35,6 +35,8 @@ def judge(workload: Workload) -> Sign:
         updated, ready, available = status.updated_replicas, status.ready_replicas, status.available_replicas
     if status.observed_generation < workload.metadata.generation:
         return Sign(healthy=False, detail="the controller has not seen the newest specification yet")
+    if desired < 1:
+        return Sign(healthy=False, detail=f"the {workload.kind} asks for no pods: nothing is proven")
     leaving = 0 if workload.kind == "daemonset" else status.replicas - desired
     healthy = min(updated, ready, available) >= desired and leaving <= 0
     return Sign(healthy, f"{ready} of {desired} ready, {updated} up to date, {available} available")

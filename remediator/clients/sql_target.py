@@ -1,7 +1,7 @@
 """Other people's PostgreSQL, looked at and never changed: read-only transactions, short time-outs, a row cap."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +25,14 @@ _SETTINGS = {
 @dataclass(frozen=True, slots=True)
 class Rows:
     columns: tuple[str, ...]
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[tuple[Any, ...], ...]
+    """In the order of the columns, of which two may have one name."""
     truncated: bool
+
+    @property
+    def first_value(self) -> Any:
+        """Of the first row's first column; None where there is none."""
+        return self.rows[0][0] if self.rows and self.columns else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class SqlTarget:
             raise Temporary(str(error) or "timed out", system=f"database {self.name}", operation="query") from error
         except asyncpg.PostgresError as error:
             raise Permanent(str(error), system=f"database {self.name}", operation="query") from error
-        return Rows(columns, tuple(dict(row) for row in found[:MOST_ROWS]), truncated=len(found) > MOST_ROWS)
+        return Rows(columns, tuple(tuple(row) for row in found[:MOST_ROWS]), truncated=len(found) > MOST_ROWS)
 
 
 @asynccontextmanager

@@ -2,12 +2,13 @@
 
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.incident import Incident
+from remediator.language.text_kind import UrlText
 from remediator.toolbox import Toolbox
 
 
@@ -26,7 +27,8 @@ class HttpGet(Diagnostic):
 
     Facts: ClassVar[type] = Facts
 
-    url: str = Field(min_length=1)
+    url: Annotated[str, UrlText()] = Field(min_length=1)
+    """Scheme and host are written out; `${{ }}` may stand in the path and the query, each one segment or one value."""
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         started = time.monotonic()

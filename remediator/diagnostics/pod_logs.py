@@ -7,6 +7,7 @@ from pydantic import Field
 
 from remediator.clients.kubernetes import KubernetesReader
 from remediator.clients.kubernetes.objects import Pod
+from remediator.clients.kubernetes.reader import to_read_pods
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload, RemediatorError
 from remediator.domain.incident import Incident
@@ -43,8 +44,7 @@ class PodLogs(Diagnostic):
     """The most pods to read."""
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
-        workload = (Permission("get", f"{target.kind}s", "apps"),) if target and target.kind != "pod" else ()
-        return (Permission("list", "pods"), Permission("get", "pods"), Permission("get", "pods/log"), *workload)
+        return (Permission("get", "pods/log"), *to_read_pods(target))
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         if incident.target is None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from remediator.clients.kubernetes.objects import ContainerStatus, Pod
+from remediator.clients.kubernetes.reader import to_read_pods
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload
 from remediator.domain.incident import Incident
@@ -54,8 +55,7 @@ class PodStatus(Diagnostic):
     """How long a pod may take to become ready before it counts as failing."""
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
-        workload = (Permission("get", f"{target.kind}s", "apps"),) if target and target.kind != "pod" else ()
-        return (Permission("get", "pods"), Permission("list", "pods"), *workload)
+        return to_read_pods(target)
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         if incident.target is None:

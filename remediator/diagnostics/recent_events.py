@@ -3,15 +3,16 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from remediator.clients.kubernetes.objects import Event
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload
+from remediator.domain.escalation import LONGEST_WAIT
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
 from remediator.domain.target import Target
-from remediator.language.duration import Duration
+from remediator.language.duration import Duration, between
 from remediator.toolbox import Toolbox
 
 
@@ -28,7 +29,7 @@ class RecentEvents(Diagnostic):
 
     Facts: ClassVar[type] = Facts
 
-    within: Duration = timedelta(minutes=30)
+    within: Annotated[Duration, between(timedelta(), LONGEST_WAIT)] = timedelta(minutes=30)
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         return (Permission("list", "events"),)

@@ -25,8 +25,8 @@ class Facts:
     """The answer where it is a number or reads as one; else it has no value: `has()` asks, to read it is an error."""
     seconds: float
     """How long the server took to answer."""
-    used_memory: float
-    """Share of `maxmemory`; 0 where none is set, or where this was no `INFO memory`."""
+    used_memory: float | None
+    """Share of `maxmemory`. It has no value where none is set, or where this was no `INFO memory`."""
 
 
 class RedisCommand(Diagnostic):
@@ -93,7 +93,7 @@ def _number(answer: Any) -> float | None:
     return number_of(float(answer) if isinstance(answer, bytes) and _NUMBER.fullmatch(answer) else answer)
 
 
-def _memory_share(answer: Any) -> float:
-    if not isinstance(answer, dict) or not answer.get("maxmemory"):
-        return 0.0
-    return round(float(answer.get("used_memory", 0)) / float(answer["maxmemory"]), 4)
+def _memory_share(answer: Any) -> float | None:
+    if not isinstance(answer, dict) or not answer.get("maxmemory") or "used_memory" not in answer:
+        return None
+    return round(float(answer["used_memory"]) / float(answer["maxmemory"]), 4)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from remediator.clients.kubernetes.objects import Workload, newest_first
+from remediator.clients.kubernetes.objects import Workload, has_newer_roll_out, newest_first
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload
 from remediator.domain.incident import Incident
@@ -42,14 +42,17 @@ class RolloutHistory(Diagnostic):
         if incident.target is None or incident.target.kind != "deployment":
             raise BadPayload("only a Deployment has a roll-out history; this incident's target is none")
         deployment = await tools.kubernetes.workload(incident.target)
-        facts = judge(await tools.kubernetes.replica_sets(deployment), now=tools.clock())
+        replica_sets = await tools.kubernetes.replica_sets(deployment)
+        if has_newer_roll_out(deployment, replica_sets):
+            raise BadPayload("a newer roll-out has just begun: the Deployment has no ReplicaSet for it yet")
+        facts = judge(replica_sets, now=tools.clock())
         return Look(_in_words(facts), facts)
 
 
 def judge(replica_sets: list[Workload], *, now: datetime) -> Facts:
     revisions = newest_first(replica_sets)
     if not revisions:
-        raise BadPayload("the Deployment has no ReplicaSet yet")
+        raise BadPayload("the Deployment has no ReplicaSet")
     present = revisions[0]
     previous = revisions[1] if len(revisions) > 1 else None
     born = present.metadata.creation_timestamp or now

@@ -2,13 +2,14 @@
 
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.incident import Incident
 from remediator.domain.number import number_of
+from remediator.language.text_kind import SQL
 from remediator.toolbox import Toolbox
 
 
@@ -31,14 +32,14 @@ class SqlQuery(Diagnostic):
 
     connection: str = Field(min_length=1)
     """The name of a database connection in the settings; its role should be read-only too."""
-    query: str = "SELECT 1"
+    query: Annotated[str, SQL] = "SELECT 1"
     parameters: tuple[str | int | float | bool, ...] = ()
     """Bound to `$1`, `$2`: labels belong here, never into the text."""
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         started = time.monotonic()
         found = await tools.database(self.connection).query(self.query, self.parameters)
-        value = next(iter(found.rows[0].values()), None) if found.rows else None
+        value = found.first_value
         facts = Facts(
             rows=len(found.rows),
             value=number_of(value),

@@ -3,6 +3,7 @@
 Late timers collapse: after an outage the step that is current *now* is paged once, not every step that was missed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ class EscalationStep:
     page: tuple[str, ...]
     """Schedules, people or channels."""
     wait: timedelta = timedelta(minutes=15)
-    """How long an acknowledgement may take before the next step."""
+    """How long an acknowledgement may take before the next step; none: it is paged together with the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,19 @@ def due_now(policy: EscalationPolicy, since_start: timedelta) -> Due:
     """What to page when the clock strikes `since_start` after the first page (0: the first page itself). A policy is
     stored with its incident: one from before rules were held to these bounds is still read within them."""
     begins = timedelta()
+    together: list[EscalationStep] = []
     for index, step in enumerate(policy.steps):
+        together.append(step)
         ends = begins + min(step.wait, LONGEST_WAIT)
         if since_start < ends:
-            return Due(step.page, index, ends - since_start)
+            return Due(_everybody(together), index, ends - since_start)
+        if ends > begins:
+            together.clear()
         begins = ends
     repeat_every = min(max(policy.repeat_every, SHORTEST_REPEAT), LONGEST_WAIT)
     repeats, into_this_one = divmod(since_start - begins, repeat_every)
-    everybody = tuple(dict.fromkeys(name for step in policy.steps for name in step.page))
-    return Due(everybody, len(policy.steps) + repeats, repeat_every - into_this_one)
+    return Due(_everybody(policy.steps), len(policy.steps) + repeats, repeat_every - into_this_one)
+
+
+def _everybody(steps: Sequence[EscalationStep]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for step in steps for name in step.page))

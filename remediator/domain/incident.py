@@ -96,6 +96,8 @@ class Progress(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     """What is proposed, cleared or done at `step`."""
     intent: IntentId | None = None
+    proposed_at: datetime | None = None
+    """Since when the plan waits for approval, where it does."""
     approval: Approval | None = None
     fixed_at: datetime | None = None
     healthy_since: datetime | None = None
@@ -103,6 +105,8 @@ class Progress(msgspec.Struct, frozen=True):
     """What the checks last said, so that only a change is told."""
     holds: int = 0
     """How often it was put off; it does not wait for ever."""
+    held_until: datetime | None = None
+    """When the wait of the last hold is over. What wakes the incident before begins no other."""
     undo: PendingUndo | None = None
     unsure_of: IntentId | None = None
     """A write that may or may not have happened: whoever has the incident in hand decides. Where it ends by itself
@@ -120,6 +124,7 @@ class Progress(msgspec.Struct, frozen=True):
             plan=None,
             intent=None,
             approval=None,
+            held_until=None,
             fixed_at=None,
             healthy_since=None,
             checked="",

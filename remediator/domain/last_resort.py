@@ -14,7 +14,7 @@ from remediator.domain.notification import Notification
 from remediator.domain.oncall import Contact, Recipient
 
 TRY_AGAIN = timedelta(seconds=15)
-"""After every channel refused a page."""
+"""After a page that reached nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,18 @@ class WaitingPage:
     notification: Notification
     calls: tuple[Call, ...]
     due: timedelta
+    taken_by: frozenset[str] = frozenset()
+    """Channels that have it already, and where perhaps nobody looks."""
 
     @property
     def chain(self) -> IncidentId | None:
         """Whose chain it ends with, if any."""
         return self.notification.incident if self.notification.ends_with_its_chain else None
+
+    def without(self, taken: Sequence[Call]) -> "WaitingPage":
+        """What is left of it: no channel is given twice what it has taken."""
+        left = tuple(call for call in self.calls if call not in taken)
+        return replace(self, calls=left, taken_by=self.taken_by.union(call.contact.channel for call in taken))
 
     def again(self, due: timedelta) -> "WaitingPage":
         return replace(self, due=due)
@@ -118,7 +125,8 @@ def by_every_channel(page: WaitingPage, channels: Sequence[str]) -> WaitingPage:
     """A page that was written for one person, on every channel: by their address where they have one on it."""
     found = tuple(call for call in page.calls if call.contact.channel in channels)
     note = page.notification
-    more = tuple(Call(note.recipient, note.dedup_key, Contact(name, "")) for name in _left(found, channels))
+    to_try = [name for name in channels if name not in page.taken_by]
+    more = tuple(Call(note.recipient, note.dedup_key, Contact(name, "")) for name in _left(found, to_try))
     return replace(page, calls=found + more)
 
 

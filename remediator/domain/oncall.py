@@ -81,8 +81,11 @@ class Roster:
     def recipient(self, name: str, at: datetime) -> Recipient | None:
         """`name` is a schedule, a person or a channel, tried in that order. None: nobody, which the caller must say."""
         if name in self.schedules:
-            person = on_call(self.schedules[name], at)
-            return self.recipient(person, at) if person and person not in self.schedules else None
+            return self._person(on_call(self.schedules[name], at))  # who may have the schedule's own name
         if name in self.people:
-            return Recipient(name, self.people[name].reach)
+            return self._person(name)
         return Recipient(name, (Contact(name, ""),)) if name in self.channels else None
+
+    def _person(self, name: str | None) -> Recipient | None:
+        person = self.people.get(name) if name is not None else None
+        return Recipient(person.id, person.reach) if person is not None else None

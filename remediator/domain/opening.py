@@ -24,3 +24,13 @@ class Opening(msgspec.Struct, frozen=True):
     first_page_in: timedelta
     """Zero pages at once; else the deadline by which a fix must be proven."""
     entries: tuple[Entry, ...] = ()
+
+    def outranks(self, other: "Opening") -> bool:
+        """Whether it is more severe: people are to have it sooner, or by every contact at once."""
+        if self.severity is other.severity:  # as it is for nearly all that open or join one incident
+            return False
+        return _rank(self.severity) < _rank(other.severity)
+
+
+def _rank(severity: Severity) -> tuple[timedelta, bool]:
+    return severity.respond_within, not severity.urgent

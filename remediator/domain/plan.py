@@ -38,6 +38,13 @@ class Call:
         return f"{self.method} {self.resource}"
 
 
+class Unit(StrEnum):
+    """What a plan disturbs. One is not as bad as the other, so nobody has to add them up."""
+
+    PODS = "pods"
+    KEYS = "keys"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     action: str
@@ -50,7 +57,8 @@ class Plan:
     pre_image: Mapping[str, object] = field(default_factory=dict)
     post_image: Mapping[str, object] = field(default_factory=dict)
     units: int = 1
-    """How many pods (or keys, or nodes) it disturbs: what blast-radius budgets count."""
+    """How many it disturbs at most: what blast-radius budgets count."""
+    unit: Unit = Unit.PODS
     undo_after: timedelta | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     """The action's own fields as JSON, so that after a crash it is revived from the journal, not from today's rule."""
@@ -59,8 +67,13 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """What an approval is bound to: the same calls against the same state."""
-        document = msgspec.json.encode((self.action, self.target, self.calls, self.pre_image), order="sorted")
+        """What an approval is bound to: the same calls against the same state, for as long.
+
+        Not the parameters: they may hold more than came to be calls (names of pods beyond `at_most`), and what `run`
+        goes by stands in the calls.
+        """
+        covered = (self.action, self.target, self.calls, self.pre_image, self.post_image, self.undo_after)
+        document = msgspec.json.encode(covered, order="sorted")
         return hashlib.sha256(document).hexdigest()[:16]
 
 

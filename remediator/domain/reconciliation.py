@@ -35,6 +35,8 @@ class PeerView:
     """None where the peer does not say when it started."""
     is_whole: bool = True
     """False where a part of its list could not be read."""
+    starts: Mapping[Fingerprint, datetime] = field(default_factory=dict)
+    """Since when what it would notify us of fires; since ever where that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class KnownEpisode:
 
     id: EpisodeId
     fingerprint: Fingerprint
+    starts_at: datetime
     last_seen_at: datetime
     missed_polls: int = 0
     missed_since: datetime | None = None
@@ -66,6 +69,8 @@ class Repairs:
 
     unknown: tuple[Fingerprint, ...] = ()
     """To be opened."""
+    restarted: tuple[Fingerprint, ...] = ()
+    """Open here, and begun anew there: their end was never told, and neither may be the start."""
     gone: tuple[EpisodeId, ...] = ()
     """To be closed."""
     absences: Mapping[EpisodeId, Absence] = field(default_factory=dict)
@@ -83,6 +88,7 @@ def reconcile(episodes: Sequence[KnownEpisode], views: Sequence[PeerView | None]
     patience = timedelta() if all(view.up_for is not None for view in heard) else RESTART_SHADOW
     return Repairs(
         unknown=tuple(f for f, seen in listed.items() if seen.routed_to_us and f not in open_here),
+        restarted=tuple(episode.fingerprint for episode in episodes if _began_anew(episode, heard)),
         gone=tuple(id_ for id_, absence in absences.items() if _is_gone(absence, at, patience)),
         absences=absences,
         suppressions=_suppressions(episodes, heard),
@@ -99,6 +105,10 @@ def _union(views: Iterable[PeerView]) -> dict[Fingerprint, Sighting]:
             if known is None or (opens and not known.routed_to_us):
                 union[fingerprint] = Sighting(opens)
     return union
+
+
+def _began_anew(episode: KnownEpisode, views: Iterable[PeerView]) -> bool:
+    return any(view.starts.get(episode.fingerprint, episode.starts_at) > episode.starts_at for view in views)
 
 
 def _proves_absence(views: Sequence[PeerView | None]) -> bool:

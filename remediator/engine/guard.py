@@ -90,7 +90,7 @@ def _follow(
         case Allow():
             return _cleared(incident, planned, verdict, entries)
         case Ask():
-            return _proposed(incident, planned, verdict.reason, entries)
+            return _proposed(incident, planned, verdict.reason, desk, entries=entries)
         case Hold():
             return hold(incident, desk, verdict.reason, wait=verdict.wait, entries=entries)
         case Deny():
@@ -101,30 +101,42 @@ def _follow(
 
 def _cleared(incident: Incident, planned: Planned, verdict: Allow, entries: tuple[Entry, ...]) -> Move:
     intent = new_intent(incident, planned.step.path, planned.plan, action=planned.action, budgets=verdict.budgets)
-    progress = replace(incident.progress, plan=planned.plan, intent=intent.id, last_word="")
+    progress = replace(incident.progress, plan=planned.plan, intent=intent.id, held_until=None, last_word="")
     return Move(Phase.CLEARED, progress, entries=entries, intent=intent)
 
 
-def _proposed(incident: Incident, planned: Planned, reason: str, entries: tuple[Entry, ...]) -> Move:
+def _proposed(incident: Incident, planned: Planned, reason: str, desk: Desk, *, entries: tuple[Entry, ...]) -> Move:
     told = Entry(
         EntryKind.APPROVAL,
         f"waits for approval of plan {planned.plan.digest}: {planned.plan.summary} ({reason})",
         planned.step.path,
     )
-    progress = replace(incident.progress, plan=planned.plan, approval=None)
+    progress = replace(incident.progress, plan=planned.plan, proposed_at=desk.clock(), approval=None, held_until=None)
     return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=APPROVAL_LIFE, pages=PageOrder.NOW)
 
 
 async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
-    """Nobody approved in time, so the facts are looked at again; the chain of pages goes on meanwhile."""
+    """Nobody approved in time, so the facts are looked at again; the chain of pages goes on meanwhile. Woken before, by
+    an alert that joins or ends say, it waits on: the plan is as good as it was, and somebody may be reading it."""
+    proposed_at = incident.progress.proposed_at
+    left = proposed_at + APPROVAL_LIFE - desk.clock() if proposed_at is not None else timedelta()
+    if left > timedelta():
+        return Move(Phase.PROPOSED, incident.progress, wake_in=left)
     told = Entry(EntryKind.APPROVAL, f"not approved within {format_duration(APPROVAL_LIFE)}: diagnosing afresh")
-    return Move(Phase.OPENED, replace(incident.progress, step=None, plan=None), entries=(told,))
+    afresh = replace(incident.progress, step=None, plan=None, proposed_at=None)
+    return Move(Phase.OPENED, afresh, entries=(told,))
 
 
 def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entries: tuple[Entry, ...]) -> Move:
-    """Looks again later, on fresh facts. A person is told now: waiting is not fixing."""
-    holds = incident.progress.holds + 1
-    progress = replace(incident.progress, step=None, plan=None, approval=None, holds=holds)
+    """Looks again later, on fresh facts. A person is told now: waiting is not fixing. Woken before its time, by an
+    alert that joins say, it waits on: a storm would use up all its holds before any budget could be free."""
+    now, held_until = desk.clock(), incident.progress.held_until
+    progress = replace(incident.progress, step=None, plan=None, approval=None)
+    if held_until is not None and now < held_until:
+        until = min(held_until, now + wait)
+        return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=until - now)
+    holds = progress.holds + 1
+    progress = replace(progress, holds=holds, held_until=now + wait)
     if holds > MOST_HOLDS:
         move = close.handed_over(incident, desk, f"held {MOST_HOLDS} times, last: {reason}", progress=progress)
         return replace(move, entries=(*entries, *move.entries))

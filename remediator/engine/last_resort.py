@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from functools import partial
 from typing import assert_never
 
@@ -16,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from remediator.domain.errors import Temporary
+from remediator.domain.escalation import due_now
 from remediator.domain.ids import IncidentId
 from remediator.domain.last_resort import (
     TRY_AGAIN,
@@ -61,6 +63,15 @@ class Terms:
     """Empty: every channel of the roster."""
     grace: timedelta = timedelta(seconds=30)
     tell_after: timedelta = timedelta(minutes=2)
+
+
+class Answer(Enum):
+    """Of a channel."""
+
+    REFUSED = auto()
+    SHOWN = auto()
+    """It took the page, and perhaps nobody looks."""
+    TOLD = auto()
 
 
 class LastResort:
@@ -211,7 +222,8 @@ class LastResort:
     def _about_outage(self, key: str, title: str, body: str, kind: NotificationKind) -> list[WaitingPage]:
         """To whoever would be paged first, by whatever policy."""
         roster, now = self._rulebook().roster, self._clock()
-        names = dict.fromkeys(name for policy in self._rulebook().policies.values() for name in policy.steps[0].page)
+        first = (due_now(policy, timedelta()) for policy in self._rulebook().policies.values())
+        names = dict.fromkeys(name for due in first for name in due.page)
         people = [person for name in names if (person := reachable(roster, name, now)) is not None]
         severity = min(self._rulebook().severities.values(), key=lambda each: each.respond_within)
         note = replace(
@@ -231,13 +243,17 @@ class LastResort:
         return self._terms.channels or tuple(sorted(self._rulebook().roster.channels))
 
     async def carry(self, page: WaitingPage) -> None:
-        """By every channel at once; where none took it, it is due again."""
-        taken = await asyncio.gather(*(self._call(page.notification, call) for call in page.calls))
-        if not any(taken) and not self._health.is_well:
-            jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
-            self._known = self._known.with_more([page.again(monotonic() + TRY_AGAIN * jitter)])
+        """By every channel at once. Until one took it that reaches people, it is due again on those that did not."""
+        answers = await asyncio.gather(*(self._call(page.notification, call) for call in page.calls))
+        answered = list(zip(page.calls, answers, strict=True))
+        left = page.without([call for call, answer in answered if answer is not Answer.REFUSED])
+        is_everywhere = not left.calls and bool(left.taken_by)
+        if Answer.TOLD in answers or is_everywhere or self._health.is_steady:
+            return
+        jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, guards nothing
+        self._known = self._known.with_more([left.again(monotonic() + TRY_AGAIN * jitter)])
 
-    async def _call(self, note: Notification, call: Call) -> bool:
+    async def _call(self, note: Notification, call: Call) -> Answer:
         channel = call.contact.channel
         try:
             addressed = self._addressed(note, call)
@@ -247,12 +263,12 @@ class LastResort:
         except Exception as error:  # whatever is wrong with this channel, the others are tried all the same
             self._metrics.last_resort_pages.labels(channel=channel, result="failed").inc()
             log.warning("last resort did not reach anybody", channel=channel, key=call.dedup_key, error=str(error))
-            return False
+            return Answer.REFUSED
         self._metrics.last_resort_pages.labels(channel=channel, result="sent").inc()
         log.warning("paged without the database", channel=channel, key=call.dedup_key, recipient=call.recipient)
         if note.incident != NO_INCIDENT:
             self._sent.add(addressed)
-        return True
+        return Answer.TOLD if notifier.reaches_people else Answer.SHOWN
 
     def _addressed(self, note: Notification, call: Call) -> Notification:
         to = replace(

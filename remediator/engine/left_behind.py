@@ -2,19 +2,28 @@
 somebody's hands: then no page of its own would tell."""
 
 from dataclasses import replace
+from datetime import timedelta
 
+import structlog
+from msgspec import MsgspecError
+
+from remediator.domain.errors import NotFound
 from remediator.domain.escalation import EscalationStep
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, IntentState, Move, Status
-from remediator.domain.notification import LEFT_BEHIND
-from remediator.domain.oncall import Roster
-from remediator.engine.escalate import order
+from remediator.domain.mode import Mode
+from remediator.domain.notification import LEFT_BEHIND, NotificationKind
+from remediator.domain.oncall import Contact, Roster
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine.escalate import Call, Order, order
 from remediator.engine.pages import PageWriter
 from remediator.store import escalations, intents, ledger, outbox, timeline
 from remediator.store.database import Connection
 from remediator.store.escalations import DueAlike
 from remediator.store.moves import Decided
 from remediator.store.outbox import Outgoing
+
+log = structlog.get_logger()
 
 NO_REVIEW_CHANNEL = ""
 """What only looks leaves nothing behind; should the mode have been lowered since, the timeline tells."""
@@ -40,8 +49,7 @@ async def tell_of(
     about_it = f"{incident.id}:{LEFT_BEHIND}:{write}:"
     if await outbox.is_told(tx, incident.id, key_begins=about_it):
         return
-    alike = _whoever_has_it_first(await escalations.from_the_start(tx, incident), after)
-    ordered = order(alike, roster, await ledger.now(tx), review_channel=NO_REVIEW_CHANNEL)
+    ordered = await _ordered(tx, incident, after=after, roster=roster)
     told = (await intents.summary(tx, write), *(entry.message for entry in decided.move.entries))
     messages = [
         Outgoing(
@@ -55,6 +63,24 @@ async def tell_of(
     ]
     await outbox.enqueue(tx, messages)
     await timeline.append(tx, [(incident.id, entry) for entry in ordered.entries])
+
+
+async def _ordered(tx: Connection, incident: Incident, *, after: Incident, roster: Roster) -> Order:
+    """Every channel hears of it where whom to page cannot be read: else the move would be refused, and made anew, for
+    ever."""
+    try:
+        alike = _whoever_has_it_first(await escalations.from_the_start(tx, incident), after)
+        return order(alike, roster, await ledger.now(tx), review_channel=NO_REVIEW_CHANNEL)
+    except (MsgspecError, NotFound) as error:  # stored by another release, or by hand
+        log.exception("nobody can read whom to page, every channel is", incident=incident.id, error=str(error))
+        return _to_every_channel(incident, roster)
+
+
+def _to_every_channel(incident: Incident, roster: Roster) -> Order:
+    channels = () if incident.mode is Mode.OBSERVE else sorted(roster.channels)
+    calls = tuple(Call(name, f"unreadable:{name}", (Contact(name, ""),)) for name in channels)
+    told = tuple(Entry(EntryKind.PAGE, f"paging {name}: its policy cannot be read", "escalate") for name in channels)
+    return Order(0, timedelta(), NotificationKind.PAGE, calls, told)
 
 
 def _whoever_has_it_first(alike: DueAlike, incident: Incident) -> DueAlike:

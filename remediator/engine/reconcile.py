@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
 
 import msgspec
 import structlog
@@ -40,6 +40,8 @@ ALERTS_A_DELIVERY = 2_000
 _READ_ASIDE = 256 * 1024
 _PRIVATE = "__"
 _WEBHOOK_VERSIONS = {PeerKind.ALERTMANAGER: "4", PeerKind.GRAFANA: "1"}
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 T = TypeVar("T")
 
 
@@ -144,7 +146,7 @@ class Reconciler:
         views = [answer.view if isinstance(answer, _Answer) else None for answer in answers]
         repairs = await asyncio.to_thread(reconcile, episodes, views, at=claimed.started_at)
         since = await self._record(claimed, polled, answers, repairs=repairs)
-        repaired["opened"] = await self._open(polled, answers, repairs.unknown, since=since)
+        repaired["opened"] = await self._open(polled, answers, repairs, since=since)
         repaired["closed"] = await self._close(polled, repairs.gone, at=claimed.started_at, since=since)
         self._count(polled.source, repaired)
 
@@ -188,18 +190,19 @@ class Reconciler:
         self,
         polled: Polled,
         answers: Sequence[_Heard],
-        unknown: Sequence[Fingerprint],
+        repairs: Repairs,
         *,
         since: datetime,
     ) -> int:
         """How many episodes that opened: some are late news of what has ended, which intake knows."""
-        if not unknown:
+        untold = (*repairs.unknown, *repairs.restarted)
+        if not untold:
             return 0
-        listed = _notifiable(answers, polled.receiver)
-        for part in _parts([listed[fingerprint] for fingerprint in unknown]):
+        listed = _notifiable(answers)
+        for part in _parts([listed[fingerprint] for fingerprint in untold]):
             await self._intake.accept(_as_told(part, polled))
         async with self._database.transaction() as tx:
-            return await reconciliation.tell_opened(tx, polled.source, unknown, since=since)
+            return await reconciliation.tell_opened(tx, polled.source, repairs.unknown, since=since)
 
     async def _close(self, polled: Polled, gone: Sequence[EpisodeId], *, at: datetime, since: datetime) -> int:
         if not gone:
@@ -254,10 +257,22 @@ def _read(body: bytes, system: str, receiver: str, up_for: timedelta | None) -> 
     listing = read_listing(body, system=system)
     alike: dict[tuple[bool, str], Sighting] = {}  # few differ, and there may be thousands
     sightings: dict[Fingerprint, Sighting] = {}
+    starts: dict[Fingerprint, datetime] = {}
     for alert in listing.alerts:
         key = alert.is_routed_to(receiver), alert.suppressed_by
-        sightings[Fingerprint(alert.fingerprint)] = alike.get(key) or alike.setdefault(key, Sighting(*key))
-    return _Answer(listing, PeerView(sightings, up_for, is_whole=not listing.unreadable))
+        fingerprint = Fingerprint(alert.fingerprint)
+        seen = sightings[fingerprint] = alike.get(key) or alike.setdefault(key, Sighting(*key))
+        if seen.routed_to_us and not seen.suppressed_by:
+            starts[fingerprint] = _start_of(alert)
+    return _Answer(listing, PeerView(sightings, up_for, is_whole=not listing.unreadable, starts=starts))
+
+
+def _start_of(alert: ListedAlert) -> datetime:
+    """To the microsecond, as intake reads it; where it cannot be read, earlier than any."""
+    try:
+        return msgspec.convert(alert.starts_at, _Moment)
+    except msgspec.ValidationError:
+        return _LONG_AGO
 
 
 def _report(peer: Alertmanager, answer: _Heard) -> PeerReport:
@@ -268,14 +283,19 @@ def _report(peer: Alertmanager, answer: _Heard) -> PeerReport:
     return PeerReport(peer.url, peer.kind, firing=len(ours) - suppressed, suppressed=suppressed)
 
 
-def _notifiable(answers: Sequence[_Heard], receiver: str) -> Mapping[Fingerprint, ListedAlert]:
-    return {
-        Fingerprint(alert.fingerprint): alert
-        for answer in answers
-        if isinstance(answer, _Answer)
-        for alert in answer.listing.alerts
-        if alert.is_routed_to(receiver) and not alert.suppressed_by
-    }
+def _notifiable(answers: Sequence[_Heard]) -> Mapping[Fingerprint, ListedAlert]:
+    """Each as the peer lists it that knows of its latest start."""
+    found: dict[Fingerprint, ListedAlert] = {}
+    latest: dict[Fingerprint, datetime] = {}
+    for answer in answers:
+        if not isinstance(answer, _Answer):
+            continue
+        for alert in answer.listing.alerts:
+            fingerprint = Fingerprint(alert.fingerprint)
+            starts_at = answer.view.starts.get(fingerprint)
+            if starts_at is not None and starts_at >= latest.get(fingerprint, starts_at):
+                found[fingerprint], latest[fingerprint] = alert, starts_at
+    return found
 
 
 def _as_told(alerts: Sequence[ListedAlert], polled: Polled) -> Delivery:

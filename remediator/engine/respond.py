@@ -26,10 +26,10 @@ class Responder:
     bell: Bell
 
     async def acknowledge(self, incident: IncidentId, *, by: str) -> Incident:
-        """Safe to repeat: the first acknowledgement counts."""
+        """Safe to repeat: the first acknowledgement counts, and each makes it hold anew."""
         async with self.database.transaction() as tx:
             await incidents.acknowledge(tx, incident, by=by)
-            after = await incidents.get(tx, incident)
+            after = await incidents.get_to_show(tx, incident)
             reached(Mark.RESPONSE_WRITTEN)
         return self._told("acknowledged", after, by)
 
@@ -43,10 +43,9 @@ class Responder:
 
     async def resolve(self, incident: IncidentId, *, by: str, note: str = "") -> Incident:
         async with self.database.transaction() as tx:
-            before = await incidents.get(tx, incident)
-            await incidents.resolve(tx, incident, by=by, note=note)
-            after = await incidents.get(tx, incident)
-            if before.is_open:
+            is_new = await incidents.resolve(tx, incident, by=by, note=note)
+            after = await incidents.get_to_show(tx, incident)
+            if is_new:
                 await announce_ends(tx, [after], self.writer)
             reached(Mark.RESPONSE_WRITTEN)
         return self._told("resolved", after, by)

@@ -93,14 +93,14 @@ class Strays:
         return adopted
 
     async def _open_for(self, tx: Connection, found: Sequence[Stray], rulebook: Rulebook) -> int:
-        requested: dict[str, Requested] = {}
+        requested: list[Requested] = []
         together: defaultdict[str, list[Stray]] = defaultdict(list)
         for stray in found:
             opening = self._opening(stray, rulebook)
             if opening is not None:
-                requested.setdefault(opening.run_key, Requested(opening, stray.alert))
+                requested.append(Requested(opening, stray.alert))
                 together[opening.run_key].append(stray)
-        opened = await openings.open_or_join(tx, list(requested.values()))
+        opened = await openings.open_or_join(tx, requested)
         adopted = {IncidentId(opened.incidents[key]): those for key, those in together.items()}
         await strays.adopt(tx, adopted)
         why = [(incident, _why(those[0])) for incident, those in adopted.items()]
@@ -118,5 +118,7 @@ class Strays:
 def _why(stray: Stray) -> Entry:
     if stray.closed is None:
         return Entry(EntryKind.ALERT, f"it fires since {stray.alert.starts_at:%Y-%m-%d %H:%M} UTC: its rule came later")
+    if stray.began_anew:
+        return Entry(EntryKind.ALERT, f"it began anew after incident {stray.closed} was closed")
     later = format_duration(REOPENED_AFTER)
     return Entry(EntryKind.ALERT, f"it fires on more than {later} after incident {stray.closed} was closed")

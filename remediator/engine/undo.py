@@ -60,7 +60,8 @@ async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
 
 
 async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
-    """Whatever that write did is told, and a leased fix among it is taken back as if nobody had closed the incident."""
+    """Whatever that write did is told once, and a leased fix among it is taken back as if nobody had closed the
+    incident."""
     before = await desk.read_intent(intent_id)
     result = await carry_out(before, incident, desk)
     left = replace(incident.progress, plan=None, intent=None)
@@ -69,11 +70,17 @@ async def _settle(incident: Incident, intent_id: IntentId, desk: Desk) -> Move:
     elif result.result is IntentState.DONE and left.undo is None:
         left = replace(left, undo=pending(before.intent, desk))
     move = replace(_rest(incident, left, desk), result=result)
-    if before.state is not IntentState.BEGUN:
+    if _is_told(before.intent, incident):
         return move
     kind = EntryKind.FIX if before.intent.undoes is None else EntryKind.UNDO
     entry = Entry(kind, f"{result.result}: {result.detail}", before.intent.path, {"intent": result.id})
     return replace(move, entries=(entry,))
+
+
+def _is_told(intent: Intent, incident: Incident) -> bool:
+    """Only with the move of a fix does its intent stay with the incident, while it is verified. A result alone in the
+    journal is of a move that was refused, as its incident was closed: nobody has told it."""
+    return intent.undoes is None and incident.progress.fixed_at is not None
 
 
 async def begin(incident: Incident, desk: Desk) -> Move:

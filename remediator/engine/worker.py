@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, Move, PageOrder, Phase
+from remediator.domain.incident import Incident, IntentResult, IntentState, Move, PageOrder, Phase
+from remediator.domain.timeline import EntryKind
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
@@ -50,6 +51,8 @@ SHARE_TO_DECIDE = 0.8
 """Of the lease: the rest is for committing the move."""
 _WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
 """The intent is journalled: a stop here would leave a write that nobody made, to be looked for by the next owner."""
+_A_WRITE_IS_OPEN = (*_WRITE_FOLLOWS, Phase.CLOSED)
+"""What became of the intent is still to be told, also where a person closed the incident under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +215,16 @@ class Worker:
         except Exception as error:  # a bug must end in a page, not in silence
             log.exception("stage failed", phase=incident.phase.value)
             reason = f"{type(error).__name__}: {error}"
-        left = undo.forgotten(incident, self._desk)
-        return close.handed_over(left, self._desk, f"{incident.phase.value}: {reason}")
+        return self._given_up(undo.forgotten(incident, self._desk), f"{incident.phase.value}: {reason}")
+
+    def _given_up(self, incident: Incident, reason: str) -> Move:
+        """To people; also what may have been written, for nobody looks for it any more."""
+        write = incident.progress.intent
+        if write is None or incident.phase not in _A_WRITE_IS_OPEN:
+            return close.handed_over(incident, self._desk, reason)
+        unsure = replace(incident, progress=replace(incident.progress, unsure_of=write))
+        unknown = IntentResult(write, IntentState.UNKNOWN, f"cannot tell whether it happened ({reason}); not repeated")
+        return replace(close.handed_over(unsure, self._desk, reason), result=unknown)
 
     def _time_for(self, incident: Incident) -> float | None:
         """In seconds: whoever takes longer than the lease is overtaken by the next claim, as that one is, for ever.
@@ -288,6 +299,7 @@ class Worker:
             ended = [now for one, now in made if one.incident.is_open and not now.is_open]
             await announce_ends(tx, ended, self._writer)
             await self._tell_what_is_left_behind(tx, made)
+            await self._tell_what_was_known_before(tx, [one for one, _ in made])
             reached(Mark.MOVE_WRITTEN)
         return after
 
@@ -299,6 +311,18 @@ class Worker:
 
     async def _tell_of(self, tx: Connection, write: IntentId, one: Decided, *, after: Incident) -> None:
         await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
+
+    async def _tell_what_was_known_before(self, tx: Connection, made: Sequence[Decided]) -> None:
+        """Whoever had lost its lease may have recorded what it did while another looked for it: then the journal has
+        that, and these moves were made on what was seen. What was seen and is more goes into the journal."""
+        seen = {one.move.result.id: (one, one.move.result) for one in made if one.move.result is not None}
+        for known in await intents.results(tx, list(seen)) if seen else ():
+            one, result = seen[known.id]
+            if known.result is not result.result and not await intents.correct(tx, result):
+                told = tuple(
+                    replace(entry, message=f"{known.result}: {known.detail}") for entry in one.move.entries[:1]
+                )
+                await self._tell_that_it_came_late(tx, one.incident, replace(one.move, entries=told), write=result.id)
 
     async def _keep_result(self, incident: Incident, move: Move) -> None:
         """The move is not made (a person resolved the incident, say), but what our write did is still a fact: also
@@ -314,6 +338,6 @@ class Worker:
         """An undo that came late has left nothing behind, and whoever tries it again sees that."""
         entries = tuple(replace(entry, message=f"{CAME_LATE}: {entry.message}") for entry in move.entries)
         await timeline.append(tx, [(incident.id, entry) for entry in entries])
-        if incident.phase is Phase.CLEARED:
-            late, now = Decided(incident, replace(move, entries=entries)), await incidents.get(tx, incident.id)
+        if any(entry.kind is EntryKind.FIX for entry in entries):
+            late, now = Decided(incident, replace(move, entries=entries)), await incidents.get_to_show(tx, incident.id)
             await self._tell_of(tx, write, late, after=now)

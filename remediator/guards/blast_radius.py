@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from remediator.domain.budget import Budget
 from remediator.domain.errors import BadDocument
 from remediator.domain.ledger import Ledger, Proposal
+from remediator.domain.plan import Unit
 from remediator.domain.target import WORKLOADS
 from remediator.domain.verdict import Allow, Deny, Hold, Verdict
 from remediator.guards import Guard, Window
@@ -25,6 +26,9 @@ class BlastRadius(Guard):
         default="workload", description="What the bound is for: one target, all targets of its namespace, everything."
     )
     kind: str | None = Field(default=None, description="Counts and judges only targets of this kind.")
+    of: Unit | None = Field(
+        default=None, description="Counts and judges only these. Left out: pods and keys of a cache together."
+    )
     at_most: int | None = Field(default=None, ge=1, description="So many units within the time.")
     share: float | None = Field(
         default=None, gt=0, le=1, description="This share of the workload's desired pods, but one at least."
@@ -40,6 +44,8 @@ class BlastRadius(Guard):
             raise UnboundedRadius("give at_most, share or both")
         if self.share is not None and self.per != "workload":
             raise UnboundedRadius("a share is of one workload: leave out `per`, or give at_most instead")
+        if self.share is not None and self.of is Unit.KEYS:
+            raise UnboundedRadius("a share is of a workload's pods: give at_most for keys")
         return self
 
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
@@ -69,7 +75,8 @@ class BlastRadius(Guard):
         return Hold(f"{budget.units} more would exceed {limit}", wait)
 
     def _concerns(self, proposal: Proposal) -> bool:
-        return proposal.plan.units > 0 and self.kind in {None, proposal.target.kind}
+        plan = proposal.plan
+        return plan.units > 0 and self.of in {None, plan.unit} and self.kind in {None, proposal.target.kind}
 
     def _needs_health(self, proposal: Proposal) -> bool:
         """Only workloads have pods to count; for anything else `at_most` is the whole bound."""
@@ -89,7 +96,10 @@ class BlastRadius(Guard):
         return min(bounds)
 
     def _scope(self, proposal: Proposal) -> str:
+        """Pods are counted under the name that all were counted under before keys were told apart."""
         kind = f"{self.kind}/" if self.kind else ""
+        if self.of is Unit.KEYS:
+            kind = f"keys/{kind}"
         match self.per:
             case "workload":
                 return kind + proposal.target.key

@@ -3,8 +3,9 @@
 Nothing is ever rendered twice: what an expression gives back is data, whatever it looks like.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final, Protocol
 
 from remediator.language.cel_source import end_of_marker
@@ -58,6 +59,8 @@ class Constant:
 class Template:
     source: str
     parts: tuple[str | Expression, ...]
+    escapes: tuple[Callable[[str], str], ...] = ()
+    """One for each expression, where the text has a grammar (`text_kind`): then a lone marker is text too."""
 
     @property
     def is_constant(self) -> bool:
@@ -75,13 +78,29 @@ class Template:
     def render(self, values: Mapping[str, object] | Facts) -> object:
         if alone := self._alone():
             return alone.evaluate(values)
-        text = "".join(part if isinstance(part, str) else _part_to_text(part, values) for part in self.parts)
+        escapes = iter(self.escapes or repeat(str))
+        text = "".join(
+            part if isinstance(part, str) else next(escapes)(_part_to_text(part, values)) for part in self.parts
+        )
         if len(text) > _LONGEST_RESULT:
             raise EvaluationError(f"the text has {len(text)} characters, more than {_LONGEST_RESULT}")
         return text
 
+    def places(self) -> Iterator[tuple[str | Expression, int]]:
+        """Each part, and where in the source it begins, an expression with its marker."""
+        position = 0
+        for part in self.parts:
+            if isinstance(part, str):
+                yield part, position
+                position += len(part)
+            else:
+                position = self.source.index(_MARKER, position)
+                yield part, position
+                position += len(_MARKER) + len(part.source) + len("}}")
+
     def _alone(self) -> Expression | None:
-        return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Expression) else None
+        is_alone = len(self.parts) == 1 and not self.escapes
+        return self.parts[0] if is_alone and isinstance(self.parts[0], Expression) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +188,7 @@ def _parts(text: str, scope: Scope) -> Iterator[str | Expression]:
         start = marker + len(_MARKER)
         end = end_of_marker(text, start)
         if end is None:
-            raise ExpressionError("this ${{ has no closing }}", *_place(text, marker))
+            raise ExpressionError("this ${{ has no closing }}", *place_of(text, marker))
         yield _compile_at(text, start, end, scope=scope)
         position = end + len("}}")
     if position < len(text) or not text:
@@ -180,7 +199,7 @@ def _compile_at(text: str, start: int, end: int, *, scope: Scope) -> Expression:
     try:
         return scope.compile(text[start:end])
     except ExpressionError as error:
-        line, column = _place(text, start)
+        line, column = place_of(text, start)
         if error.line > 1:
             column = 1
         raise ExpressionError(
@@ -188,7 +207,8 @@ def _compile_at(text: str, start: int, end: int, *, scope: Scope) -> Expression:
         ) from error
 
 
-def _place(text: str, offset: int) -> tuple[int, int]:
+def place_of(text: str, offset: int) -> tuple[int, int]:
+    """Line and column, from 1."""
     before = text[:offset]
     return before.count("\n") + 1, offset - before.rfind("\n")
 

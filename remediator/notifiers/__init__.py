@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from remediator.catalogue import Plugin
 from remediator.domain.notification import Notification, Receipt
@@ -16,6 +16,9 @@ never go on to the next contact."""
 
 class Notifier(Plugin, ABC):
     """Sends one notification. Its fields are the channel's settings; secrets are named, never written."""
+
+    reaches_people: ClassVar[bool] = True
+    """False where a page is only shown, and perhaps nobody looks: it does not count as one that reached somebody."""
 
     timeout: Annotated[Duration, between(SHORTEST_SEND, LONGEST_SEND)] = timedelta(seconds=10)
 

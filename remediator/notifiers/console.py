@@ -1,6 +1,7 @@
 """Pages on the daemon's own output: for the demo, a laptop, and as the last resort."""
 
 import sys
+from typing import ClassVar
 
 from remediator.domain.notification import Notification, Receipt
 from remediator.notifiers import Notifier
@@ -9,6 +10,8 @@ from remediator.toolbox import Messengers
 
 class Console(Notifier):
     """Prints the page, control characters escaped. It cannot fail, so it is a good last contact."""
+
+    reaches_people: ClassVar[bool] = False
 
     async def send(self, notification: Notification, tools: Messengers) -> Receipt:
         lines = [

@@ -12,7 +12,7 @@ from remediator.notifiers import Notifier
 from remediator.toolbox import Messengers
 
 _LONGEST = 2_900
-"""Slack cuts a section's text at 3,000 characters."""
+"""Slack refuses a message with a section of more than 3,000 characters."""
 _PASSING = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
@@ -57,9 +57,9 @@ def _receipt(answer: Any) -> Receipt:
 
 
 def message_of(notification: Notification) -> dict[str, Any]:
-    title = escaped(notification.title)
+    title = _short(notification.title)
     heading = f"{_SIGNS.get(notification.kind, '')} *{title}*".strip()
-    blocks: list[dict[str, Any]] = [_section(heading), _section(f"```{escaped(notification.body)[:_LONGEST]}```")]
+    blocks: list[dict[str, Any]] = [_section(heading), _section(f"```{_short(notification.body)}```")]
     buttons = [
         _button(text, url)
         for text, url in (("Acknowledge", notification.acknowledge_url), ("Incident", notification.incident_url))
@@ -75,8 +75,16 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("```", "'''")
 
 
+def _short(text: str) -> str:
+    """Escaped, and cut where that leaves every escape whole."""
+    kept = escaped(text)[:_LONGEST]
+    before, begun, rest = kept.rpartition("&")
+    return before if begun and ";" not in rest else kept
+
+
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    """Verbatim: no links are made of bare addresses."""
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
 def _button(text: str, url: str) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _ENDINGS = (".yaml", ".yml")
+"""In whatever case. Only `.yaml` is read; the others are here to be told of, for somebody takes them for rules."""
+OnError = Callable[[OSError], None] | None
 
 
-def rule_files(folder: Path) -> Iterator[Path]:
-    """In the order that counts. Without the hidden folders that a ConfigMap's files are links into."""
-    found = [Path(path) for path in _paths(str(folder)) if os.path.isfile(path)]  # noqa: PTH113  # thousands of them
-    yield from sorted(found)
+def rule_files(folder: Path, *, on_error: OnError = None) -> Iterator[Path]:
+    """In the order that counts. Without the hidden folders that a ConfigMap's files are links into. A link that leads
+    nowhere is among them: what it should lead to is missed. `on_error` hears of folders that cannot be listed."""
+    yield from sorted(Path(path) for path in _paths(str(folder), on_error) if _is_file_or_lost(path))
 
 
 def state_of(folder: Path) -> str:
@@ -32,13 +34,19 @@ def state_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _paths(folder: str) -> Iterator[str]:
+def _is_file_or_lost(path: str) -> bool:
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113  # thousands of them
+
+
+def _paths(folder: str, on_error: OnError = None) -> Iterator[str]:
     """Links into folders are followed, for a ConfigMap's folders are such links; each folder is read once."""
     seen: set[tuple[int, int]] = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
         try:
             here = os.stat(where)  # noqa: PTH116
-        except OSError:  # gone in the middle of a swap
+        except OSError as error:  # gone in the middle of a swap
+            if on_error is not None:
+                on_error(error)
             continue
         if (here.st_dev, here.st_ino) in seen:
             folders.clear()
@@ -46,5 +54,5 @@ def _paths(folder: str) -> Iterator[str]:
         seen.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if name.endswith(_ENDINGS) and not name.startswith("."):
+            if name.lower().endswith(_ENDINGS) and not name.startswith("."):
                 yield os.path.join(where, name)  # noqa: PTH118  # thousands of them

@@ -1,7 +1,6 @@
 """Reads a folder of rules whole: one broken file never takes down the others, and every problem is told at once."""
 
 import gc
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from remediator.rules.closed import Closed
 from remediator.rules.compile import SoundParts, compile_rule
 from remediator.rules.complaints import Complaints
 from remediator.rules.files import rule_files
+from remediator.rules.lost_guards import is_guards_file, may_hold_guards, text_may_hold_guards
 from remediator.rules.overlap import shadowed
 from remediator.rules.people import Escalation, EscalationReader
 from remediator.rules.rule import Rule
@@ -38,7 +38,6 @@ from remediator.rules.schema import (
 from remediator.rules.steps import build_now
 
 S = TypeVar("S", bound=BaseModel)
-_GUARDS_KEY = re.compile(r"^[\"']?guards\b", re.MULTILINE)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -61,7 +60,7 @@ def load_rules(folder: Path) -> Loaded:
         raise BadDocument(f"{folder} is not a folder")
     with _uncollected():
         read = _Reading()
-        for path in rule_files(folder):
+        for path in rule_files(folder, on_error=lambda error: read.unreadable(error, error.filename)):
             read.file(path)
         return read.loaded()
 
@@ -90,26 +89,32 @@ class _Reading:
         self._is_whole = True
 
     def file(self, path: Path) -> None:
-        if path.suffix != ".yaml":
-            told = Problem(str(path), 1, 1, "not read", "its name must end in .yaml", Severity.WARNING)
-            self._unreadable.append(told)
-            return
         try:
             text = _text_of(path.read_bytes())
         except (OSError, UnicodeDecodeError) as error:
-            self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
-            self._guards_lost = True
-            # Either goes away with a change of the file alone.
-            self._is_whole &= isinstance(error, (UnicodeDecodeError, PermissionError))
+            self.unreadable(error, path)
+            return
+        if path.suffix != ".yaml":
+            told = Problem(str(path), 1, 1, "this file is not read", "rename it: its name must end in .yaml")
+            self._unusable(told, path, text)
             return
         try:
             documents = load(text, str(path))
         except BadYaml as error:
-            self._unreadable.append(error.problem)
-            self._guards_lost |= _GUARDS_KEY.search(text) is not None
+            self._unusable(error.problem, path, text)
             return
+        if is_guards_file(path) and not documents:
+            told = Problem(str(path), 1, 1, "the guards are gone: this file is empty", "none at all is `guards: []`")
+            self._unusable(told, path, text)
         for document in documents:
             self._document(document)
+
+    def unreadable(self, error: OSError | UnicodeDecodeError, path: Path | str) -> None:
+        """A file or a folder: either may have held guards."""
+        self._unreadable.append(Problem(str(path), 1, 1, f"cannot be read: {error}"))
+        self._guards_lost = True
+        # Either goes away with a change of the file alone.
+        self._is_whole &= isinstance(error, (UnicodeDecodeError, PermissionError))
 
     def loaded(self) -> Loaded:
         escalation = self._escalation()
@@ -119,15 +124,20 @@ class _Reading:
         problems = sorted([*self._unreadable, *told], key=lambda each: (each.path, each.line, each.column))
         return Loaded(Rulebook(rules, escalation, guards=guards, hours=hours), tuple(problems), self._is_whole)
 
+    def _unusable(self, problem: Problem, path: Path, text: str) -> None:
+        self._unreadable.append(problem)
+        self._guards_lost |= is_guards_file(path) or text_may_hold_guards(text)
+
     def _document(self, document: Document) -> None:
         complaints = Complaints(document)
         self._all.append(complaints)
         kind = next((key for key in DOCUMENTS if key in document.data), None)
+        if kind != "guards":
+            self._guards_lost |= may_hold_guards(document.data, kind)
         if kind is not None:
             self._kinds[kind].append(complaints)
             return
         first = next(iter(document.data), "")
-        self._guards_lost |= bool(did_you_mean(first, ["guards"]))
         hint = did_you_mean(first, DOCUMENTS) or f"it begins with one of {', '.join(DOCUMENTS)}"
         complaints.about((first,) if first else (), "what kind of document is this?", hint=hint, key=True)
 
@@ -148,14 +158,17 @@ class _Reading:
     def _guards(self) -> tuple[tuple[Guard, ...], BusinessHours]:
         """A guard that cannot be read leaves `Closed` in its place."""
         guards: list[Guard | None] = [None] if self._guards_lost else []
-        hours = BusinessHours()
         documents = 0
+        with_hours: list[tuple[HoursPart, Complaints]] = []
         for shape, complaints in self._shaped("guards", GuardsDocument):
             guards += [build_now(Guard, each, ("guards", n), complaints) for n, each in enumerate(shape.guards)]
-            hours = _hours(shape.business_hours)
             documents += 1
-        lost = documents < len(self._kinds["guards"]) or None in guards
+            if "business_hours" in shape.model_fields_set:
+                with_hours.append((shape.business_hours, complaints))
+        lost = documents < len(self._kinds["guards"]) or None in guards or len(with_hours) > 1
+        _tell_second_hours([complaints for _, complaints in with_hours])
         known = tuple(guard for guard in guards if guard is not None)
+        hours = _hours(with_hours[0][0]) if with_hours else BusinessHours()
         return ((Closed(), *known) if lost else known), hours
 
     def _rules(self, escalation: Escalation, hours: BusinessHours) -> list[Rule]:
@@ -202,6 +215,15 @@ def _is_reachable(rule: Rule, escalation: Escalation, complaints: Complaints) ->
         hint = did_you_mean(str(name), known) or f"known: {', '.join(sorted(known)) or 'none'}"
         complaints.about(("severity",), f"there is no severity {name!r} with a policy", hint=hint)
     return len(complaints.problems) == before
+
+
+def _tell_second_hours(written: list[Complaints]) -> None:
+    """Nobody can tell which are meant, so which fixes would wait for a yes."""
+    for complaints in written[1:]:
+        first = written[0].document
+        mark = first.locate(("business_hours",), key=True)
+        hint = f"they stand at {first.file}:{mark.line}:{mark.column} already"
+        complaints.about(("business_hours",), "the business hours are written twice", hint=hint, key=True)
 
 
 def _hours(part: HoursPart) -> BusinessHours:

@@ -94,12 +94,16 @@ class TargetPart(Part):
     namespace: str | None = None
 
 
+Wait = Annotated[Duration, between(timedelta(), LONGEST_WAIT)]
+"""No longer than a database's time can be added to."""
+
+
 class VerifyPart(Part):
     """How a fix is proven. Without checks nothing is proven, and a person is paged."""
 
-    within: Duration | None = None
+    within: Wait | None = None
     """Until then health must have come back."""
-    steady_for: Duration | None = None
+    steady_for: Wait | None = None
     """Health must hold for so long."""
     checks: list[StepDocument] = Field(min_length=1)
 
@@ -109,10 +113,6 @@ class EscalatePart(Part):
     """Instead of the severity's own policy."""
     after: Literal["verify", "at_once"] | None = None
     """`at_once` pages when the alert is stored; `verify` when the fix did not work, or took too long."""
-
-
-Wait = Annotated[Duration, between(timedelta(), LONGEST_WAIT)]
-"""Until people are paged: no longer than a database's time can be added to."""
 
 
 class RuleDocument(Part):

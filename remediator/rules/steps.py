@@ -14,6 +14,7 @@ from remediator.language.document import Path
 from remediator.language.expression import CelType, ExpressionError, Scope, python_type_to_cel
 from remediator.language.suggestion import did_you_mean
 from remediator.language.template import ListValue, MappingValue, Template, Value, compile_value
+from remediator.language.text_kind import TextKind, with_values_kept_apart
 from remediator.language.validation import explain_detail
 from remediator.rules.complaints import Complaints
 from remediator.rules.rule import CannotBuild, Step
@@ -56,6 +57,7 @@ def compile_step(
     before = len(complaints.problems)
     _check_values(plugin, parameters, value, path=path, complaints=complaints)
     _check_types(plugin, value, path, complaints)
+    value = _with_values_kept_apart(plugin, value, path, complaints)
     return Step(step_path(path), plugin, value) if len(complaints.problems) == before else None
 
 
@@ -113,6 +115,29 @@ def _check_types(plugin: type[Plugin], value: Value, path: Path, complaints: Com
         entry = entries.get(key)
         if isinstance(entry, Template) and not entry.is_constant and not _fits(entry.type, wanted):
             complaints.about((*path, key), f"{key} wants {wanted}, this gives {entry.type}")
+
+
+def _with_values_kept_apart(plugin: type[Plugin], value: Value, path: Path, complaints: Complaints) -> Value:
+    """Where a parameter is a text with a grammar, what an alert says stays a value in it."""
+    entries = dict(value.entries) if isinstance(value, MappingValue) else {}
+    for key, kind in _text_kinds(plugin):
+        entry = entries.get(key)
+        if isinstance(entry, Template) and not entry.is_constant:
+            try:
+                entries[key] = with_values_kept_apart(entry, kind)
+            except ExpressionError as error:
+                complaints.about_expression((*path, key), error)
+    return MappingValue(entries)
+
+
+@cache
+def _text_kinds(plugin: type[Plugin]) -> tuple[tuple[str, TextKind], ...]:
+    return tuple(
+        (field.alias or name, kind)
+        for name, field in plugin.model_fields.items()
+        for kind in field.metadata
+        if isinstance(kind, TextKind)
+    )
 
 
 @cache

@@ -37,15 +37,20 @@ _OPEN_EPISODES = f"""{_TOLD}, refreshed AS ({episodes.REFRESH.format(numbers=f"(
 """  # noqa: S608  # put together from our own constants: every value is a parameter
 
 # Incidents are held before episodes, as everybody does: whoever tells of an end holds the one and wants the other.
-# An opening is for the first alert that asks for it; where that one is known after all, it is left. Most alerts of a
-# storm join an incident that is open: what another would need to be opened is brought only where we know of none.
+# An opening is for the most severe alert that asks for it; where that one is known after all, it is left, and so is one
+# that is more severe than the incident it would join. Most alerts of a storm join an incident that is open: what would
+# be needed to open another is brought only where we know of none.
 # After what is known come the alerts that began an incident or joined one: their positions as negatives, the incident,
 # and whether it is new.
 _OPEN_INCIDENTS = f"""{_TOLD}, opening AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($5)
         o({openings.COLUMNS}, first_position bigint, said jsonb, said_if_new jsonb)
     WHERE first_position IN (SELECT position FROM unknown)
-), {openings.OPEN_OR_JOIN.format(run_keys="ARRAY(SELECT run_key FROM opening)", ends_in="'{}'::bigint[]")}
+), {
+    openings.OPEN_OR_JOIN.format(
+        run_keys="ARRAY(SELECT run_key FROM opening)", ends_in="'{}'::bigint[]", joinable=openings.NOT_OUTRANKED
+    )
+}
 , told_so AS (
     INSERT INTO timeline (incident_id, kind, path, message, data)
     SELECT joined.id, entry.* FROM joined JOIN opening USING (run_key), LATERAL jsonb_to_recordset(
@@ -120,19 +125,34 @@ def _asked(
     """One opening for each incident, in the order of their run keys."""
     if not any(new.values()):  # what is told again, as most is, pays for no walk
         return []
-    first: dict[str, dict[str, object]] = {}
+    loudest: dict[str, tuple[int, Requested]] = {}
     for position, (key, alert) in enumerate(told.items(), start=1):
         opening = new.get(key)
-        if opening is not None and (run_key := clean(opening.run_key)) not in first:
-            is_open = familiar.knows_incident(opening.run_key)
-            first[run_key] = {
-                **({"run_key": run_key} if is_open else _to_open(opening, alert)),
-                "first_position": position,
-                "said": [timeline.fields(openings.start_of(alert))],
-            }
-    return [first[run_key] for run_key in sorted(first)]
+        if opening is None:
+            continue
+        run_key, request = clean(opening.run_key), Requested(opening, alert)
+        before = loudest.get(run_key)
+        if before is None:
+            loudest[run_key] = position, request
+        elif opening.severity is not before[1].opening.severity:
+            louder = openings.louder(before[1], request)
+            loudest[run_key] = position if louder.alert is alert else before[0], louder
+    return [_asked_by(run_key, *loudest[run_key], familiar=familiar) for run_key in sorted(loudest)]
 
 
-def _to_open(opening: Opening, alert: Alert) -> dict[str, object]:
-    entries = [timeline.fields(entry) for entry in opening.entries]
-    return openings.row(Requested(opening, alert)) | {"said_if_new": entries}
+def _asked_by(run_key: str, position: int, request: Requested, *, familiar: Familiar) -> dict[str, object]:
+    is_open = familiar.knows_incident(request.opening.run_key)
+    return {
+        **(_to_join(run_key, request.opening) if is_open else _to_open(request)),
+        "first_position": position,
+        "said": [timeline.fields(openings.start_of(request.alert))],
+    }
+
+
+def _to_join(run_key: str, opening: Opening) -> dict[str, object]:
+    return {"run_key": run_key, "severity": openings.severity_of(opening)}
+
+
+def _to_open(request: Requested) -> dict[str, object]:
+    entries = [timeline.fields(entry) for entry in request.opening.entries]
+    return openings.row(request) | {"said_if_new": entries}

@@ -1,9 +1,11 @@
 """Incidents: claimed under a lease with a fencing number, read and changed by people. Moves are in `moves`."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from msgspec.structs import replace
 
 from remediator.domain.alert import Alert
@@ -16,6 +18,8 @@ from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import outbox, timeline
 from remediator.store.database import Connection, clean
 from remediator.store.documents import from_json, progress_from, progress_json, readable
+
+log = structlog.get_logger()
 
 # Of its own episodes and nothing else: EXISTS may be answered by hashing every episode there ever was, and a condition
 # on closed_at by reading every open one.
@@ -87,10 +91,38 @@ _SELECT = f"SELECT {_READ} FROM incidents i WHERE"  # noqa: S608  # constants on
 
 
 async def get(connection: Connection, incident: IncidentId) -> Incident:
+    return _incident(await _row(connection, incident))
+
+
+async def _row(connection: Connection, incident: IncidentId) -> Any:
     row = await connection.fetchrow(f"{_SELECT} i.id = $1", incident)
     if row is None:
-        raise NotFound(f"there is no incident {incident}")
-    return _incident(row)
+        raise _no_such(incident)
+    return row
+
+
+def _no_such(incident: IncidentId) -> NotFound:
+    return NotFound(f"there is no incident {incident}")
+
+
+_NO_PROGRESS = {"progress": "{}"}
+_NO_ALERT = {
+    "alert": '{"source": "", "fingerprint": "", "status": "firing", "labels": {}, "starts_at": "1970-01-01T00:00:00Z"}',
+    "target": None,
+}
+
+
+async def get_to_show(connection: Connection, incident: IncidentId) -> Incident:
+    """For people to look at and to end, never to go on with: what cannot be read of it is left out."""
+    row = dict(await _row(connection, incident))
+    try:
+        return _incident(row)
+    except Exception as error:  # whatever another release, or a hand, has written there
+        log.exception("a stored incident cannot be read, the rest is shown", incident=incident, error=str(error))
+    for left_out in (_NO_PROGRESS, _NO_ALERT):
+        with suppress(Exception):
+            return _incident(row | left_out)
+    return _incident(row | _NO_PROGRESS | _NO_ALERT)
 
 
 async def get_readable(connection: Connection, numbers: Collection[IncidentId]) -> dict[IncidentId, Incident]:
@@ -117,12 +149,27 @@ async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
         await outbox.stop_pages(tx, numbers)
 
 
+_HOLDS = "due_at = now() + (severity ->> 'acknowledged_for')::interval"
+_HOLD_ANEW = f"""
+UPDATE escalations SET {_HOLDS} WHERE incident_id = $1 AND (due_at <= now()) IS NOT TRUE RETURNING true
+"""  # noqa: S608  # constants only
+
+
 async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
     """Stops the chain for as long as the severity lets an acknowledgement hold, and what it has ordered and nobody has
-    begun to send. Safe to repeat."""
-    current = await _locked(tx, incident)
-    if current.status is not Status.TRIGGERED:
+    begun to send. Safe to repeat: the first name counts for as long as it holds, and each time it holds anew."""
+    status = await _hold(tx, incident)
+    if status is Status.RESOLVED:
         return
+    if status is Status.ACKNOWLEDGED and await tx.fetchval(_HOLD_ANEW, incident):
+        told = f"acknowledged by {by} too: it holds anew"
+    else:
+        await _take(tx, incident, by=by)
+        told = f"acknowledged by {by}"
+    await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, told))])
+
+
+async def _take(tx: Connection, incident: IncidentId, *, by: str) -> None:
     await tx.execute(
         """UPDATE incidents SET status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2,
                nudges = nudges + 1 WHERE id = $1""",
@@ -130,20 +177,17 @@ async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
         clean(by),
     )
     await tx.execute(
-        """UPDATE escalations SET run = run + 1, started_at = NULL, last_step = -1,
-               due_at = now() + (severity ->> 'acknowledged_for')::interval WHERE incident_id = $1""",
+        f"UPDATE escalations SET run = run + 1, started_at = NULL, last_step = -1, {_HOLDS} WHERE incident_id = $1",  # noqa: S608  # constants only
         incident,
     )
     await outbox.stop_pages(tx, [incident])
-    await timeline.append(tx, [(incident, Entry(EntryKind.ACKNOWLEDGED, f"acknowledged by {by}"))])
 
 
-async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -> None:
-    """Closed by a person. A leased fix is still taken back in its time, so the incident wakes once more; where a write
-    may be under way, not before the lease it was begun under has run out."""
-    current = await _locked(tx, incident)
-    if not current.is_open:
-        return
+async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -> bool:
+    """Closed by a person; False where it was closed already. A leased fix is still taken back in its time, so the
+    incident wakes once more; where a write may be under way, not before the lease it was begun under has run out."""
+    if await _hold(tx, incident) is Status.RESOLVED:
+        return False
     told = f"resolved by {by}" + (f": {note}" if note else "")
     await tx.execute(
         """UPDATE incidents SET status = 'resolved', phase = 'closed', resolved_at = now(), resolution = $2,
@@ -155,11 +199,13 @@ async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -
     )
     await stop_paging(tx, [incident])
     await timeline.append(tx, [(incident, Entry(EntryKind.RESOLVED, told))])
+    return True
 
 
 async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str) -> None:
     """Raises `NotAllowed` where nothing waits for approval, or another plan does."""
-    current = await _locked(tx, incident)
+    await _hold(tx, incident)
+    current = await get(tx, incident)
     plan = current.progress.plan
     if current.phase is not Phase.PROPOSED or plan is None:
         raise NotAllowed(f"incident {incident} has no plan that waits for approval (it is {current.phase})")
@@ -178,9 +224,12 @@ async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str)
     await timeline.append(tx, [(incident, Entry(EntryKind.APPROVAL, f"plan {digest} approved by {by}"))])
 
 
-async def _locked(tx: Connection, incident: IncidentId) -> Incident:
-    await tx.execute("SELECT FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident)
-    return await get(tx, incident)
+async def _hold(tx: Connection, incident: IncidentId) -> Status:
+    """Until the transaction ends. Nothing else is read: people can also stop what nobody can read any more."""
+    status = await tx.fetchval("SELECT status FROM incidents WHERE id = $1 FOR NO KEY UPDATE", incident)
+    if status is None:
+        raise _no_such(incident)
+    return Status(status)
 
 
 def _incident(row: Any) -> Incident:

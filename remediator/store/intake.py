@@ -155,11 +155,8 @@ async def _apply(tx: Connection, changes: Changes) -> list[tuple[int, Entry]]:
 
 async def _open(tx: Connection, births: Sequence[Birth], ends_in: Collection[int]) -> list[tuple[int, Entry]]:
     """Incidents opened or joined, and told to the births that asked for them; gives what is to be told of it."""
-    requested: dict[str, openings.Requested] = {}
-    for birth in births:
-        if birth.opening is not None:
-            requested.setdefault(birth.opening.run_key, openings.Requested(birth.opening, birth.alert))
-    opened = await openings.open_or_join(tx, list(requested.values()), ends_in=ends_in)
+    requested = [openings.Requested(birth.opening, birth.alert) for birth in births if birth.opening is not None]
+    opened = await openings.open_or_join(tx, requested, ends_in=ends_in)
     for birth in births:
         if birth.opening is not None:
             birth.incident = opened.incidents[birth.opening.run_key]

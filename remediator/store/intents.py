@@ -187,6 +187,14 @@ async def correct(tx: Connection, late: IntentResult) -> bool:
     return bool(status == "UPDATE 1")
 
 
+async def results(connection: Connection, wanted: Sequence[IntentId]) -> list[IntentResult]:
+    """What is recorded of them, also where their plan cannot be read; nothing of those that are not there."""
+    rows = await connection.fetch(
+        "SELECT id::text, state, detail FROM intents WHERE id = ANY($1::uuid[])", [UUID(intent) for intent in wanted]
+    )
+    return [IntentResult(IntentId(row["id"]), IntentState(row["state"]), row["detail"]) for row in rows]
+
+
 async def get_many(connection: Connection, wanted: Sequence[IntentId]) -> list[StoredIntent]:
     """In the order asked for. Raises `NotFound` where one is missing."""
     rows = await connection.fetch(f"{_SELECT} WHERE id = ANY($1::uuid[])", [UUID(intent) for intent in wanted])

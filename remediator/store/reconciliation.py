@@ -12,7 +12,7 @@ from remediator.store import timeline
 from remediator.store.database import Connection, clean
 
 OPEN_EPISODES = """
-SELECT id, fingerprint, last_seen_at, missed_polls, missed_since, suppressed_by
+SELECT id, fingerprint, starts_at, last_seen_at, missed_polls, missed_since, suppressed_by
 FROM episodes WHERE source = $1 AND closed_at IS NULL
 """
 

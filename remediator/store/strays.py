@@ -20,20 +20,26 @@ class Stray(msgspec.Struct, frozen=True):
     """Its annotations are known where it was the first of the incident that was closed."""
     closed: IncidentId | None
     """That incident; None: there never was one."""
+    began_anew: bool
+    """It began after that incident was closed, and was told; else it merely goes on."""
 
 
+# By so much at least the clock of whoever told of it is ahead of ours: else what goes on would seem to begin anew.
+_AHEAD = "GREATEST((i.alert ->> 'starts_at')::timestamptz - i.opened_at, '0')"
+_BEGAN_ANEW = f"(e.last_seen_at > i.resolved_at AND e.starts_at - {_AHEAD} > i.resolved_at)"
 # Only what is open is read, and of incidents those alone: a join might read every incident that there ever was.
-_STRAY = """
-SELECT e.id, e.source, e.fingerprint, e.labels, e.starts_at, e.incident_id,
+_STRAY = f"""
+SELECT e.id, e.source, e.fingerprint, e.labels, e.starts_at, e.incident_id, {_BEGAN_ANEW} IS TRUE AS began_anew,
     CASE WHEN i.alert ->> 'fingerprint' = e.fingerprint THEN i.alert -> 'annotations' END AS annotations
 FROM episodes e LEFT JOIN LATERAL (
-    SELECT status, resolved_at, alert FROM incidents WHERE id = e.incident_id LIMIT 1
+    SELECT status, opened_at, resolved_at, alert FROM incidents WHERE id = e.incident_id LIMIT 1
 ) i ON true
-WHERE e.closed_at IS NULL AND {}
-"""
+WHERE e.closed_at IS NULL AND {{}}
+"""  # noqa: S608  # constants only
 _UNWANTED = _STRAY.format("e.incident_id IS NULL")
 _OUTLIVING = _STRAY.format(
-    "e.incident_id IS NOT NULL AND i.status = 'resolved' AND e.last_seen_at > i.resolved_at + $1::interval"
+    f"""e.incident_id IS NOT NULL AND i.status = 'resolved'
+    AND (e.last_seen_at > i.resolved_at + $1::interval OR {_BEGAN_ANEW})"""
 )
 _THESE = _STRAY.format("e.id = ANY($1::bigint[]) AND (e.incident_id IS NULL OR i.status = 'resolved')")
 
@@ -45,7 +51,7 @@ async def unwanted(tx: Connection) -> AsyncIterator[Stray]:
 
 
 async def outliving(connection: Connection, *, by: timedelta) -> list[Stray]:
-    """Told again `by` so long after their incident was closed, or later."""
+    """Told again `by` so long after their incident was closed, or later; or that began anew since, which is told."""
     return [_stray(row) for row in await connection.fetch(_OUTLIVING, by)]
 
 
@@ -88,4 +94,4 @@ def _stray(row: Any) -> Stray:
         starts_at=row["starts_at"],
         annotations=row["annotations"] or {},
     )
-    return Stray(EpisodeId(row["id"]), alert, row["incident_id"])
+    return Stray(EpisodeId(row["id"]), alert, row["incident_id"], row["began_anew"])

@@ -79,7 +79,7 @@ class Api:
     async def show(self, request: web.Request) -> web.Response:
         self._caller(request, "read")
         async with self._database.connection() as connection:
-            incident = await incidents.get(connection, _incident_id(request))
+            incident = await incidents.get_to_show(connection, _incident_id(request))
             entries = await timeline.of_incident(connection, incident.id)
         return _json({**incident_view(incident), "timeline": [entry_view(entry) for entry in entries]})
 

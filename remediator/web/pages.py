@@ -71,7 +71,7 @@ class Pages:
     async def _incident_page(self, incident_id: IncidentId, *, form: str) -> web.Response:
         try:
             async with self._database.connection() as connection:
-                incident = await incidents.get(connection, incident_id)
+                incident = await incidents.get_to_show(connection, incident_id)
                 entries = await timeline.of_incident(connection, incident_id)
         except NotFound as error:
             return _page("message.html", status=404, heading="No such incident", message=str(error))

@@ -56,4 +56,17 @@ def test_a_sender_with_thousands_of_connections_leaves_some_to_page_by() -> None
     CliRunner().invoke(main, ["serve"])
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert soft in (65_536, hard)
+    assert soft == (65_536 if hard == resource.RLIM_INFINITY else min(65_536, hard))
+
+
+@pytest.mark.usefixtures("threads_at_start")
+@pytest.mark.parametrize("hard", [1_000_000_000, resource.RLIM_INFINITY], ids=["in some containers", "no limit"])
+def test_of_a_huge_limit_it_takes_what_it_may_need(monkeypatch: pytest.MonkeyPatch, hard: int) -> None:
+    """Whatever walks through all numbers of open files, as a program that we start may, would walk for minutes."""
+    taken: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (512, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: taken.append(limits))
+
+    CliRunner().invoke(main, ["serve"])
+
+    assert taken == [(65_536, hard)]

@@ -66,6 +66,8 @@ async def server() -> AsyncIterator[str]:
             "vector": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "NaN"]}]},
             "ratio": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "+Inf"]}]},
             "matrix": {"resultType": "matrix", "result": []},
+            "histogram": {"resultType": "vector", "result": [{"metric": {}, "histogram": [1, {"count": "0"}]}]},
+            "nothing": None,
         }
         if asked not in answers:
             return web.json_response({"status": "error", "error": "parse error"}, status=400)
@@ -115,18 +117,21 @@ async def test_a_message_without_an_answer_is_ambiguous_and_a_look_temporary(htt
 
 
 async def test_infinity_stays_above_every_bound_also_as_json(http: HttpClient, server: str) -> None:
-    [sample] = await Prometheus("default", server, http).query("ratio")
+    [sample] = (await Prometheus("default", server, http).query("ratio")).samples
 
     assert json.loads(to_json({"value": sample.value}))["value"] > 1e300
 
 
-async def test_prometheus_nan_is_no_value_and_a_wrong_query_is_permanent(http: HttpClient, server: str) -> None:
-    prometheus = Prometheus("default", server, http)
+async def test_a_series_without_a_value_is_told_as_one(http: HttpClient, server: str) -> None:
+    answer = await Prometheus("default", server, http).query("vector")
 
-    assert await prometheus.query("vector") == ()
-    for wrong in ("matrix", "sum("):
-        with pytest.raises(Permanent):
-            await prometheus.query(wrong)
+    assert [sample.is_known for sample in answer.samples] == [False]
+
+
+@pytest.mark.parametrize("query", ["matrix", "sum(", "histogram", "nothing"])
+async def test_a_wrong_query_and_what_is_no_answer_are_permanent(http: HttpClient, server: str, query: str) -> None:
+    with pytest.raises(Permanent):
+        await Prometheus("default", server, http).query(query)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ async def test_rows_are_capped_and_parameters_bound(database_address: str) -> No
         hostile = await target.query("SELECT $1::text AS it", ["'; DROP TABLE incidents; --"])
 
     assert (len(many.rows), many.truncated) == (MOST_ROWS, True)
-    assert hostile.rows[0]["it"] == "'; DROP TABLE incidents; --"
+    assert hostile.first_value == "'; DROP TABLE incidents; --"
 
 
 @pytest.mark.parametrize("command", [["FLUSHALL"], ["CONFIG", "SET", "a", "b"], ["KEYS", "*"], ["EVAL", "x", "0"], []])

@@ -7,14 +7,15 @@ the other way round each of them waits a minute for what is gone.
 import base64
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -111,6 +112,17 @@ class ControlPlane:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    @contextmanager
+    def held_controllers(self) -> Iterator[None]:
+        """They stand still meanwhile: what is written is seen by no controller."""
+        process = next(process for name, process in self._running if name == "kube-controller-manager")
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def log_of(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(errors="replace")[-4000:]

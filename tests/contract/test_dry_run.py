@@ -28,7 +28,12 @@ async def _delete_by_body(server: ApiServer) -> Answer:
     return await server.delete(server.path("configmaps", "settings"), {"dryRun": ["All"]})
 
 
-@pytest.mark.parametrize("attempt", [_create, _replace, _patch, _delete, _delete_by_body])
+async def _delete_by_query_and_body(server: ApiServer) -> Answer:
+    body = {"preconditions": await _uid(server), "dryRun": ["All"]}
+    return await server.delete(server.path("configmaps", "settings"), body, dryRun="All")
+
+
+@pytest.mark.parametrize("attempt", [_create, _replace, _patch, _delete, _delete_by_body, _delete_by_query_and_body])
 async def test_a_dry_run_succeeds_and_changes_nothing(server: ApiServer, attempt: object) -> None:
     assert callable(attempt)
     before = (await server.post(server.path("configmaps"), config_map("settings", colour="red"))).body
@@ -40,6 +45,30 @@ async def test_a_dry_run_succeeds_and_changes_nothing(server: ApiServer, attempt
     assert answer.status in {200, 201}
     assert after.body == before
     assert other.status == 404
+
+
+async def _uid(server: ApiServer) -> dict[str, str]:
+    found = await server.get(server.path("configmaps", "settings"))
+    return {"uid": found.body["metadata"]["uid"]}
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["with-preconditions", "empty"])
+async def test_a_delete_with_a_body_is_no_dry_run_whatever_its_query_says(server: ApiServer, *, is_empty: bool) -> None:
+    """The server reads the options from the query only where there is no body: this one deletes."""
+    await server.post(server.path("configmaps"), config_map("settings"))
+    body = {} if is_empty else {"preconditions": await _uid(server)}
+
+    answer = await server.delete(server.path("configmaps", "settings"), body, dryRun="All")
+    after = await server.get(server.path("configmaps", "settings"))
+
+    assert (answer.status, after.status) == (200, 404)
+
+
+async def test_a_write_that_is_no_delete_is_no_dry_run_whatever_its_body_says(server: ApiServer) -> None:
+    answer = await server.post(server.path("configmaps"), {**config_map("settings"), "dryRun": ["All"]})
+    after = await server.get(server.path("configmaps", "settings"))
+
+    assert (answer.status, after.status) == (201, 200)
 
 
 async def test_a_dry_run_shows_what_would_be(server: ApiServer) -> None:

@@ -1,5 +1,7 @@
 """Evictions against disruption budgets, each refusal as it is spelled."""
 
+import pytest
+
 from tests.cluster.eventually import eventually
 from tests.contract.objects import budget, eviction, pod
 from tests.contract.server import Answer, ApiServer
@@ -49,6 +51,21 @@ async def test_an_eviction_in_a_dry_run_leaves_the_pod(server: ApiServer) -> Non
     await _run_pods(server, "a")
 
     answer = await _evict(server, "a", dryRun="All")
+
+    assert answer.status == 201
+    assert await _has_pod(server, "a")
+
+
+@pytest.mark.parametrize("place", ["query", "body", "both"])
+async def test_an_eviction_with_options_is_a_dry_run_wherever_it_says_so(server: ApiServer, place: str) -> None:
+    """Unlike a deletion, of which a body hides the query."""
+    await _run_pods(server, "a")
+    found = await server.get(server.path("pods", "a"))
+    options: dict[str, object] = {"preconditions": {"uid": found.body["metadata"]["uid"]}}
+    body = {**eviction("a"), "deleteOptions": options | ({} if place == "query" else {"dryRun": ["All"]})}
+    query = {} if place == "body" else {"dryRun": "All"}
+
+    answer = await server.post(server.path("pods", "a", "eviction"), body, **query)
 
     assert answer.status == 201
     assert await _has_pod(server, "a")

@@ -125,3 +125,22 @@ async def test_scaling_below_nothing_is_invalid(server: ApiServer) -> None:
 
     assert (answer.status, answer.reason) == (422, "Invalid")
     assert answer.body["details"]["causes"][0]["field"] == "spec.replicas"
+
+
+async def test_deployments_whose_labels_overlap_keep_to_their_own_pods(server: ApiServer) -> None:
+    """So a selector alone does not say whose a pod is."""
+    canary = deployment("canary", replicas=1)
+    labels = {"app": "web", "track": "canary"}
+    canary["spec"] |= {"selector": {"matchLabels": labels}}
+    canary["spec"]["template"]["metadata"] = {"labels": labels}
+    await server.post(server.path("deployments"), deployment("web", replicas=2))
+    await server.post(server.path("deployments"), canary)
+    await _rolled_out(server, "web", replicas=2)
+    await _rolled_out(server, "canary", replicas=1)
+
+    sets = (await server.get(server.path("replicasets"), labelSelector="app=web")).body["items"]
+    pods = (await server.get(server.path("pods"), labelSelector="app=web")).body["items"]
+
+    owner_of = {each["metadata"]["uid"]: each["metadata"]["ownerReferences"][0]["name"] for each in sets}
+    owners = [owner_of[each["metadata"]["ownerReferences"][0]["uid"]] for each in pods]
+    assert sorted(owners) == ["canary", "web", "web"]

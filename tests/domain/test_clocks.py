@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediator.domain.alert import Alert, AlertStatus
 from remediator.domain.budget import Budget
 from remediator.domain.episode import EndedEpisode, Filing, OpenEpisode, file_alert
 from remediator.domain.errors import BadPayload
-from remediator.domain.escalation import EscalationPolicy, EscalationStep, due_now
+from remediator.domain.escalation import Due, EscalationPolicy, EscalationStep, due_now
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
 from remediator.domain.ledger import Reservation, free_in
 from remediator.domain.oncall import Contact, Override, Person, Roster, Schedule, on_call
@@ -52,6 +52,42 @@ def test_there_is_always_somebody_to_page_next_and_a_later_step_after_it(since: 
     assert following.step == due.step + 1
 
 
+POLICIES = st.lists(st.integers(0, 3), min_size=1, max_size=6).map(
+    lambda waits: EscalationPolicy(
+        "p", tuple(EscalationStep((f"step {n}",), wait * MINUTE) for n, wait in enumerate(waits)), 5 * MINUTE
+    )
+)
+
+
+@given(POLICIES)
+@example(EscalationPolicy("p", (EscalationStep(("step 0",), timedelta()), EscalationStep(("step 1",)))))
+def test_whoever_a_step_names_is_paged_when_the_waits_before_it_are_over(policy: EscalationPolicy) -> None:
+    """As `remediator explain` says; a step that does not wait is paged together with the next one."""
+    struck: dict[timedelta, Due] = {}
+    since = timedelta()
+    while since <= 18 * MINUTE:
+        struck[since] = due_now(policy, since)
+        since += struck[since].next_in
+
+    after = timedelta()
+    for step in policy.steps:
+        assert set(step.page) <= set(struck[after].page)
+        after += step.wait
+    steps = [due.step for due in struck.values()]
+    assert steps == sorted(set(steps))
+
+
+def test_a_step_is_paged_with_those_before_it_that_do_not_wait_and_with_no_others() -> None:
+    at_once = EscalationStep(("deputy",), timedelta())
+    policy = EscalationPolicy("p", (EscalationStep(("primary",)), at_once, *CHAIN.steps[1:]))
+
+    assert [due_now(policy, n * MINUTE).page for n in (0, 15, 30)] == [
+        ("primary",),
+        ("deputy", "secondary"),
+        ("manager",),
+    ]
+
+
 WEEKLY = Schedule("primary", ("ann", "bob"), datetime(2026, 3, 23, 9), "Europe/Berlin")
 
 
@@ -90,6 +126,17 @@ def test_a_name_that_is_nobody_is_told_apart_from_one_that_is() -> None:
     roster = Roster({"ann": Person("ann", "Ann", (Contact("mail", "a"),))}, {"gone": Schedule("gone", (), NOW)})
 
     assert [roster.recipient(name, NOW) is None for name in ("ann", "gone", "nobody")] == [False, True, True]
+
+
+@pytest.mark.parametrize(("week", "who"), [(0, "manager"), (1, "deputy")])
+def test_a_schedule_may_have_the_name_of_somebody_who_takes_part_in_it(week: int, who: str) -> None:
+    people = {name: Person(name, name, (Contact("mail", name),)) for name in ("manager", "deputy")}
+    schedule = Schedule("manager", ("manager", "deputy"), datetime(2026, 3, 2))
+
+    found = Roster(people, {"manager": schedule}).recipient("manager", NOW + timedelta(days=1 + 7 * week))
+
+    assert found is not None
+    assert found.name == who
 
 
 @given(

@@ -32,8 +32,13 @@ def view(up_for: timedelta | None = OLD, *, is_whole: bool = True, **sightings: 
     return PeerView({Fingerprint(name): seen for name, seen in sightings.items()}, up_for, is_whole)
 
 
+def since(ago: timedelta) -> PeerView:
+    """It lists our alert, which began so long ago."""
+    return replace(view(a=OURS), starts={A: NOW - ago})
+
+
 def episode(**changes: object) -> KnownEpisode:
-    return replace(KnownEpisode(EpisodeId(1), A, NOW - OLD), **changes)  # type: ignore[arg-type]
+    return replace(KnownEpisode(EpisodeId(1), A, NOW - OLD, NOW - OLD), **changes)  # type: ignore[arg-type]
 
 
 def missed(polls: int, since: timedelta = timedelta(minutes=2)) -> KnownEpisode:
@@ -86,6 +91,24 @@ def test_only_proof_of_absence_closes(known: KnownEpisode, views: Sequence[PeerV
     assert (reconcile([known], views, at=NOW).gone == (known.id,)) is gone
 
 
+@pytest.mark.parametrize(
+    ("views", "restarted"),
+    [
+        pytest.param([since(POLL)], True, id="it began anew"),
+        pytest.param([since(OLD), since(POLL)], True, id="one peer of two knows it"),
+        pytest.param([since(POLL), since(OLD), None], True, id="the other peers do not"),
+        pytest.param([since(OLD)], False, id="it goes on"),
+        pytest.param([since(2 * OLD)], False, id="it began earlier than we thought"),
+        pytest.param([view(a=SILENCED)], False, id="nobody would tell us of it"),
+        pytest.param([None], False, id="nobody answers"),
+    ],
+)
+def test_what_is_open_and_began_anew_is_told_of(views: Sequence[PeerView | None], restarted: bool) -> None:
+    repairs = reconcile([episode()], views, at=NOW)
+
+    assert (repairs.unknown, repairs.restarted) == ((), (A,) if restarted else ())
+
+
 def test_a_webhook_since_the_first_miss_starts_the_count_afresh() -> None:
     known = replace(missed(2), last_seen_at=NOW - timedelta(minutes=1))
 
@@ -135,6 +158,7 @@ EPISODES = st.lists(
         KnownEpisode,
         st.integers(1, 10**6).map(EpisodeId),
         FINGERPRINTS,
+        MOMENTS,
         MOMENTS,
         st.integers(0, 5),
         st.none() | MOMENTS,

@@ -12,7 +12,7 @@ from remediator.engine.crossed_ends import CrossedEnds
 from remediator.store import incidents
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
-from tests.engine.test_intake import of, running
+from tests.engine.taking_in import of, running
 from tests.store.facts import alert, count, file, opening, resolved, until_they_wait
 
 OPEN = "episodes WHERE closed_at IS NULL"
@@ -55,10 +55,13 @@ async def test_whoever_files_the_end_of_nothing_looks_soon(database: Database, m
     ends_bell = Bell()
     async with running(database, bells=(Bell(), Bell(), ends_bell)) as intake:
         looking = asyncio.create_task(CrossedEnds(database, intake, ends_bell).run())
-        await crossed(database)
-        await intake.accept(of(resolved("f2")))
-        await eventually(lambda: _is_over(database))
-        looking.cancel()
+        try:
+            await crossed(database)
+            await intake.accept(of(resolved("f2")))
+            await eventually(lambda: _is_over(database))
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
 
 async def _is_over(database: Database) -> bool:

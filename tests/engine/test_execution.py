@@ -20,7 +20,7 @@ from remediator.domain.target import Target
 from remediator.engine.execution import carry_out, new_intent
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox, WriteToolbox
-from tests.actions.test_kubernetes_actions import incident_of
+from tests.actions.bench import incident_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE = timedelta(minutes=1)

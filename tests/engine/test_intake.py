@@ -13,48 +13,15 @@ import pytest
 from remediator.domain.alert import Accepted, Alert, Delivery
 from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.ids import SourceName
-from remediator.domain.mode import Mode
-from remediator.domain.opening import Opening
 from remediator.engine import intake as engine
-from remediator.engine.bell import Bell
+from remediator.engine.fair_queue import FEWEST_ALERTS_A_BATCH
 from remediator.engine.intake import Intake
-from remediator.metrics import Metrics
 from remediator.store import bodies, episodes
 from remediator.store import intake as filing
 from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
-from tests.store.facts import alert, count, opening
-
-
-@dataclass
-class Rules:
-    """A rulebook that opens one incident for all alerts, and stumbles over some of them."""
-
-    stumbles_over: str = ""
-
-    def opening(self, alert: Alert, *, ceiling: Mode) -> Opening | None:
-        if alert.fingerprint in self.stumbles_over.split():
-            raise ZeroDivisionError("a bug in a rule")
-        return opening()
-
-
-@asynccontextmanager
-async def running(
-    database: Database, rules: Rules | None = None, *, bells: tuple[Bell, Bell, Bell] | None = None
-) -> AsyncIterator[Intake]:
-    book: Any = rules or Rules()
-    bells = bells or (Bell(), Bell(), Bell())
-    intake = Intake(database, lambda: book, ceiling=Mode.ACT, metrics=Metrics(), bells=bells)
-    writer = asyncio.create_task(intake.run())
-    try:
-        yield intake
-    finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
-
-
-def of(*alerts: Alert, source: str = "am") -> Delivery:
-    return Delivery(SourceName(source), b"{}", alerts)
+from tests.engine.taking_in import Rules, of, running
+from tests.store.facts import alert, count
 
 
 @dataclass
@@ -155,10 +122,13 @@ async def test_a_database_that_does_not_answer_is_told_to_senders_and_newcomers_
     assert await count(database, "episodes") == 2
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["sits an outage out", "waits for an answer"])
-async def test_who_comes_while_one_writer(database: Database, monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
-    """Is served by the other, which takes nothing but crowds elsewhere. Nobody would have told them anything."""
-    file, share, may_store, answers = filing.file, 200, asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("hangs", [False, True], ids=["sitting an outage out", "waiting for an answer"])
+async def test_who_comes_while_one_writer_waits_for_the_database_is_served_by_the_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    """Which takes nothing but crowds elsewhere. Nobody would have told them anything."""
+    file, may_store, answers = filing.file, asyncio.Event(), asyncio.Event()
+    share, left = FEWEST_ALERTS_A_BATCH, engine.A_CROWD
     if not hangs:
         answers.set()
 
@@ -173,10 +143,10 @@ async def test_who_comes_while_one_writer(database: Database, monkeypatch: pytes
     monkeypatch.setattr(engine, "PATIENCE", engine.RETRY_EVERY)
     database.health.lost("the disk is full", answers=True)
     async with running(database) as intake:
-        crowd = (intake.accept(of(alert(f"f{n}"))) for n in range(share + 100))
+        crowd = (intake.accept(of(alert(f"f{n}"))) for n in range(share + left))
         await asyncio.gather(*crowd, return_exceptions=True)
         may_store.set()
-        await eventually(lambda: _are_stored(database, 100))
+        await eventually(lambda: _are_stored(database, left))
 
         async with asyncio.timeout(5):
             assert await intake.accept(of(alert("late"))) == Accepted(1, 0, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from aiohttp import web
 
 from remediator.clients.http import open_http
 from remediator.domain.errors import BadDocument, Temporary
@@ -17,6 +18,7 @@ from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.domain.oncall import Contact
 from remediator.domain.outage import STEADY
+from remediator.engine import last_resort
 from remediator.engine.bell import Bell
 from remediator.engine.last_resort import MARK, LastResort, Terms
 from remediator.engine.links import Links
@@ -32,8 +34,9 @@ from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.outbox import OutboxItem, Outgoing, SentAlready
 from remediator.toolbox import Messengers
+from tests.fakes.serving import serving
 from tests.store.facts import LEASE, alert, claimed, file, opening
-from tests.system.rules import CHANNELS, write_rules
+from tests.system.rules import CHANNELS, PEOPLE, write_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WRITER = PageWriter("https://remediator.example.invalid", Links(b"secret", lambda: NOW))
@@ -107,6 +110,10 @@ class Scene:
             await resort.carry(page)
         return resort, incident
 
+    async def carry_all(self, resort: LastResort) -> None:
+        for page in await resort.tick():
+            await resort.carry(page)
+
     async def steady_again(self, resort: LastResort) -> None:
         self.database.health.found_well()
         self.clock.now += STEADY
@@ -129,7 +136,7 @@ async def scene(database: Database, tmp_path: Path) -> AsyncIterator[Scene]:
     clock = Clock()
     async with open_http(private_networks=True) as http:
         ticking = Database(database.pool, Health(clock))
-        yield Scene(ticking, clock, tmp_path / "rules", Messengers(http))
+        yield Scene(ticking, clock, tmp_path / "rules", Messengers(http, secrets={"signing": "s3cret"}))
 
 
 async def test_nothing_is_sent_while_the_database_is_well(scene: Scene) -> None:
@@ -331,6 +338,20 @@ async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:
     assert resort.watched == 2, "the page again, and the chain of its incident"
 
 
+async def test_a_page_that_nobody_took_by_a_moment_in_which_the_database_answers_is_due_again(scene: Scene) -> None:
+    """It may be lost again in a moment, and is read anew only when it is well for longer."""
+    await scene.waiting_page()
+    resort = scene.resort(oncall__channels=DEAD)
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    [page] = await resort.tick()
+    scene.database.health.found_well()
+
+    await resort.carry(page)
+
+    assert resort.watched == 2, "the page again, and the chain of its incident"
+
+
 @dataclass
 class Stumbling:
     """The rules, unless there is a bug in asking for them."""
@@ -443,6 +464,50 @@ async def test_one_dead_channel_does_not_stop_another(scene: Scene) -> None:
     assert (scene.sent("console"), scene.sent("dead", "failed")) == (1, 1)
 
 
+@dataclass
+class Chat:
+    """A channel that reaches people, or does not."""
+
+    is_up: bool = False
+    got: list[str] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        if self.is_up:
+            self.got.append(request.headers["webhook-id"])
+        return web.Response(status=200 if self.is_up else 503)
+
+
+async def test_what_a_channel_took_that_nobody_may_look_at_is_tried_on_the_others_until_somebody_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console always takes it."""
+    monkeypatch.setattr(last_resort, "TRY_AGAIN", timedelta())
+    chat, app = Chat(), web.Application()
+    app.add_routes([web.post("/", chat.receive)])
+    await scene.waiting_page()
+    async with serving(app) as url:
+        channels = f"{CHANNELS}  chat: {{ use: webhook, url: '{url}/', secret: signing }}\n"
+        resort = scene.resort(oncall__channels=channels)
+        await resort.tick()
+        scene.lost_for(timedelta(seconds=1))
+
+        await scene.carry_all(resort)
+        watched = resort.watched
+        await scene.carry_all(resort)
+        chat.is_up = True
+        await scene.carry_all(resort)
+        await scene.carry_all(resort)
+
+    assert watched == 2, "the page, and the chain of its incident"
+    assert (chat.got, scene.sent("console"), scene.sent("chat", "failed")) == (["1:1:0:alice"], 1, 2)
+
+
+async def test_a_page_that_the_console_alone_can_take_is_settled_by_it(scene: Scene) -> None:
+    resort, _ = await scene.page_from_memory()
+
+    assert resort.watched == 1, "the chain of its incident"
+
+
 async def test_a_long_outage_is_told_once_and_so_is_its_end(scene: Scene) -> None:
     resort = scene.resort()
     await resort.tick()
@@ -457,6 +522,17 @@ async def test_a_long_outage_is_told_once_and_so_is_its_end(scene: Scene) -> Non
     assert [_first_key(page) for page in told] == ["database-outage:2026-03-01T11:58:alice"]
     assert [_first_key(page) for page in over] == ["database-outage:2026-03-01T11:58:over:alice"]
     assert (list(in_the_same_moment), over[0].notification.kind) == ([], NotificationKind.RESOLVED)
+
+
+async def test_an_outage_is_told_to_everybody_who_is_paged_at_once(scene: Scene) -> None:
+    people = f"{PEOPLE}  bob:\n    name: Bob\n    reach: [{{ channel: console }}]\n"
+    policy = "policy: on-call\nsteps: [{ page: [alice], wait: 0s }, { page: [bob], wait: 15m }]\n"
+    resort = scene.resort(oncall__people=people, **{"escalation__on-call": policy})
+    scene.lost_for(timedelta(minutes=2))
+
+    [told] = await resort.tick()
+
+    assert [call.recipient for call in told.calls] == ["alice", "bob"]
 
 
 async def test_observe_mode_sends_nothing(scene: Scene) -> None:

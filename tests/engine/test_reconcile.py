@@ -52,6 +52,43 @@ async def test_what_the_webhook_told_is_the_same_episode(watch: Watch) -> None:
     assert not any("found by polling" in line for line in await watch.told())
 
 
+async def test_a_start_that_no_webhook_told_is_noted_and_what_merely_goes_on_is_not_told_again(watch: Watch) -> None:
+    """Its end was never told, so to us it is the firing that is open. One peer has not heard of the second yet."""
+    began = told_by_webhook(since=timedelta(hours=1), **DOWN)
+    await watch.webhook(began)
+    for peer in watch.peers:
+        peer.alerts[peer.fire(**DOWN)]["startsAt"] = began.starts_at.isoformat()
+    await watch.later(timedelta(minutes=10))
+    await watch.poll()
+    [goes_on] = await watch.episodes()
+
+    watch.peers[0].fire(**DOWN)
+    await watch.poll()
+    [anew] = await watch.episodes()
+    await watch.later(timedelta(minutes=10))
+    await watch.poll()
+    [noted] = await watch.episodes()
+
+    assert goes_on["starts_at"] == began.starts_at
+    assert anew["starts_at"] > anew["last_seen_at"] - timedelta(seconds=20)
+    assert anew["last_seen_at"] - goes_on["last_seen_at"] > timedelta(minutes=9)
+    assert anew["last_seen_at"] - noted["last_seen_at"] == timedelta(minutes=10)
+
+
+async def test_a_start_that_is_silenced_is_noted_when_the_silence_is_lifted(watch: Watch) -> None:
+    began = told_by_webhook(since=timedelta(hours=1), **DOWN)
+    await watch.webhook(began)
+    watch.peers[0].fire(silenced_by="s-1", **DOWN)
+    await watch.poll()
+    [silenced] = await watch.episodes()
+
+    watch.peers[0].fire(**DOWN)
+    await watch.poll()
+
+    [lifted] = await watch.episodes()
+    assert (silenced["starts_at"], lifted["starts_at"] > began.starts_at) == (began.starts_at, True)
+
+
 async def test_alerts_for_other_receivers_are_not_ours(watch: Watch) -> None:
     watch.peers[0].fire(receiver="other-team", **DOWN)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from remediator.domain.errors import Outdated, Temporary
 from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.engine.bell import Bell
-from remediator.engine.strays import Strays
+from remediator.engine.strays import REOPENED_AFTER, Strays
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.rules.rulebook import Rulebook
@@ -24,7 +25,8 @@ from tests.store.facts import alert, count, file, resolved
 from tests.system.rules import write_rules
 
 ANNOTATED = {"summary": "it is down"}
-CLOSED_LONG_AGO = "UPDATE incidents SET status = 'resolved', phase = 'closed', resolved_at = now() - interval '31 min'"
+CLOSED = "UPDATE incidents SET status = 'resolved', phase = 'closed', resolved_at = now() - interval '{}'"
+CLOSED_LONG_AGO = CLOSED.format("31 min")
 
 
 @pytest.fixture
@@ -36,9 +38,15 @@ def looking(database: Database, rulebook: Callable[[], Rulebook]) -> Strays:
     return Strays(database, rulebook, Mode.ACT, (Bell(),), Metrics())
 
 
-def down(fingerprint: str = "f1", deployment: str = "backend", name: str = "ServiceDown") -> Alert:
+def down(
+    fingerprint: str = "f1",
+    deployment: str = "backend",
+    name: str = "ServiceDown",
+    *,
+    since: timedelta = timedelta(hours=1),
+) -> Alert:
     labels = {"alertname": name, "namespace": "prod", "deployment": deployment}
-    return alert(fingerprint, labels=labels, annotations=ANNOTATED)
+    return alert(fingerprint, labels=labels, annotations=ANNOTATED, starts_at=datetime.now(UTC) - since)
 
 
 async def told_before_their_rule(database: Database, *alerts: Alert) -> None:
@@ -185,6 +193,49 @@ async def test_nothing_is_opened_anew_for_what_need_not_be(database: Database, r
 
     assert await looking(database, lambda: rulebook).look() == 0
     assert await count(database, "incidents") == 1
+
+
+@pytest.mark.parametrize(
+    ("began", "tells", "opened"),
+    [
+        pytest.param(60, 1, 1, id="it began anew after the close"),
+        pytest.param(60, 6, 0, id="it began anew before the close"),
+        pytest.param(60, 60, 0, id="the same firing is told again"),
+        pytest.param(-7, -7, 0, id="the same, by a clock that is ahead"),
+        pytest.param(-7, -9, 0, id="it began anew before the close, by a clock that is ahead"),
+        pytest.param(-7, -16, 1, id="it began anew after the close, by a clock that is ahead"),
+    ],
+)
+async def test_what_begins_anew_after_its_incident_was_closed_has_another_at_once(
+    database: Database, rulebook: Rulebook, began: int, tells: int, opened: int
+) -> None:
+    """Its end was never told. Minutes before now, by the sender's clock: its alert was told ten minutes ago, and the
+    incident closed five minutes ago."""
+
+    async def told(since: int) -> None:
+        firing = down(since=timedelta(minutes=since))
+        await file(database, firing, opens=lambda told: rulebook.opening(told, ceiling=Mode.ACT))
+
+    await told(began)
+    await execute(database, CLOSED.format("5 min"))
+    await execute(database, "UPDATE incidents SET opened_at = now() - interval '10 min'")
+    await execute(database, "UPDATE episodes SET last_seen_at = now() - interval '6 min'")
+    await told(tells)
+
+    async with database.connection() as connection:
+        found = await stored.outliving(connection, by=REOPENED_AFTER)
+    assert [stray.began_anew for stray in found] == [True] * opened
+    assert await looking(database, lambda: rulebook).look() == opened
+
+
+async def test_a_start_that_was_told_before_the_close_opens_nothing(database: Database, rulebook: Rulebook) -> None:
+    """Whatever it says: the proof came after it."""
+    await file(database, down(), opens=lambda told: rulebook.opening(told, ceiling=Mode.ACT))
+    await file(database, down(since=timedelta(minutes=-3)))
+    await execute(database, CLOSED.format("1 min"))
+    await execute(database, "UPDATE episodes SET last_seen_at = now() - interval '2 min'")
+
+    assert await looking(database, lambda: rulebook).look() == 0
 
 
 async def test_replicas_that_look_at_once_open_one(database: Database, rulebook: Rulebook) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,25 +29,18 @@ from remediator.domain.incident import (
     Progress,
 )
 from remediator.domain.mode import Mode
-from remediator.domain.oncall import Contact, Person, Roster
 from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
-from remediator.engine import fix, undo, worker
-from remediator.engine.bell import Bell
-from remediator.engine.clock import DatabaseClock
+from remediator.engine import undo, worker
 from remediator.engine.desk import Desk
-from remediator.engine.journal import Journal
-from remediator.engine.links import Links
-from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
-from remediator.engine.worker import Pace, Worker
-from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, moves, outbox, timeline
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox
 from tests.cluster.eventually import eventually
+from tests.engine.working import NOBODY, NOT_REACHED, at_work, is_resolved, tells
 from tests.fakes.kubernetes import FakeCluster
 from tests.store.facts import LEASE, alert, claimed, count, file, resolved
 from tests.system.rules import rule_with, write_rules
@@ -67,9 +59,6 @@ SCALED = Plan(
 )
 NO_RULE: Any = None
 """Not asked for what is tried here."""
-NOBODY: Any = None
-NOT_REACHED: Any = object()
-"""Only whether it is there is asked."""
 
 
 def new_id() -> IntentId:
@@ -184,53 +173,6 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
     assert move.progress.attempts == (Attempt(0, AttemptResult.PASSED_OVER, why),)
 
 
-class AnyRule:
-    guards = ()
-    roster = Roster(
-        {
-            "alice": Person("alice", "Alice", (Contact("console", ""),)),
-            "bob": Person("bob", "Bob", (Contact("console", ""), Contact("email", "b@example.invalid"))),
-        },
-        {},
-        frozenset({"console"}),
-    )
-
-    def version(self, _: str) -> object:
-        return object()
-
-
-@asynccontextmanager
-async def at_work(database: Database, *, lease: timedelta = LEASE) -> AsyncIterator[None]:
-    """A worker on that database; its writes succeed."""
-    clock, journal, bell = DatabaseClock(), Journal(database, Mode.ACT), Bell()
-    desk = Desk(
-        tools=NOBODY,
-        clock=clock,
-        read_ledger=journal.ledger,
-        read_intent=journal.intent,
-        global_guards=lambda: (),
-        recheck=timedelta(seconds=15),
-        writers=NOT_REACHED,
-    )
-    rules: Any = AnyRule
-    made = Worker(
-        database,
-        rules,
-        desk,
-        PageWriter("https://remediator.example.invalid", Links(b"secret", clock)),
-        pace=Pace("tests", 4, lease, timedelta(milliseconds=50)),
-        clock=clock,
-        bells=(bell, Bell()),
-        metrics=Metrics(),
-    )
-    running = asyncio.create_task(made.run())
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[IntentId]:
     """What was carried out."""
@@ -315,11 +257,6 @@ async def test_an_alert_that_ends_while_its_fix_is_taken_back_still_closes_the_i
     assert len(written) == 1
 
 
-async def is_resolved(database: Database) -> bool:
-    async with database.connection() as connection:
-        return bool(await connection.fetchval("SELECT bool_and(status = 'resolved') FROM incidents"))
-
-
 async def test_a_worker_that_is_told_to_stop_ends_the_write_it_has_begun(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,13 +286,6 @@ async def test_an_undo_that_cannot_be_read_is_told_once(database: Database) -> N
         await eventually(lambda: tells(database, "of_a_later_release"), within=10)
 
     assert await count(database, "timeline") < 10
-
-
-async def tells(database: Database, what: str) -> bool:
-    async with database.connection() as connection:
-        return bool(
-            await connection.fetchval("SELECT EXISTS (SELECT FROM timeline WHERE message LIKE $1)", f"%{what}%")
-        )
 
 
 SAID = "kubernetes: PATCH: 503"
@@ -398,6 +328,29 @@ async def test_a_change_that_cannot_be_taken_back_is_told_too(
         await eventually(lambda: tells(database, "not taken back: it is not what the fix left"), within=10)
 
     assert await pages(database) == [left_behind(incident)]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    ["UPDATE escalations SET policy = '{}'", "UPDATE escalations SET severity = '{}'", "DELETE FROM escalations"],
+    ids=["policy", "severity", "neither is there"],
+)
+@pytest.mark.parametrize("mode", [Mode.ACT, Mode.OBSERVE])
+async def test_every_channel_hears_of_what_is_left_behind_where_nobody_can_read_whom_to_page(
+    database: Database, spoil: str, mode: Mode
+) -> None:
+    """But for a dry run. The move is made all the same: it was tried again for ever, and nobody was told."""
+    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET mode = $1", mode)
+        await tx.execute(spoil)
+    await close(database, incident)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "of_a_later_release"), within=10)
+
+    every = [left_behind(incident, told=f"unreadable:{channel}") for channel in ("console", "email")]
+    assert await pages(database) == (every if mode is Mode.ACT else [])
 
 
 async def test_a_write_that_nobody_can_tell_of_is_told_though_its_incident_is_closed(
@@ -501,6 +454,92 @@ async def test_a_write_that_a_later_claim_looked_for_in_vain_is_told(
     assert await pages(database) == ([left_behind(incident)] if is_told else [])
 
 
+@pytest.mark.parametrize("stage", ["fix", "undo"])
+async def test_what_a_write_did_is_told_once_where_a_person_closes_its_incident_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Its move is refused, and only the result is kept: whoever comes by next tells it."""
+    prepared = wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch) if stage == "fix" else None
+    incident = await (prepared or wakes_for_its_undo(database))
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        if journalled.state is IntentState.BEGUN:
+            await close(database, incident)
+        return IntentResult(journalled.intent.id, IntentState.DONE, SAID)
+
+    monkeypatch.setattr(f"remediator.engine.{stage}.carry_out", carry_out)
+    monkeypatch.setattr(undo, "carry_out", carry_out)
+
+    async with at_work(database):
+        await eventually(lambda: nobody_moves_it(database), within=10)
+        before = await count(database, f"timeline WHERE message LIKE '%{SAID}'")
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE incidents SET lease_until = NULL")
+        await eventually(lambda: tells(database, SAID), within=10)
+
+    told = f"timeline WHERE kind = '{stage}' AND message = 'done: {SAID}' AND data ? 'intent'"
+    assert (before, await count(database, told)) == (0, 1)
+
+
+async def nobody_moves_it(database: Database) -> bool:
+    return bool(
+        await count(database, "incidents WHERE status = 'resolved'")
+        and not await count(database, "intents WHERE state = 'begun'")
+    )
+
+
+async def test_what_was_told_before_a_person_closed_the_incident_is_not_told_again(database: Database) -> None:
+    """While it is verified its intent stays with it."""
+    incident = await claimed(database)
+    done = Intent(new_id(), incident.id, "fix[0]", changed(SCALED, undo_after=None))
+    progress = Progress(step=0, intent=done.id, fixed_at=datetime.now(UTC))
+
+    move = await next_move(
+        replace(incident, phase=Phase.CLOSED, progress=progress), NO_RULE, desk_for(done, IntentState.DONE)
+    )
+
+    assert (move.entries, move.progress.intent) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "kept", "told"),
+    [
+        pytest.param(IntentState.DONE, IntentState.FAILED, IntentState.DONE, True, id="it was done"),
+        pytest.param(IntentState.DONE, IntentState.UNKNOWN, IntentState.DONE, True, id="somebody could tell"),
+        pytest.param(IntentState.UNKNOWN, IntentState.FAILED, IntentState.UNKNOWN, True, id="nobody can tell"),
+        pytest.param(IntentState.FAILED, IntentState.DONE, IntentState.DONE, False, id="it is there all the same"),
+        pytest.param(IntentState.FAILED, IntentState.UNKNOWN, IntentState.UNKNOWN, False, id="it may be there"),
+        pytest.param(IntentState.FAILED, IntentState.FAILED, IntentState.FAILED, False, id="nothing else"),
+    ],
+)
+async def test_a_result_that_is_recorded_while_another_looks_for_the_write_is_told_where_it_is_more(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    known: IntentState,
+    seen: IntentState,
+    kept: IntentState,
+    *,
+    told: bool,
+) -> None:
+    """By a replica that wakes just then. Whoever looked goes on by what it saw, and takes nothing back."""
+
+    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE intents SET state = $1, detail = 'by whoever wrote it'", known)
+        return IntentResult(journalled.intent.id, seen, SAID)
+
+    incident = await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
+    monkeypatch.setattr("remediator.engine.fix.carry_out", carry_out)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, SAID), within=10)
+
+    late = f"timeline WHERE kind = 'fix' AND message = '{worker.CAME_LATE}: {known}: by whoever wrote it'"
+    assert await count(database, f"intents WHERE state = '{kept}'") == 1
+    assert await count(database, late) == told
+    assert await pages(database) == ([left_behind(incident)] if told else [])
+
+
 async def is_at_rest(database: Database, state: IntentState) -> bool:
     async with database.connection() as connection:
         return bool(
@@ -508,6 +547,29 @@ async def is_at_rest(database: Database, state: IntentState) -> bool:
                 "SELECT i.phase = 'handed_over' AND n.state = $1 FROM incidents i, intents n", state
             )
         )
+
+
+@pytest.mark.parametrize("is_journalled", [True, False], ids=["a bug after the write", "an intent that is not there"])
+async def test_a_stage_that_stumbles_over_its_write_hands_it_to_people(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, is_journalled: bool
+) -> None:
+    """Begun for ever, nobody would look for it."""
+
+    async def carry_out(*_: object) -> IntentResult:
+        raise OverflowError("date value out of range")
+
+    await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
+    monkeypatch.setattr("remediator.engine.fix.carry_out", carry_out)
+    if not is_journalled:
+        async with database.transaction() as tx:
+            await tx.execute("DELETE FROM reservations")
+            await tx.execute("DELETE FROM intents")
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "handed over to people"), within=10)
+
+    assert await count(database, "intents WHERE state = 'unknown'") == int(is_journalled)
+    assert await count(database, "incidents WHERE progress ->> 'unsure_of' IS NOT NULL") == 1
 
 
 async def its_acknowledgement_runs_out_and_its_alert_ends(database: Database) -> None:
@@ -643,17 +705,7 @@ async def test_a_write_that_nobody_can_tell_of_keeps_no_incident_open_whose_aler
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever wrote it died, and the alert ended before somebody else looked: it tells of its end once."""
-
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
-        return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
-
-    monkeypatch.setattr(fix, "carry_out", carry_out)
-    incident = await wakes_for_its_undo(database)
-    async with database.transaction() as tx:
-        await tx.execute("UPDATE intents SET state = 'begun'")
-        await tx.execute(
-            "UPDATE incidents SET phase = 'cleared', progress = $1", Progress(step=0, intent=owed(incident).intent)
-        )
+    incident = await wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch)
     await file(database, resolved())
 
     async with at_work(database):

@@ -13,7 +13,7 @@ from remediator.engine import worker
 from remediator.store import incidents, timeline
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
-from tests.engine.test_undo import at_work
+from tests.engine.working import at_work
 from tests.store.facts import alert, file
 
 

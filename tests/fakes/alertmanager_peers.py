@@ -117,6 +117,8 @@ class Delivery:
     """The status; None where no answer came, so that it may have been stored or not."""
     number: int
     """Its body alone has it, in the key of its group."""
+    answered_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Or given up."""
 
     @property
     def is_accepted(self) -> bool:

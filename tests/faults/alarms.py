@@ -58,6 +58,11 @@ class Alarms:
             self.cluster.heal(NAMESPACE, self._workload(number))
             self._resolve(number)
 
+    def replicas(self) -> dict[str, int]:
+        """That each workload asks for now."""
+        workloads = [self._workload(number) for number, _ in enumerate(self.scenario.alarms)]
+        return {name: self.cluster.deployment(NAMESPACE, name)["spec"]["replicas"] for name in workloads}
+
     async def _fire(self, number: int, alarm: Alarm) -> None:
         self._break(number, alarm)
         first, *twins = self._labels(number)

@@ -4,6 +4,7 @@ In `observe` nothing is changed and nobody is woken; in `suggest` somebody has s
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
@@ -45,9 +46,24 @@ def _approved(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _is_approved(intent: Row, evidence: Evidence) -> bool:
-    yes = f"plan {msgspec.convert(intent['plan'], Plan).digest} approved by "
-    return any(
-        row["kind"] == "approval" and row["message"].startswith(yes) and row["at"] <= intent["begun_at"]
+    plan = msgspec.convert(intent["plan"], Plan).digest
+    return any(said <= intent["begun_at"] for said in _said_yes(intent["incident_id"], plan, evidence))
+
+
+def _said_yes(incident: int, plan: str, evidence: Evidence) -> list[datetime]:
+    """When somebody did, to that very plan."""
+    return [
+        row["at"]
         for row in evidence.books.timeline
-        if row["incident_id"] == intent["incident_id"]
-    )
+        if row["incident_id"] == incident
+        and row["kind"] == "approval"
+        and row["message"].startswith(f"plan {plan} approved by ")
+    ]
+
+
+def approvals(evidence: Evidence) -> Iterator[Violation]:
+    """Whoever was told that their yes counts has been heard."""
+    for yes in evidence.approved:
+        if not _said_yes(yes.incident, yes.plan, evidence):
+            what = f"plan {yes.plan} of incident {yes.incident} was approved with a 200"
+            yield Violation(Kind.LOST, f"{what}, and the timeline does not say so")

@@ -25,7 +25,7 @@ from tests.faults.fleet import Fleet, Replica
 from tests.faults.garbling import garbled
 from tests.faults.people import PATIENCE, REFUSALS
 from tests.faults.rules import UNWANTED
-from tests.faults.scenario import Garbled, Trouble
+from tests.faults.scenario import REST_WITHIN, Garbled, Trouble
 
 SOURCE = "crowd"
 TOKEN = "crowd-token"
@@ -35,7 +35,6 @@ _SENDERS = 6
 _AT_ONCE = 3
 """Alerts a body."""
 _BREATH = 0.01
-_SAYS_NO_MORE = 180.0
 
 
 @dataclass
@@ -72,7 +71,7 @@ class Crowd:
         for firing in self.firings:
             firing.ends_at = datetime.now(UTC)
         if self.firings:
-            await asyncio.wait_for(self._insist(self._body(*map(told, self.firings))), _SAYS_NO_MORE)
+            await asyncio.wait_for(self._insist(self._body(*map(told, self.firings))), REST_WITHIN)
 
     async def _pour_until(self, ends: float) -> None:
         while time.monotonic() < ends:
@@ -128,7 +127,8 @@ class Crowd:
 
     def _body(self, *alerts: Told) -> Sent:
         unwanted = tuple(alert.fingerprint for alert in alerts if alert.labels["alertname"] == UNWANTED)
-        return self._kept(Sent(msgspec.json.encode(envelope(alerts)), unwanted, readable=len(alerts)))
+        wanted = tuple(a.fingerprint for a in alerts if a.is_firing and a.fingerprint not in unwanted)
+        return self._kept(Sent(msgspec.json.encode(envelope(alerts)), unwanted, wanted, readable=len(alerts)))
 
     def _kept(self, sent: Sent) -> Sent:
         self.sent.append(sent)

@@ -1,11 +1,13 @@
 """A seed's scenario: the same whenever it is drawn, so that a seed can be told and run again."""
 
+from collections.abc import Sequence
 from random import Random
 
 from remediator.domain.mode import Mode
 from remediator.marks import Mark
 from tests.fakes.alertmanager_peers import Wire
 from tests.faults.daemon import How
+from tests.faults.rules import MISSED
 from tests.faults.scenario import (
     HANGS,
     MARKS,
@@ -55,6 +57,8 @@ GARBLED = 0.15
 """The share of the seeds in which somebody sends what cannot be read."""
 EDITED = 0.12
 """The share of the seeds in which the rules change while they are in force."""
+MISSED_AT_FIRST = 0.3
+"""Of those whose alarms want it, the share in which one rule is gone when they fire: that is noticed in a minute."""
 STORMED = 0.12
 """The share of the seeds in which sessions of the database are ended in gusts while alerts pour in."""
 HUNG = 0.06
@@ -89,7 +93,7 @@ def draw(seed: int) -> Scenario:
         database_at=random.uniform(0.2, 2.5),
         storm=_storm(_apart(seed, "storm"), hangs=database in HANGS),
         garbled=_garbled(_apart(seed, "garbled")),
-        edits=_edits(_apart(seed, "edits")),
+        edits=_edits(_apart(seed, "edits"), _apart(seed, "a rule that comes late"), alarms),
         pager=random.choice(tuple(PagerFault)) if random.random() < 0.3 else None,
         api_errors=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1, 2)),
         api_hang_ups=0 if mark is Mark.WRITE_DONE else random.choice((0, 0, 0, 1)),
@@ -160,13 +164,15 @@ def _garbled(random: Random) -> tuple[Garbled, ...]:
     return tuple(Garbled(random.uniform(0, 2.5), random.choice(tuple(Garbling))) for _ in range(random.randint(4, 12)))
 
 
-def _edits(random: Random) -> tuple[Edited, ...]:
+def _edits(random: Random, late: Random, alarms: Sequence[Alarm]) -> tuple[Edited, ...]:
     if random.random() >= EDITED:
         return ()
-    return tuple(
+    edits = tuple(
         Edited(random.uniform(0, 1.5), random.choice(tuple(Edit)), random.uniform(0.3, 2), random.random() < 0.7)
         for _ in range(random.randint(1, 3))
     )
+    is_missed = any(alarm.trouble is MISSED for alarm in alarms) and late.random() < MISSED_AT_FIRST
+    return (Edited(0, Edit.RULE_GONE, late.uniform(1, 2), is_told=True), *edits) if is_missed else edits
 
 
 def _storm(random: Random, *, hangs: bool) -> Storm | None:

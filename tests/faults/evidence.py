@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from remediator.domain.mode import Mode
@@ -20,6 +20,15 @@ class Answered:
 
     incident: int
     does: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """What a person was told is approved."""
+
+    incident: int
+    plan: str
+    """Its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class Sent:
     body: bytes
     unwanted: tuple[str, ...] = ()
     """The alerts in it that can be read and that no rule matches, by their fingerprints."""
+    wanted: tuple[str, ...] = ()
+    """Those that fire and that a rule matches."""
     broken: tuple[Broken, ...] = ()
     readable: int = 0
     """How many alerts it has that can be read."""
@@ -65,6 +76,10 @@ class Sent:
     """By status."""
     receipts: list[tuple[int, int]] = field(default_factory=list)
     """How many of its alerts are stored and how many were rejected, as we were told with a 2xx."""
+
+    def copy(self) -> "Sent":
+        """As it stands."""
+        return replace(self, answers=self.answers.copy(), receipts=list(self.receipts))
 
     @property
     def promised(self) -> int:
@@ -103,26 +118,34 @@ class Edition:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All but `inbox`, `firings` and `sent` is what had happened when the books were read."""
+    """Copies, for the world goes on meanwhile. Of what the books must know, as it was before they were read; of what
+    happened if they say so, as it was afterwards."""
 
     mode: Mode
     books: Books
     writes: Sequence[Recorded]
+    """Before, as all until `knocks`."""
     arrivals: Sequence[Arrival]
     deliveries: Sequence[Delivery]
     answered: Sequence[Answered]
+    approved: Sequence[Approved]
     polls: Sequence[Poll]
     probes: Sequence[Probe]
     standstills: Sequence[Standstill]
     knocks: Sequence[Knock]
     sent: Sequence[Sent]
+    """Afterwards, as all that follows."""
     editions: Sequence[Edition]
     taken: Mapping[str, int]
     """How often the lease of a page was taken from whoever had it, by its dedup key: that one may have sent it."""
     inbox: Inbox
-    """As it is now: what is recorded as sent must have arrived."""
+    """What is recorded as sent must have arrived."""
+    effects: Sequence[Recorded]
+    """The writes that were carried out: what is recorded as done must be among them."""
+    replicas: Mapping[str, int]
+    """That each workload asks for."""
     firings: Sequence[Told]
-    """All that there were until now, by their start: what is believed must have happened."""
+    """All that there were, by their start: what is believed must have happened."""
     births: Sequence[datetime]
     """Of the daemons."""
     begun_with: Mapping[int, str]

@@ -3,11 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from remediator.domain.mode import Mode
 from remediator.marks import Mark
+from tests.faults.daemon import How
+from tests.faults.writes import SUPPRESSED
+
+if TYPE_CHECKING:
+    from tests.faults.world import World
 
 
 @dataclass(slots=True)
@@ -30,6 +37,55 @@ class Figures:
         return [mark for mark in Mark if self.kills[mark.value] + self.stops[mark.value] < times]
 
 
+def figures_of(world: "World") -> Figures:
+    """Of one seed, as it stands."""
+    deliveries, books = world.alertmanager.deliveries, world.last
+    figures = Figures(*map(world.fleet.struck, (How.KILL, How.STOP, How.END)), world.fleet.counts.copy())
+    pages = [arrival.dedup_key for arrival in world.inbox.arrivals]
+    figures.counts.update(
+        {
+            "seeds": 1,
+            "killed at a mark": figures.kills.total(),
+            "told to stop at a mark": figures.ends.total(),
+            "database faults": int(world.scenario.database is not None),
+            "deliveries sent": len(deliveries),
+            "deliveries answered 2xx": sum(d.is_accepted for d in deliveries),
+            "deliveries answered 5xx": sum(d.answered is not None and d.answered >= 500 for d in deliveries),
+            "deliveries without an answer": sum(d.answered is None for d in deliveries),
+            "alerts told": sum(len(d.alerts) for d in deliveries),
+            "polls answered": len(world.polled.polls),
+            "in observe mode": int(world.scenario.mode is Mode.OBSERVE),
+            "in suggest mode": int(world.scenario.mode is Mode.SUGGEST),
+            "bodies that could not be read, whole or in part": sum(bool(sent.broken) for sent in world.crowd.sent),
+            "editions of the rules": len(world.rules.editions) - 1,
+            "storms of dropped connections": int(world.scenario.storm is not None),
+            "alerts poured and accepted": sum(len(s.unwanted) for s in world.crowd.sent if s.kept),
+            "asked while the database hung": len(world.outages.probes),
+            "alarms silenced": len(world.scenario.polling.silences) if world.scenario.polling else 0,
+            "kill switches thrown": len(world.people.standstills),
+            "people's responses": len(world.people.answered),
+            "writes to the world": len(world.cluster.requests.effects),
+            "pages": len(pages),
+            "pages sent twice, with the same key": len(pages) - len(set(pages)),
+        }
+    )
+    if books is not None:
+        figures.counts.update(
+            {
+                "episodes": len(books.episodes),
+                "incidents": len(books.incidents),
+                "intents": len(books.intents),
+                "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
+                "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
+                "alerts found by polling": sum("was found by polling" in row["message"] for row in books.timeline),
+                "alerts whose rule came later": sum("its rule came later" in row["message"] for row in books.timeline),
+                "alerts gone by polling": sum("has been listed by no peer" in r["message"] for r in books.timeline),
+                "alerts known to be silenced": sum(SUPPRESSED in row["message"] for row in books.timeline),
+            }
+        )
+    return figures
+
+
 def show(figures: Figures, console: Console, *, title: str) -> None:
     marks = Table("mark", "kill -9", "SIGSTOP", "SIGTERM", title="where they struck", title_justify="left")
     for mark in Mark:
@@ -41,7 +97,7 @@ def show(figures: Figures, console: Console, *, title: str) -> None:
     console.print(counts)
 
 
-_ORDER = (
+ORDER = (
     "seeds",
     "daemons started",
     "killed at a mark",
@@ -73,6 +129,7 @@ _ORDER = (
     "alerts gone by polling",
     "alerts whose rule came later",
     "alarms silenced",
+    "alerts known to be silenced",
     "kill switches thrown",
     "people's responses",
     "pages",
@@ -84,4 +141,4 @@ _ORDER = (
 
 
 def _ordered(counts: Counter[str]) -> Sequence[tuple[str, int]]:
-    return [(name, counts[name]) for name in (*_ORDER, *sorted(set(counts) - set(_ORDER)))]
+    return [(name, counts[name]) for name in (*ORDER, *sorted(set(counts) - set(ORDER)))]

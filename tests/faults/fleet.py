@@ -56,11 +56,14 @@ class Fleet:
     crashed: list[str] = field(default_factory=list)
     """Daemons that ended by themselves, and how."""
     births: list[datetime] = field(default_factory=list)
+    failed: asyncio.Future[None] = field(init=False)
+    """Raises what a keeper died of: nobody starts again what dies then."""
     _keepers: set[asyncio.Task[None]] = field(default_factory=set)
     _freezing: int = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Fleet"]:
+        self.failed = asyncio.get_running_loop().create_future()
         for number in range(self.scenario.replicas):
             faults = self.scenario.faults if self.scenario.strikes_all or number == 0 else ()
             self._add(Replica(next(_ports), faults, self.scenario.clock_hours[number]))
@@ -100,6 +103,8 @@ class Fleet:
 
     async def until_ready(self, session: aiohttp.ClientSession) -> None:
         async def is_ready() -> bool:
+            if self.failed.done():
+                self.failed.result()
             for url in self.urls():
                 try:
                     async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(1)) as response:
@@ -113,8 +118,11 @@ class Fleet:
 
     def struck(self, how: How) -> Counter[str]:
         """By mark, told by those whom it befell."""
-        told = self._told.read_text().splitlines() if self._told.exists() else []
-        return Counter(mark for _, h, mark in (line.split(" ", 2) for line in told) if h == how)
+        return Counter(mark for _, h, mark in (line.split(" ", 2) for line in self._deaths()) if h == how)
+
+    def _deaths(self) -> list[str]:
+        """Each with its process id, how, and at which mark; some only froze."""
+        return self._told.read_text().splitlines() if self._told.exists() else []
 
     @property
     def _told(self) -> Path:
@@ -124,6 +132,12 @@ class Fleet:
         self.replicas.append(replica)
         keeper = asyncio.create_task(self._keep(replica))
         self._keepers.add(keeper)
+        keeper.add_done_callback(self._tell_of)
+
+    def _tell_of(self, keeper: asyncio.Task[None]) -> None:
+        error = None if keeper.cancelled() else keeper.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
 
     async def _keep(self, replica: Replica) -> None:
         random = Random(f"{self.scenario.seed}:{replica.port}")  # noqa: S311  # repeatable, guards nothing
@@ -139,13 +153,18 @@ class Fleet:
             if code == EXIT_SETTINGS and self.may_refuse(born_at):
                 self.counts["starts refused for want of rules"] += 1
             else:
-                self._judge(replica, code, life)
+                self._judge(replica, child, code, life=life)
                 life += 1
             await asyncio.sleep(random.uniform(0.02, 0.3))
 
-    def _judge(self, replica: Replica, code: int, life: int) -> None:
+    def _judge(self, replica: Replica, child: Child, code: int, *, life: int) -> None:
+        """It has ended as it was to end, and where: else by itself."""
         fault = replica.fault(life)
-        if fault is None or code != _CODES.get(fault.how):
+        if (
+            fault is None
+            or code != _CODES.get(fault.how)
+            or f"{child.pid} {fault.how} {fault.mark}" not in self._deaths()
+        ):
             self.crashed.append(f"the daemon on port {replica.port} ended by itself with {code}")
 
     async def _watch(self, child: Child) -> None:
@@ -185,8 +204,8 @@ class Fleet:
     async def _end(self) -> None:
         for keeper in self._keepers:
             keeper.cancel()
-        ended = await asyncio.gather(*self._keepers, return_exceptions=True)
-        self.crashed += [f"the supervisor failed: {error!r}" for error in ended if isinstance(error, Exception)]
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self.failed.cancel()
         for replica in self.replicas:
             if replica.child is not None:
                 replica.child.signal(signal.SIGKILL)

@@ -40,10 +40,11 @@ def garbled(what: Garbling, neighbours: Sequence[Told], *, number: int, random: 
     alerts = [msgspec.json.encode(alert) for alert in alerts_of(neighbours)]
     if what in _MENDED:
         alerts[0] = alerts[0].replace(b'"annotations":{}', b'"annotations":{"text":"%s"}' % _MENDED[what])
+        assert _MENDED[what] in alerts[0], "there was nowhere to put it"
         return Sent(_body(alerts, stuffing), _fingerprints(neighbours), readable=len(alerts))
     position, broken = random.randint(0, len(alerts)), _ALERT[what] % number
     body = _body([*alerts[:position], broken, *alerts[position:]], stuffing)
-    return Sent(body, _fingerprints(neighbours), (Broken(position, broken),), readable=len(alerts))
+    return Sent(body, _fingerprints(neighbours), broken=(Broken(position, broken),), readable=len(alerts))
 
 
 def _body(alerts: Sequence[bytes], stuffing: bytes) -> bytes:

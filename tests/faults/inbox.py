@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -30,6 +30,10 @@ class Inbox:
     fault: PagerFault | None = None
     arrivals: list[Arrival] = field(default_factory=list)
     _asked: int = 0
+
+    def copy(self) -> "Inbox":
+        """As it stands."""
+        return replace(self, arrivals=list(self.arrivals))
 
     def pages_about(self, incident: int) -> list[Arrival]:
         """Also those of a dry run."""

@@ -1,21 +1,33 @@
 """What must hold whatever broke. Pure: evidence in, violations out, each with the promise that it breaks."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import chain
 
 from remediator.domain.incident import Phase
+from remediator.domain.notification import LEFT_BEHIND
 from tests.fakes.alertmanager_peers import Told
 from tests.faults.believed import believed
 from tests.faults.books import Row
-from tests.faults.ceiling import ceiling
+from tests.faults.ceiling import approvals, ceiling
 from tests.faults.evidence import Evidence
 from tests.faults.put_aside import put_aside
 from tests.faults.rules import CHANNELS
 from tests.faults.scenario import PagerFault, Response
 from tests.faults.versions import is_without_rule, versions
 from tests.faults.violations import Kind, Violation
-from tests.faults.writes import budgets, held, intents, stopped, taken_back, unknown, writes
+from tests.faults.writes import (
+    as_before,
+    budgets,
+    done,
+    held,
+    intents,
+    stopped,
+    taken_back,
+    unknown,
+    writes,
+)
 
 _NOT_THROUGH = {Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED, Phase.CLEARED, Phase.FIXED, Phase.UNDOING}
 """The automation has something to do yet, if only later."""
@@ -39,12 +51,15 @@ def at_rest(evidence: Evidence) -> list[Violation]:
             _pages(evidence),
             _repeated(evidence),
             _orders(evidence),
+            _ends_told(evidence),
             writes(evidence),
+            done(evidence),
             intents(evidence),
             unknown(evidence),
             stopped(evidence),
             held(evidence),
             ceiling(evidence),
+            approvals(evidence),
             versions(evidence),
             budgets(evidence),
             taken_back(evidence),
@@ -71,7 +86,7 @@ def at_the_end(evidence: Evidence) -> list[Violation]:
         for row in books.incidents
         if row["status"] != "resolved"
     )
-    return [*at_rest(evidence), *open_episodes, *open_incidents]
+    return [*at_rest(evidence), *open_episodes, *open_incidents, *as_before(evidence)]
 
 
 def _receipts(evidence: Evidence) -> Iterator[Violation]:
@@ -83,10 +98,10 @@ def _receipts(evidence: Evidence) -> Iterator[Violation]:
 
 def _episodes(evidence: Evidence) -> Iterator[Violation]:
     rows = evidence.books.episodes
-    accepted = chain.from_iterable(delivery.alerts for delivery in evidence.deliveries if delivery.is_accepted)
-    for told in accepted:
+    told_when = [(told, d.answered_at) for d in evidence.deliveries if d.is_accepted for told in d.alerts]
+    for told, answered_at in told_when:
         known = [r for r in rows if r["fingerprint"] == told.fingerprint]
-        if told.is_firing and not any(r["ends_at"] is None or r["ends_at"] >= told.starts_at for r in known):
+        if told.is_firing and not any(_tells(row, told, by=answered_at) for row in known):
             yield Violation(Kind.LOST, f"firing {told.fingerprint} from {told.starts_at} was accepted and is nowhere")
         if any(r["closed_at"] is None and _ends(told, r) for r in known):
             yield Violation(Kind.LOST, f"the end of {told.fingerprint} at {told.ends_at} was accepted and it fires on")
@@ -97,6 +112,12 @@ def _episodes(evidence: Evidence) -> Iterator[Violation]:
         is_over_unseen = row["closed_at"] is not None and is_without_rule(row, evidence)
         if row["incident_id"] is None and row["opened_at"] != row["closed_at"] and not is_over_unseen:
             yield Violation(Kind.LOST, f"episode {row['id']} has a rule and opened no incident")
+
+
+def _tells(episode: Row, told: Told, *, by: datetime) -> bool:
+    """It was there when the sender was answered: what was opened later, by the end or by whoever told it again, would
+    hide that this start is lost. Of a late start the episode is over."""
+    return episode["opened_at"] <= by and (episode["ends_at"] is None or episode["ends_at"] >= told.starts_at)
 
 
 def _ends(told: Told, episode: Row) -> bool:
@@ -148,12 +169,16 @@ def _pages(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _repeated(evidence: Evidence) -> Iterator[Violation]:
-    """A page goes out again only where nobody could know that it had: its sender lost it, or was not answered."""
-    sent = Counter((arrival.channel, arrival.dedup_key) for arrival in evidence.arrivals)
-    unanswered = Counter((a.channel, a.dedup_key) for a in evidence.arrivals if not a.was_answered)
-    for (channel, key), times in sent.items():
-        if times > 1 + unanswered[channel, key] + evidence.taken.get(key, 0):
-            yield Violation(Kind.DOUBLED, f"page {key} was sent {times} times by {channel}, and nothing explains it")
+    """A page goes out again, by whichever channel, only where nobody could know that it had: its sender lost it, or was
+    not answered. The last resort has a key for each channel."""
+    channels = defaultdict[str, list[str]](list)
+    for arrival in evidence.arrivals:
+        channels[arrival.dedup_key].append(arrival.channel)
+    unanswered = Counter(arrival.dedup_key for arrival in evidence.arrivals if not arrival.was_answered)
+    for key, sent in channels.items():
+        if len(sent) > 1 + unanswered[key] + evidence.taken.get(key, 0):
+            what = f"page {key} was sent {len(sent)} times ({', '.join(sent)})"
+            yield Violation(Kind.DOUBLED, f"{what}, and nothing explains it")
 
 
 def _orders(evidence: Evidence) -> Iterator[Violation]:
@@ -174,6 +199,21 @@ def _orders(evidence: Evidence) -> Iterator[Violation]:
                 Kind.LOST if told[incident] > ordered[incident] else Kind.DOUBLED,
                 f"{told[incident]} pages about incident {incident} were decided, {ordered[incident]} are messages",
             )
+
+
+def _ends_told(evidence: Evidence) -> Iterator[Violation]:
+    """Whoever has a page of a chain, or may have one, is told when its incident is over, once it is."""
+    over = {row["id"] for row in evidence.books.incidents if row["status"] == "resolved"}
+    told = {(row["incident_id"], row["recipient"]) for row in evidence.books.outbox if row["kind"] == "resolved"}
+    paged = {(row["incident_id"], row["recipient"]) for row in evidence.books.outbox if _may_have_arrived(row)}
+    for incident, recipient in sorted(paged - told):
+        if incident in over:
+            yield Violation(Kind.LOST, f"{recipient} was paged about incident {incident}, and never told that it ended")
+
+
+def _may_have_arrived(row: Row) -> bool:
+    is_of_a_chain = row["kind"] == "page" and f":{LEFT_BEHIND}:" not in row["dedup_key"]
+    return is_of_a_chain and (row["state"] == "sent" or row["unanswered"] is not None)
 
 
 def _responses(evidence: Evidence) -> Iterator[Violation]:

@@ -12,8 +12,8 @@ import asyncpg
 from tests.cluster.eventually import eventually
 from tests.faults.books import DATABASE_ERRORS, Line
 from tests.faults.fleet import Fleet
+from tests.faults.scenario import REST_WITHIN
 
-_HOURS_PASS_WITHIN = 180.0
 _NEEDED_FOR_A_PAGE = 1.5
 """Seconds: by nobody alive more."""
 
@@ -36,9 +36,19 @@ class Passing:
             while True:
                 await asyncio.sleep(0.3)
                 with suppress(*DATABASE_ERRORS):
-                    await self._expire(await line.connection())
+                    await self.expire(await line.connection())
         finally:
             await line.close()
+
+    async def expire(self, connection: "asyncpg.Connection[Any]") -> None:
+        """Once; what the connection is lost over is for the next time."""
+        await self._expire_pages(connection)
+        if self.leases_last:
+            return
+        await connection.execute(_LEASES_OF_THE_DEAD, self.fleet.living())
+        await connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'queued' AND due_at > now()")
+        if self.fleet.unrest():
+            await connection.execute(_IDLE_TRANSACTIONS)
 
     async def let_hours_pass(self, *, at: float) -> None:
         """Once, whatever befalls the database meanwhile."""
@@ -52,30 +62,30 @@ class Passing:
                 return False
             return True
 
-        await eventually(have_passed, within=_HOURS_PASS_WITHIN)
+        await eventually(have_passed, within=REST_WITHIN)
         await line.close()
-
-    async def _expire(self, connection: "asyncpg.Connection[Any]") -> None:
-        await self._expire_pages(connection)
-        if self.leases_last:
-            return
-        await connection.execute(_LEASES_OF_THE_DEAD, self.fleet.living())
-        await connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'queued' AND due_at > now()")
-        if self.fleet.unrest():
-            await connection.execute(_IDLE_TRANSACTIONS)
 
     async def _expire_pages(self, connection: "asyncpg.Connection[Any]") -> None:
         """Their leases name no owner, and last longer than anybody is frozen here."""
         now = time.monotonic()
         for row in await connection.fetch("SELECT id, epoch, dedup_key FROM outbox WHERE lease_until > now()"):
             since = self._leased.setdefault((row["id"], row["epoch"]), now)
-            if now - since > _NEEDED_FOR_A_PAGE:
+            if now - since > _NEEDED_FOR_A_PAGE and await self._is_taken(connection, row["id"], row["epoch"]):
                 self.taken[row["dedup_key"]] += 1
-                await connection.execute(
-                    "UPDATE outbox SET lease_until = now() WHERE id = $1 AND epoch = $2", row["id"], row["epoch"]
-                )
+
+    async def _is_taken(self, connection: "asyncpg.Connection[Any]", page: int, epoch: int) -> bool:
+        """Also where nobody can tell, for our own connection was lost over it."""
+        try:
+            return await connection.execute(_LEASE_OF_A_PAGE, page, epoch) == "UPDATE 1"
+        except asyncpg.PostgresConnectionError:
+            return True
+        except asyncpg.PostgresError:
+            raise
+        except DATABASE_ERRORS:
+            return True
 
 
+_LEASE_OF_A_PAGE = "UPDATE outbox SET lease_until = now() WHERE id = $1 AND epoch = $2 AND lease_until > now()"
 _LEASES_OF_THE_DEAD = """
 UPDATE incidents SET lease_until = now() - interval '1 second' WHERE id IN (
     SELECT id FROM incidents

@@ -11,13 +11,11 @@ from typing import Any
 import aiohttp
 
 from tests.cluster.eventually import eventually
-from tests.faults.evidence import Answered, Standstill
+from tests.faults.evidence import Answered, Approved, Standstill
 from tests.faults.fleet import Fleet
-from tests.faults.scenario import Person
+from tests.faults.scenario import REST_WITHIN, Person
 from tests.system.daemon import API_TOKEN
 
-INSISTS_FOR = 180.0
-"""Seconds: as long as a seed may take to come to rest."""
 REFUSALS = (aiohttp.ClientError, TimeoutError)
 PATIENCE = aiohttp.ClientTimeout(2)
 _AS_PERSON = {"Authorization": f"Bearer {API_TOKEN}"}
@@ -28,6 +26,7 @@ class People:
     fleet: Fleet
     session: aiohttp.ClientSession
     answered: list[Answered] = field(default_factory=list)
+    approved: list[Approved] = field(default_factory=list)
     standstills: list[Standstill] = field(default_factory=list)
 
     async def respond(self, person: Person) -> None:
@@ -43,11 +42,11 @@ class People:
 
     async def stop_everything(self, thrown_at: float, lifted_at: float) -> None:
         await asyncio.sleep(thrown_at)
-        await eventually(partial(self._switched, on=True), within=INSISTS_FOR)
+        await eventually(partial(self._switched, on=True), within=REST_WITHIN)
         begins_at = datetime.now(UTC)
         await asyncio.sleep(lifted_at - thrown_at)
         self.standstills.append(Standstill(begins_at, datetime.now(UTC)))
-        await eventually(partial(self._switched, on=False), within=INSISTS_FOR)
+        await eventually(partial(self._switched, on=False), within=REST_WITHIN)
 
     async def approve_everything(self) -> None:
         """Until cancelled."""
@@ -55,8 +54,11 @@ class People:
             await asyncio.sleep(0.3)
             for incident in await self._get("/api/v1/incidents"):
                 if incident["phase"] == "proposed" and incident["plan"] is not None:
-                    plan = {"plan": incident["plan"]["digest"]}
-                    await self._post(f"/api/v1/incidents/{incident['id']}/approve", plan)
+                    await self._approve(incident["id"], incident["plan"]["digest"])
+
+    async def _approve(self, incident: int, plan: str) -> None:
+        if await self._post(f"/api/v1/incidents/{incident}/approve", {"plan": plan}) == 200:
+            self.approved.append(Approved(incident, plan))
 
     async def _switched(self, *, on: bool) -> bool:
         return await self._post("/api/v1/kill-switch", {"on": on, "reason": "the story"}, method="PUT") == 200

@@ -55,12 +55,17 @@ def _made_up(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _neighbours(evidence: Evidence) -> Iterator[Violation]:
-    """What can be read of an accepted body is there, once."""
+    """What can be read of an accepted body is there, once. The end of what was lost would be an episode of no
+    length."""
     times = Counter(evidence.books.unwanted)
+    begun = {row["fingerprint"] for row in evidence.books.episodes if row["opened_at"] != row["closed_at"]}
     for sent in evidence.sent:
         for fingerprint in sent.unwanted if sent.kept else ():
             if not times[fingerprint]:
                 yield Violation(Kind.LOST, f"{fingerprint} was accepted and is nowhere: {_shown(sent.body)}")
+        for fingerprint in sent.wanted if sent.kept else ():
+            if fingerprint not in begun:
+                yield Violation(Kind.LOST, f"{fingerprint} was accepted and never began: {_shown(sent.body)}")
     for fingerprint, count in times.items():
         if count > 1:
             yield Violation(Kind.DOUBLED, f"{fingerprint} fired once and has {count} episodes")

@@ -32,6 +32,16 @@ EACH_MARK_AT_LEAST = 3
 """Times, in a run that is long enough to ask for it."""
 _ASKED_OF = 8 * len(MARKS)
 """Seeds: in eight turns no mark is struck so rarely by chance, though some seeds are over before they reach theirs."""
+BITE = (
+    "alerts known to be silenced",
+    "intents nobody can tell",
+    "alerts found by polling",
+    "alerts whose rule came later",
+    "starts refused for want of rules",
+)
+"""Figures of the trouble that is drawn often and comes to something seldom: at nought nothing of it was tried."""
+_BITE_IN = 500
+"""Seeds, in which each does."""
 KILLS_WHILE_POURING = 5
 TOLD_EVERY = 25
 """Seeds, where nobody sees a progress line."""
@@ -120,7 +130,7 @@ def main(seeds: int, seed: int, at_once: int, alerts: int, keep: bool) -> None:
         report = asyncio.run(_until_terminated(playing))
     report.figures.add(poured)
     show(report.figures, console, title=f"{seeds} seeds from {seed} in {time.monotonic() - began:.0f} s")
-    complaints = complaints_about(report, every_mark=seeds >= _ASKED_OF)
+    complaints = complaints_about(report, seeds=seeds)
     for complaint in complaints:
         console.print(complaint, style="red")
     if not complaints:
@@ -135,17 +145,21 @@ async def _until_terminated(running: Coroutine[None, None, T]) -> T:
     return await task
 
 
-def complaints_about(report: Report, *, every_mark: bool) -> list[str]:
-    """Why a run is not to be trusted; a mark that was hardly struck is as bad as a seed that failed."""
+def complaints_about(report: Report, *, seeds: int) -> list[str]:
+    """Why a run is not to be trusted; a mark that was hardly struck is as bad as a seed that failed, and so is trouble
+    that came to nothing."""
     complaints = []
     if report.figures.counts[Kind.LOST] and not report.failed:
         complaints.append("alerts that were answered with a 2xx are lost")
     if report.failed:
         numbers = " ".join(str(verdict.scenario.seed) for verdict in report.failed)
         complaints.append(f"failed: {numbers}; again: python -m tests.faults --seeds 1 --seed N")
-    rare = report.figures.struck_less_than(EACH_MARK_AT_LEAST) if every_mark else []
+    rare = report.figures.struck_less_than(EACH_MARK_AT_LEAST) if seeds >= _ASKED_OF else []
     if rare:
         complaints.append(f"struck less than {EACH_MARK_AT_LEAST} times at: {', '.join(rare)}")
+    never = [name for name in BITE if not report.figures.counts[name]] if seeds >= _BITE_IN else []
+    if never:
+        complaints.append(f"in {seeds} seeds there were no {', no '.join(never)}")
     return complaints
 
 

@@ -13,6 +13,9 @@ LEASE_SECONDS = 5
 """Where leases run out in their own time."""
 FROZEN_SECONDS = 6.5
 """How long a SIGSTOP lasts."""
+REST_WITHIN = 180.0
+"""Seconds. A frozen replica's transaction may last for 30 s, lives follow one another, and the machine may be a busy
+one."""
 
 
 class Trouble(StrEnum):

@@ -1,23 +1,19 @@
 """A person closes an incident whose write was cut short: what the write did is still found out, and taken back."""
 
 import json
-import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import asyncpg
 import pytest
 
 from tests.cluster.eventually import eventually
 from tests.fakes.kubernetes import FakeCluster
-from tests.fakes.ports import free_port
-from tests.faults.nursery import Child, Nursery
-from tests.system.daemon import API_TOKEN, TOKEN, Client
+from tests.faults.nursery import Nursery
+from tests.faults.serving import serving
+from tests.system.daemon import API_TOKEN, TOKEN
 from tests.system.rules import rule_with, write_rules
-from tests.system.test_crashes import expire_leases, is_ready
+from tests.system.test_crashes import expire_leases
 
 ALERT = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
 LEASED_FIX = "{ use: scale, by: 1, undo_after: 1s }"
@@ -53,10 +49,10 @@ async def test_a_write_that_was_under_way_is_looked_for_although_a_person_closed
     dsn = environment["DATABASE_URL"]
 
     async with Nursery.open() as nursery:
-        async with _serving(nursery, environment | {"FAULTS_MARK": mark}, tmp_path) as (dies, client):
+        async with serving(nursery, environment | {"FAULTS_MARK": mark}, tmp_path) as (dies, client):
             await client.alert(**ALERT)
             await dies.ended
-        async with _serving(nursery, environment, tmp_path) as (_, client):
+        async with serving(nursery, environment, tmp_path) as (_, client):
             status, _ = await client.post("/api/v1/incidents/1/resolve", {})
             held = await _look(dsn, "SELECT lease_until > now() FROM incidents")
             await expire_leases(dsn)
@@ -65,23 +61,6 @@ async def test_a_write_that_was_under_way_is_looked_for_although_a_person_closed
     assert (status, held) == (200, [True])
     assert await _look(dsn, "SELECT state FROM intents ORDER BY begun_at") == results
     assert fake_cluster.deployment("prod", "backend")["spec"]["replicas"] == 2
-
-
-@asynccontextmanager
-async def _serving(
-    nursery: Nursery, environment: Mapping[str, str], folder: Path
-) -> AsyncIterator[tuple[Child, Client]]:
-    """One daemon, killed with -9 on leaving if it still lives."""
-    port = free_port()
-    child = await nursery.bear({**environment, "REMEDIATOR_PORT": str(port)}, folder / "log")
-    try:
-        async with aiohttp.ClientSession() as session:
-            client = Client(f"http://127.0.0.1:{port}", session)
-            await eventually(lambda: is_ready(client))
-            yield child, client
-    finally:
-        child.signal(signal.SIGKILL)
-        await child.ended
 
 
 async def _has_come_to_rest(dsn: str) -> bool:

@@ -1,5 +1,6 @@
 """What the fault run sends broken is broken where it says, and only there."""
 
+import json
 from datetime import UTC, datetime
 from random import Random
 
@@ -46,3 +47,10 @@ def test_where_a_part_of_it_cannot_be_read_its_neighbours_can(what: Garbling) ->
     rejected = [(rejected.position, rejected.raw) for rejected in delivery.rejected]
     assert rejected == [(broken.position, broken.raw) for broken in in_part.broken]
     assert in_part.promised == 202
+
+
+@pytest.mark.parametrize("what", [Garbling.HALF_A_CHARACTER, Garbling.NO_UTF8])
+def test_what_is_mended_was_broken(what: Garbling) -> None:
+    """It is no text that anybody could write down again."""
+    with pytest.raises(UnicodeError):
+        json.dumps(json.loads(sent(what).body), ensure_ascii=False).encode()

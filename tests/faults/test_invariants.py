@@ -12,14 +12,15 @@ import pytest
 
 from remediator.domain.mode import Mode
 from remediator.domain.plan import Plan
+from remediator.engine.worker import CAME_LATE
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Books
-from tests.faults.evidence import Answered, Broken, Edition, Evidence, Knock, Probe, Sent, Standstill
+from tests.faults.evidence import Answered, Approved, Broken, Edition, Evidence, Knock, Probe, Sent, Standstill
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.polling import Poll
-from tests.faults.scenario import Response
+from tests.faults.scenario import PagerFault, Response
 from tests.faults.versions import nobodys
 
 
@@ -36,6 +37,7 @@ PLAN = {
     "precondition": "nobody has scaled it",
     "units": 1,
     "undo_after": "PT1.5S",
+    "pre_image": {"replicas": 2, "uid": "u"},
 }
 
 
@@ -65,12 +67,15 @@ def seed() -> Any:
             "resolution": "",
             "resolved_at": None,
             "wake_at": moment(60),
+            "lease_until": None,
             "progress": {"undo": {"intent": "i1"}},
+            "epoch": 4,
         },
         intent={
             "id": "i1",
             "incident_id": 1,
             "state": "done",
+            "detail": "scaled",
             "undoes": None,
             "begun_at": moment(2),
             "finished_at": moment(3),
@@ -78,7 +83,15 @@ def seed() -> Any:
         },
         reservations=[{"key": "scale-0", "intent_id": "i1", "units": 1}],
         chain={"incident_id": 1, "due_at": moment(900)},
-        page={"incident_id": 1, "dedup_key": "1:1:0:alice", "kind": "page", "state": "sent", "error": ""},
+        page={
+            "incident_id": 1,
+            "dedup_key": "1:1:0:alice",
+            "kind": "page",
+            "recipient": "alice",
+            "state": "sent",
+            "error": "",
+            "unanswered": None,
+        },
         told=[
             entry("alert", "Scale fires (am): "),
             entry("page", "paging alice (pager)", path="escalate[0]"),
@@ -97,6 +110,11 @@ def seed() -> Any:
         quarantine=[aside(2, b"17"), aside(-1, b"{")],
         partly_read=[b"in part"],
         writes=[write(2.5)],
+        effects=[write(2.5)],
+        replicas={"scale-0": 3},
+        approved=[],
+        thawed=[],
+        pager=None,
         alerts=(Told("f1", {}, moment(0), None),),
         arrivals=[Arrival("pager", "1:1:0:alice", 1, "page", title="Scale")],
         answered=[Answered(1, Response.ACKNOWLEDGE)],
@@ -108,6 +126,7 @@ def seed() -> Any:
         standstills=[Standstill(moment(2.2), moment(4))],
         probes=[Probe("a webhook", 503, 2.0)],
         knocks=[Knock("here", 202, 1.0, "f1", edition=1)],
+        knocked=sent(b"knock", 202, wanted=("f1",)),
         sound=sent(b"sound", 202, unwanted=("u1",)),
         in_part=sent(b"in part", 202, unwanted=("u2",), broken=(Broken(2, b"17"),)),
         unread=sent(b"{", 400, broken=(Broken(-1, b"{"),)),
@@ -120,11 +139,18 @@ def entry(kind: str, message: str, *, path: str = "", data: Any = None, at: floa
     return {"incident_id": 1, "kind": kind, "path": path, "message": message, "data": data or {}, "at": moment(at)}
 
 
-def sent(body: bytes, status: int, *, unwanted: tuple[str, ...] = (), broken: tuple[Broken, ...] = ()) -> Sent:
+def sent(
+    body: bytes,
+    status: int,
+    *,
+    unwanted: tuple[str, ...] = (),
+    wanted: tuple[str, ...] = (),
+    broken: tuple[Broken, ...] = (),
+) -> Sent:
     """Refused once, and then answered."""
-    readable = len(unwanted)
+    readable = len(unwanted) + len(wanted)
     receipts = [(readable, len(broken))] if status == 202 else []
-    return Sent(body, unwanted, broken, readable, 2, Counter({503: 1, status: 1}), receipts)
+    return Sent(body, unwanted, wanted, broken, readable, 2, Counter({503: 1, status: 1}), receipts)
 
 
 def aside(position: int, raw: bytes) -> dict[str, Any]:
@@ -159,8 +185,8 @@ def evidence(seed: Any) -> Evidence:
         quarantine=seed.quarantine,
         partly_read=seed.partly_read,
     )
-    delivery = Delivery(0, seed.alerts, 0, 202, 7)
-    inbox = Inbox(arrivals=seed.arrivals)
+    delivery = Delivery(0, seed.alerts, 0, 202, 7, answered_at=moment(1.5))
+    inbox = Inbox(seed.pager, seed.arrivals)
     return Evidence(
         mode=seed.mode,
         books=books,
@@ -168,18 +194,21 @@ def evidence(seed: Any) -> Evidence:
         arrivals=seed.arrivals,
         deliveries=[delivery],
         answered=seed.answered,
+        approved=seed.approved,
         polls=seed.polls,
         probes=seed.probes,
         standstills=seed.standstills,
         knocks=seed.knocks,
-        sent=[seed.sound, seed.in_part, seed.unread],
+        sent=[seed.knocked, seed.sound, seed.in_part, seed.unread],
         editions=seed.editions,
         taken=seed.taken,
         inbox=inbox,
+        effects=seed.effects,
+        replicas=seed.replicas,
         firings=seed.firings,
         births=seed.births,
         begun_with=seed.begun_with,
-        thawed=(),
+        thawed=seed.thawed,
     )
 
 
@@ -210,6 +239,15 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.incident.update(resolved_at=moment(0)), "after what it was for had ended"),
     (lambda s: s.intent.update(state="begun"), "has no result"),
     (lambda s: s.told.append(s.told[2]), "is told 2 times"),
+    (lambda s: s.told.pop(2), "the result of intent i1 of incident 1 (scale it) is told nowhere"),
+    (lambda s: tell_late(s, "done: scaled"), "is told as done, and recorded as failed"),
+    (lambda s: s.intent.update(state="unknown"), "is told as done, and recorded as unknown"),
+    (lambda s: s.effects.clear(), "is recorded as done, and nobody wrote it"),
+    (lambda s: s.intent.update(begun_at=moment(2.7)), "is recorded as done, and nobody wrote it"),
+    (
+        lambda s: (see_done(s), s.intent.update(finished_at=moment(2.2))),
+        "is recorded as done, and nobody wrote it",
+    ),
     (lambda s: s.reservations.clear(), "spends what is not reserved"),
     (lambda s: s.intent.update(plan=PLAN | {"units": 4}), "budget of scale-0: 4 of 3 spent"),
     (lambda s: s.incident.update(progress={}), "is never taken back"),
@@ -229,7 +267,7 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.episode.update(closed_at=moment(6), ends_at=moment(6)), "episode 1 was closed at 2026-03-01 12:00:06"),
     (
         lambda s: (tell_unknown(s), s.intents.append(intent_later(s))),
-        "nobody can tell of intent i1 of incident 1 (scale it",
+        "nobody can tell of intent i1 of incident 1 (scale it), and it was tried again",
     ),
     (lambda s: (tell_unknown(s), s.incident.update(acknowledged_by=""), withdraw(s)), "and nobody was told so"),
     (lambda s: s.intents.append(intent_later(s, undoes="i1", state="unknown")), "and nobody was told so"),
@@ -241,7 +279,11 @@ WRONG: list[tuple[Wrong, str]] = [
         lambda s: s.standstills.append(Standstill(moment(0.4), moment(9))),
         "written at 2026-03-01 12:00:02.500000+00:00, w",
     ),
-    (lambda s: s.arrivals.append(s.arrivals[0]), "page 1:1:0:alice was sent 2 times by pager, and nothing explains it"),
+    (lambda s: s.arrivals.append(s.arrivals[0]), "page 1:1:0:alice was sent 2 times (pager, pager), and no"),
+    (
+        lambda s: s.arrivals.append(replace(s.arrivals[0], channel="chat")),
+        "page 1:1:0:alice was sent 2 times (pager, chat), and nothing explains it",
+    ),
     (
         lambda s: s.knocks.append(Knock("there", 503, 12.0)),
         "was answered 503 after 12.0 s by there, and nothing is wrong",
@@ -267,7 +309,7 @@ WRONG: list[tuple[Wrong, str]] = [
     ),
     (lambda s: s.incident.update(opened_at=moment(-1)), "rule scale was opened before there was edition 1"),
     (lambda s: s.incident.update(rule_version="v0"), "here works by Edition 0, and Edition 1 is in force"),
-    (lambda s: silence(s, at=1.9), "intent i1 of incident 1 (scale it) was begun while its alert was silenced"),
+    (lambda s: silence(s, at=1.7), "intent i1 of incident 1 (scale it) was begun while its alert was silenced"),
     (lambda s: stay_silenced(s, polls(12, "f1")), "episode 1 is held by a silence that is over, as 12 polls told"),
     (lambda s: s.quarantine.append(aside(0, b'[{"labels"')), "put aside, and nobody sent it broken: it cannot be read"),
     (lambda s: s.quarantine.__setitem__(0, aside(1, b"17")), "put aside, and nobody sent it broken: it cannot be read"),
@@ -282,6 +324,26 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.in_part.answers.update({500: 1}), "answered 500, not 202: b'in part'"),
     (lambda s: s.in_part.receipts.append((2, 0)), "1 alerts can be read and 1 cannot; told: 2 and 0: b'in part'"),
     (lambda s: s.unread.answers.update({202: 1}), "answered 202, not 400: b'{'"),
+    (
+        lambda s: s.episode.update(opened_at=moment(1.7)),
+        "firing f1 from 2026-03-01 12:00:00+00:00 was accepted and is no",
+    ),
+    (lambda s: s.episode.update(closed_at=moment(1)), "f1 was accepted and never began: b'knock'"),
+    (lambda s: s.again.append(s.episode | {"id": 2}), "2 open episodes of f1"),
+    (
+        lambda s: s.page.update(state="failed", error="503"),
+        "page 1:1:0:alice failed, and pager, chat was not tried as a last resort",
+    ),
+    (lambda s: s.thawed.append(s.incident | {"epoch": 3}), "1 was closed, and a thawed replica changed ['epoch']"),
+    (lambda s: s.pages.append(another(s)), "1 pages about incident 1 were decided, 2 are messages"),
+    (lambda s: s.answered.append(Answered(1, Response.RESOLVE)), "was told to resolve with a 200, and is not"),
+    (lambda s: (fail(s), s.arrivals.clear(), s.incident.update(acknowledged_by="")), "is open and nobody was paged"),
+    (lambda s: s.incident.update(status="resolved"), "alice was paged about incident 1, and never told that it ended"),
+    (
+        lambda s: (fail(s), s.page.update(unanswered=[{}]), s.incident.update(status="resolved")),
+        "alice was paged about incident 1, and never told that it ended",
+    ),
+    (lambda s: s.approved.append(Approved(1, "0123")), "plan 0123 of incident 1 was approved with a 200, and the time"),
     (lambda s: s.again.append(s.episode | {"id": 2}), "f1 fired once at 2026-03-01 12:00:00+00:00 and has 2 episodes"),
 ]
 
@@ -289,6 +351,28 @@ WRONG: list[tuple[Wrong, str]] = [
 def tell_unknown(seed: Any) -> None:
     """Of the fix."""
     seed.intent.update(state="unknown")
+    seed.told[2] = entry("fix", "unknown: nobody can tell", data={"intent": "i1"})
+
+
+def see_done(seed: Any) -> None:
+    seed.intent.update(detail="seen in the world: scale it (it was begun before a restart)")
+
+
+def tell_late(seed: Any, what: str) -> None:
+    """By whoever wrote it, after another had looked in vain and recorded that it had failed."""
+    seed.intent.update(state="failed")
+    seed.told[2] = entry("fix", "failed: not in the world", data={"intent": "i1"})
+    seed.told.append(entry("fix", f"{CAME_LATE}: {what}", data={"intent": "i1"}))
+
+
+def fail(seed: Any) -> None:
+    """By its last channel."""
+    seed.page.update(state="failed", error="503")
+
+
+def another(seed: Any, **changes: Any) -> Any:
+    """Message, to the same person."""
+    return seed.page | {"dedup_key": "1:1:1:alice"} | changes
 
 
 def approve(seed: Any, *, plan: str = "", at: float = 1.9) -> None:
@@ -373,9 +457,162 @@ def test_what_nobody_can_tell_of_and_a_person_was_told_of_is_well(told: Callable
 def test_an_undo_that_nobody_can_tell_of_has_a_page_of_its_own() -> None:
     unsure = seed()
     unsure.intents.append(intent_later(unsure, undoes="i1", state="unknown"))
-    unsure.pages.append(unsure.page | {"dedup_key": "1:left:i1:alice"})
+    unsure.pages.append(another(unsure, dedup_key="1:left:i1:alice"))
 
     assert not [violation for violation in at_rest(evidence(unsure)) if "nobody can tell" in violation.what]
+
+
+@pytest.mark.parametrize("recorded", ["done", "unknown"])
+def test_what_a_frozen_replica_wrote_is_told_when_it_wakes_and_its_incident_takes_nothing_back(recorded: str) -> None:
+    """Another had looked in vain and gone on, with another fix."""
+    late = seed()
+    tell_late(late, f"{recorded}: scaled")
+    late.intent.update(state=recorded)
+    late.incident.update(progress={})
+    late.pages.append(another(late, dedup_key="1:left:i1:alice"))
+    late.told.append(entry("page", "paging alice (pager)", path="escalate[0]"))
+    late.arrivals.append(Arrival("pager", "1:left:i1:alice", 1, "page"))
+    late.intents.append(intent_later(late, state="failed"))
+    late.told.append(entry("fix", "failed: not scaled", data={"intent": "i2"}))
+    late.reservations.append({"key": "scale-0", "intent_id": "i2", "units": 1})
+    late.standstills.clear()
+
+    assert at_rest(evidence(late)) == []
+
+
+def test_what_somebody_saw_in_the_world_may_have_been_written_before_by_another() -> None:
+    seen = seed()
+    see_done(seen)
+    seen.intent.update(begun_at=moment(2.7))
+    seen.writes.clear()
+    seen.standstills.clear()
+
+    assert at_rest(evidence(seen)) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix"), [pytest.param("DELETE", "", id="deleted"), pytest.param("POST", "/eviction", id="evicted")]
+)
+def test_a_pod_is_gone_whichever_way_it_went(method: str, suffix: str) -> None:
+    gone = seed()
+    see_done(gone)
+    pod = "/api/v1/namespaces/prod/pods/replace-0-a"
+    gone.intent.update(plan=PLAN | {"calls": [{"method": "POST", "resource": f"{pod}/eviction", "body": {}}]})
+    gone.effects[:] = [replace(write(2.5), method=method, path=pod + suffix)]
+    gone.writes.clear()
+
+    assert at_rest(evidence(gone)) == []
+
+
+def taken_back(seed: Any, *, to: int) -> None:
+    """The fix of the seed, which had scaled from 2 to 3."""
+    seed.intents.append(intent_later(seed, undoes="i1", plan=PLAN | {"undo_after": None}))
+    seed.effects.append(write(4.5))
+    seed.incident.update(progress={})
+    seed.replicas["scale-0"] = to
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_found"),
+    [
+        pytest.param(lambda s: taken_back(s, to=2), False, id="as large as it was"),
+        pytest.param(lambda s: taken_back(s, to=3), True, id="as the fix had left it"),
+        pytest.param(lambda s: None, False, id="it is not taken back yet"),
+        pytest.param(
+            lambda s: (taken_back(s, to=3), s.intents.append(intent_later(s, id="i3", state="unknown"))),
+            False,
+            id="nobody can tell what else was done",
+        ),
+    ],
+)
+def test_what_is_taken_back_is_as_it_was(changes: Wrong, *, is_found: bool) -> None:
+    changes(scaled := seed())
+
+    found = [violation.what for violation in at_the_end(evidence(scaled)) if "is taken back" in violation.what]
+
+    assert found == (["all that scaled scale-0 is taken back, from 2 to 3 replicas"] if is_found else [])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(lambda s: another(s, dedup_key="1:resolved:alice", kind="resolved"), id="with its end"),
+        pytest.param(lambda s: another(s, dedup_key="1:1:0:alice:resolved", kind="resolved"), id="after a late page"),
+    ],
+)
+def test_who_was_paged_and_told_of_the_end_knows(told: Callable[[Any], Any]) -> None:
+    over = seed()
+    over.incident.update(status="resolved")
+    over.pages.append(told(over))
+
+    assert not [violation for violation in at_rest(evidence(over)) if "never told that it ended" in violation.what]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"dedup_key": "1:left:i1:alice"}, id="of what is left behind"),
+        pytest.param({"kind": "review"}, id="of a dry run"),
+        pytest.param({"state": "failed", "error": "withdrawn"}, id="that nobody has"),
+    ],
+)
+def test_a_page_that_is_none_of_its_chain_or_reached_nobody_has_no_end(changes: dict[str, str]) -> None:
+    over = seed()
+    over.incident.update(status="resolved")
+    over.page.update(changes)
+
+    assert not [violation for violation in at_rest(evidence(over)) if "never told that it ended" in violation.what]
+
+
+@pytest.mark.parametrize(
+    ("pager", "is_found"), [(PagerFault.ALL_DEAD, False), (PagerFault.REFUSES, True)], ids=["all are dead", "one is"]
+)
+def test_nobody_can_be_paged_where_no_channel_takes_anything(pager: PagerFault, *, is_found: bool) -> None:
+    dead = seed()
+    dead.pager = pager
+    fail(dead)
+    dead.arrivals.clear()
+    dead.incident.update(acknowledged_by="")
+
+    assert any("nobody was paged" in violation.what for violation in at_rest(evidence(dead))) is is_found
+
+
+def test_who_was_told_that_a_plan_is_approved_reads_it_in_the_timeline() -> None:
+    approved = seed()
+    approve(approved, plan="0123")
+    approved.approved.append(Approved(1, "0123"))
+
+    assert not [violation for violation in at_rest(evidence(approved)) if "with a 200" in violation.what]
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "waits"), [pytest.param(5, True, id="its end"), pytest.param(-1, False, id="an end before it")]
+)
+def test_nothing_rests_while_an_end_has_crossed_its_start(ends_at: float, *, waits: bool) -> None:
+    crossed = seed()
+    crossed.again.append(crossed.episode | {"id": 2, "ends_at": moment(ends_at), "closed_at": moment(6)})
+
+    unrest = evidence(crossed).books.unrest()
+
+    assert unrest == (["the end of f1 crossed its start, and nobody has looked yet"] if waits else [])
+
+
+@pytest.mark.parametrize("at", [pytest.param(1.7, id="of one moment the last"), pytest.param(1.99, id="just before")])
+def test_a_fix_may_be_begun_as_soon_as_its_alert_is_heard_again(at: float) -> None:
+    heard = seed()
+    silence(heard, at=1.7)
+    heard.told.append(entry("alert", "Scale is no longer suppressed at its source (am); it was by a", at=at))
+
+    assert at_rest(evidence(heard)) == []
+
+
+def test_a_late_start_may_open_nothing_where_its_end_was_told_before() -> None:
+    late = seed()
+    late.episode.update(starts_at=moment(2), opened_at=moment(3))
+    late.again.append(late.episode | {"id": 2, "starts_at": moment(0), "ends_at": moment(0.5), "closed_at": moment(1)})
+    late.again[0]["opened_at"] = moment(1)
+
+    assert not [violation for violation in at_rest(evidence(late)) if "is nowhere" in violation.what]
 
 
 def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_hears_of_the_end() -> None:
@@ -439,7 +676,14 @@ def test_what_nobody_had_a_rule_for_is_looked_for_while_it_fires(
     assert (nobodys(evidence(without)), bool(lost)) == (waits, is_lost)
 
 
-@pytest.mark.parametrize("at", [pytest.param(2.1, id="afterwards"), pytest.param(0.5, id="and no longer")])
+@pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param(2.1, id="afterwards"),
+        pytest.param(1.9, id="and not yet: that is being committed"),
+        pytest.param(0.5, id="and no longer"),
+    ],
+)
 def test_a_fix_may_be_begun_while_nobody_is_known_to_silence_its_alert(at: float) -> None:
     silence(silenced := seed(), at=at)
 

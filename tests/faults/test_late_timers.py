@@ -3,22 +3,19 @@
 Time is the database's: what would be hours is moved in its rows, and the clocks of the daemons' machines are wrong.
 """
 
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import asyncpg
 import pytest
 
 from tests.cluster.eventually import eventually
-from tests.fakes.ports import free_port
 from tests.faults.inbox import Inbox, Post
 from tests.faults.nursery import Nursery
+from tests.faults.serving import serving
 from tests.system.daemon import API_TOKEN, TOKEN, Client
 from tests.system.rules import SEVERITIES, write_rules
-from tests.system.test_crashes import is_ready
 
 ALERT = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
 POLICY = """
@@ -36,12 +33,10 @@ PEOPLE = "people:\n" + "".join(
 
 @asynccontextmanager
 async def _serving(nursery: Nursery, folder: Path, dsn: str, *, sink: str, clock_hours: float) -> AsyncIterator[Client]:
-    """One daemon, killed with -9 on leaving."""
-    port = free_port()
+    """One daemon, at a clock that may be wrong."""
     environment = {
         "DATABASE_URL": dsn,
         "REMEDIATOR_MODE": "act",
-        "REMEDIATOR_PORT": str(port),
         "REMEDIATOR_DATA_DIR": str(folder / "data"),
         "REMEDIATOR_RULES_DIR": str(_rules(folder / "rules", sink)),
         "REMEDIATOR_WEBHOOKS__TOKENS": f'{{"alertmanager": ["{TOKEN}"]}}',
@@ -50,15 +45,8 @@ async def _serving(nursery: Nursery, folder: Path, dsn: str, *, sink: str, clock
         "REMEDIATOR_ENGINE__POLL_SECONDS": "0.05",
         "FAULTS_CLOCK_HOURS": str(clock_hours),
     }
-    child = await nursery.bear(environment, folder / "log")
-    try:
-        async with aiohttp.ClientSession() as session:
-            client = Client(f"http://127.0.0.1:{port}", session)
-            await eventually(lambda: is_ready(client))
-            yield client
-    finally:
-        child.signal(signal.SIGKILL)
-        await child.ended
+    async with serving(nursery, environment, folder) as (_, client):
+        yield client
 
 
 def _rules(folder: Path, sink: str) -> Path:

@@ -5,49 +5,44 @@ is told once more, and the second look.
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import aiohttp
 
-from remediator.domain.mode import Mode
 from tests.fakes.alertmanager_peers import Cluster as Alertmanager
-from tests.fakes.alertmanager_peers import Timing, Told, Truth, told
+from tests.fakes.alertmanager_peers import Timing, Told, Truth
 from tests.fakes.hanging_wire import HangingWire
 from tests.fakes.kubernetes import FakeCluster
 from tests.faults.alarms import Alarms, number_of
-from tests.faults.believed import ENOUGH_POLLS, gaps
+from tests.faults.beginnings import Beginnings
 from tests.faults.books import DATABASE_ERRORS, Books, Line, Row, read, read_books
 from tests.faults.crowd import Crowd
-from tests.faults.daemon import How
 from tests.faults.database import Server
 from tests.faults.editing import RuleFiles
 from tests.faults.environment import environment_of, polling_of
-from tests.faults.evidence import Evidence
-from tests.faults.figures import Figures
-from tests.faults.fleet import Fleet, Replica
+from tests.faults.figures import Figures, figures_of
+from tests.faults.fleet import Fleet
 from tests.faults.inbox import Inbox, Post
 from tests.faults.invariants import at_rest, at_the_end
 from tests.faults.nursery import Nursery
 from tests.faults.outages import Outages
 from tests.faults.passing import Passing
-from tests.faults.people import PATIENCE, REFUSALS, People
+from tests.faults.people import People
 from tests.faults.polling import Polled
-from tests.faults.scenario import Scenario
-from tests.faults.versions import FOUND_WITHIN, nobodys
+from tests.faults.resting import rest
+from tests.faults.scenario import REST_WITHIN, Scenario
+from tests.faults.versions import FOUND_WITHIN
 from tests.faults.violations import Kind, Violation
 from tests.faults.waits import sessions, tasks
+from tests.faults.watched import causes, watched
 from tests.system.daemon import TOKEN
 
-REST_WITHIN = 180.0
-"""A frozen replica's transaction may last for 30 s, lives follow one another, and the machine may be a busy one."""
 OVER_WITHIN = 600.0
 """From a seed's database to its verdict: more than its own limits together, which are for what they know can wait."""
 _TOLD_WITHIN = timedelta(seconds=3)
@@ -104,14 +99,14 @@ async def _play(scenario: Scenario, stage: Stage, folder: Path) -> Verdict:
             try:
                 return await world.play()
             except Exception as error:
-                return Verdict(scenario, (_broken(error),), world.figures(), folder, world.stories())
+                return Verdict(scenario, (_broken(error),), figures_of(world), folder, world.stories())
     except Exception as error:
         return Verdict(scenario, (_broken(error),), Figures(counts=Counter(seeds=1)), folder, ())
 
 
 def _broken(error: Exception) -> Violation:
     """What keeps a seed from its end is a failure like any other: one seed's, not the run's."""
-    return Violation(Kind.OTHER, f"the run broke: {type(error).__name__}: {error}")
+    return Violation(Kind.OTHER, f"the run broke: {causes(error)}")
 
 
 @asynccontextmanager
@@ -143,6 +138,7 @@ async def _world(scenario: Scenario, stage: Stage, folder: Path) -> AsyncIterato
         world.fleet = await enter(fleet.running())
         world.people = People(fleet, session)
         world.passing = Passing(dsn, fleet, leases_last=scenario.waits_for_leases)
+        world.beginnings = Beginnings(dsn)
         world.outages = Outages(server, name, world.wire, fleet, session, world.truth)
         world.crowd = Crowd(fleet, session, Random(f"{scenario.seed}: crowd"))  # noqa: S311  # repeatable, guards nothing
         await fleet.until_ready(session)
@@ -177,49 +173,56 @@ class World:
     wire: HangingWire = field(default_factory=HangingWire)
     truth: Truth = field(default_factory=Truth)
     thawed: list[Row] = field(default_factory=list)
-    begun_with: dict[int, str] = field(default_factory=dict)
     rules: RuleFiles = field(init=False)
     alarms: Alarms = field(init=False)
     fleet: Fleet = field(init=False)
     people: People = field(init=False)
     passing: Passing = field(init=False)
+    beginnings: Beginnings = field(init=False)
     outages: Outages = field(init=False)
     crowd: Crowd = field(init=False)
     alertmanager: Alertmanager = field(init=False)
-    _reading: Line = field(init=False)
+    reading: Line = field(init=False)
+    last: Books | None = None
+    """As they were read last."""
     _thawing: Line = field(init=False)
-    _last: Books | None = None
 
     def __post_init__(self) -> None:
         self.alarms = Alarms(self.scenario, self.cluster, self.truth)
-        self._reading, self._thawing = Line(self.dsn), Line(self.dsn)
+        self.reading, self._thawing = Line(self.dsn), Line(self.dsn)
 
     async def close(self) -> None:
-        for line in (self._reading, self._thawing):
+        for line in (self.reading, self._thawing):
             await line.close()
 
     async def play(self) -> Verdict:
-        passing = asyncio.create_task(self.passing.pass_on())
-        healing = asyncio.create_task(self.alarms.notice_what_healed())
-        approving = asyncio.create_task(self.people.approve_everything())
+        approving = asyncio.create_task(self.people.approve_everything(), name="who approves")
+        beside = [
+            approving,
+            asyncio.create_task(self.passing.pass_on(), name="the time that passes"),
+            asyncio.create_task(self.alarms.notice_what_healed(), name="what heals"),
+            asyncio.create_task(self.beginnings.note(), name="who notes beginnings"),
+        ]
+        story = asyncio.create_task(self._live_through(approving), name="the story")
         try:
-            await self._tell_the_story()
-            violations = at_rest(await self._rest())
-            approving.cancel()
-            if self.scenario.edits:
-                await self._let_everybody_find_the_rules()
-            await self.crowd.knock(edition=self.rules.latest)
-            await self._resolve_everything()
-            evidence = await self._rest()
-            violations += at_the_end(evidence)
+            violations = await watched(story, *beside, self.fleet.failed)
         finally:
-            for task in (passing, healing, approving):
+            for task in (story, *beside):
                 task.cancel()
-            ended = await asyncio.gather(passing, healing, approving, return_exceptions=True)
-        violations += [_broken(error) for error in ended if isinstance(error, Exception)]
+            await asyncio.gather(story, *beside, return_exceptions=True)
         violations += [Violation(Kind.OTHER, complaint) for complaint in self.fleet.complaints()]
         unique = tuple(dict.fromkeys(violations))
-        return Verdict(self.scenario, unique, self.figures(), self.folder, self.stories())
+        return Verdict(self.scenario, unique, figures_of(self), self.folder, self.stories())
+
+    async def _live_through(self, approving: "asyncio.Task[None]") -> list[Violation]:
+        await self._tell_the_story()
+        violations = at_rest(await rest(self))
+        approving.cancel()
+        if self.scenario.edits:
+            await self._let_everybody_find_the_rules()
+        await self.crowd.knock(edition=self.rules.latest)
+        await self._resolve_everything()
+        return violations + at_the_end(await rest(self))
 
     async def _tell_the_story(self) -> None:
         async with asyncio.TaskGroup() as story:
@@ -267,91 +270,6 @@ class World:
         await asyncio.wait_for(self.alertmanager.tell_the_truth(), REST_WITHIN)
         await self.crowd.take_back()
 
-    async def _rest(self) -> Evidence:
-        """When nothing has been under way for two looks in a row. Fails with what will not come to rest."""
-        ends = time.monotonic() + REST_WITHIN
-        calm, unrest = 0, ["the database cannot be read"]
-        while time.monotonic() < ends:
-            await asyncio.sleep(0.15)
-            seen = self._seen()
-            books = await read(self._reading)
-            if books is None:
-                continue
-            evidence = self._evidence(books, seen)
-            unrest = [
-                *books.unrest(),
-                *nobodys(evidence),
-                *self._unheard(evidence),
-                *self.fleet.unrest(),
-                *await self._unready(),
-            ]
-            calm = 0 if unrest else calm + 1
-            if calm == 2:
-                return evidence
-        raise TimeoutError(
-            f"stuck after {REST_WITHIN:.0f} s: {'; '.join(unrest) or 'at rest for one look, not for two'}"
-        )
-
-    def _seen(self) -> dict[str, tuple[Any, ...]]:
-        """What our own state must know of: taken before it is read, for the world goes on meanwhile."""
-        return {
-            "writes": tuple(self.cluster.requests.writes),
-            "arrivals": tuple(self.inbox.arrivals),
-            "deliveries": tuple(self.alertmanager.deliveries),
-            "answered": tuple(self.people.answered),
-            "polls": tuple(self.polled.polls),
-            "probes": tuple(self.outages.probes),
-            "standstills": tuple(self.people.standstills),
-            "knocks": tuple(self.crowd.knocks),
-        }
-
-    def _evidence(self, books: Books, seen: Mapping[str, tuple[Any, ...]]) -> Evidence:
-        self._last = books
-        for incident in books.incidents:
-            self.begun_with.setdefault(incident["id"], incident["rule_version"])
-        return Evidence(
-            mode=self.scenario.mode,
-            books=books,
-            **seen,
-            sent=self.crowd.sent,
-            editions=self.rules.editions,
-            taken=self.passing.taken,
-            inbox=self.inbox,
-            firings=tuple(map(told, (*self.truth.history, *self.crowd.firings))),
-            births=self.fleet.births,
-            begun_with=self.begun_with,
-            thawed=self.thawed,
-        )
-
-    async def _unready(self) -> list[str]:
-        """Who has not noticed that something comes through again."""
-        if not self.scenario.hangs_database:
-            return []
-        return [f"the daemon on port {r.port} is not ready" for r in self.fleet.replicas if not await self._is_ready(r)]
-
-    async def _is_ready(self, replica: Replica) -> bool:
-        with suppress(*REFUSALS):
-            async with self.session.get(f"{replica.url}/readyz", timeout=PATIENCE) as answer:
-                return answer.status == 200
-        return False
-
-    def _unheard(self, evidence: Evidence) -> list[str]:
-        """What nobody could know of yet."""
-        if self.scenario.polling is None:
-            return self._untold()
-        return [gap.what for gap in gaps(evidence) if gap.goes_on and gap.polls < ENOUGH_POLLS]
-
-    def _untold(self) -> list[str]:
-        """Alerts that fire and that nobody was told of yet. Truncated groups may never tell of some."""
-        if self.scenario.max_alerts:
-            return []
-        heard = {(a.fingerprint, a.starts_at) for d in self.alertmanager.deliveries if d.is_accepted for a in d.alerts}
-        return [
-            f"nobody was told of {firing.labels['deployment']}"
-            for firing in self.truth.latest()
-            if not firing.is_over and (firing.fingerprint, firing.starts_at) not in heard
-        ]
-
     def reaches(self, peer: int, labels: Mapping[str, str]) -> bool:
         """Whether that peer hears of the alert."""
         return self.scenario.polling is None or peer in self.scenario.polling.known_to[number_of(labels)]
@@ -373,15 +291,15 @@ class World:
 
     def stories(self) -> tuple[str, ...]:
         """The timelines, and how each incident stood when it was last seen."""
-        if self._last is None:
+        if self.last is None:
             return ()
         told = [
             f"{row['at']:%H:%M:%S.%f} incident {row['incident_id']} {row['kind']} {row['path']}: {row['message']}"
-            for row in self._last.timeline
+            for row in self.last.timeline
         ]
         stands = [
-            f"{self._last.now:%H:%M:%S.%f} {' '.join(f'{name}={row[name]}' for name in _STANDING)}"
-            for row in self._last.incidents
+            f"{self.last.now:%H:%M:%S.%f} {' '.join(f'{name}={row[name]}' for name in _STANDING)}"
+            for row in self.last.incidents
         ]
         return (*told, *stands)
 
@@ -390,60 +308,12 @@ class World:
         line = Line(self.dsn)
         try:
             connection = await line.connection()
-            self._last = await read_books(connection)
-            return (*await sessions(connection), *self._last.unrest(), *self.stories())
+            self.last = await read_books(connection)
+            return (*await sessions(connection), *self.last.unrest(), *self.stories())
         except DATABASE_ERRORS as error:
             return (f"the database cannot be read: {error!r}", *self.stories())
         finally:
             await line.close()
-
-    def figures(self) -> Figures:
-        deliveries, books = self.alertmanager.deliveries, self._last
-        figures = Figures(*map(self.fleet.struck, (How.KILL, How.STOP, How.END)), self.fleet.counts.copy())
-        pages = [arrival.dedup_key for arrival in self.inbox.arrivals]
-        figures.counts.update(
-            {
-                "seeds": 1,
-                "killed at a mark": figures.kills.total(),
-                "told to stop at a mark": figures.ends.total(),
-                "database faults": int(self.scenario.database is not None),
-                "deliveries sent": len(deliveries),
-                "deliveries answered 2xx": sum(d.is_accepted for d in deliveries),
-                "deliveries answered 5xx": sum(d.answered is not None and d.answered >= 500 for d in deliveries),
-                "deliveries without an answer": sum(d.answered is None for d in deliveries),
-                "alerts told": sum(len(d.alerts) for d in deliveries),
-                "polls answered": len(self.polled.polls),
-                "in observe mode": int(self.scenario.mode is Mode.OBSERVE),
-                "in suggest mode": int(self.scenario.mode is Mode.SUGGEST),
-                "bodies that could not be read, whole or in part": sum(bool(sent.broken) for sent in self.crowd.sent),
-                "editions of the rules": len(self.rules.editions) - 1,
-                "storms of dropped connections": int(self.scenario.storm is not None),
-                "alerts poured and accepted": sum(len(s.unwanted) for s in self.crowd.sent if s.kept),
-                "asked while the database hung": len(self.outages.probes),
-                "alarms silenced": len(self.scenario.polling.silences) if self.scenario.polling else 0,
-                "kill switches thrown": len(self.people.standstills),
-                "people's responses": len(self.people.answered),
-                "writes to the world": len(self.cluster.requests.effects),
-                "pages": len(pages),
-                "pages sent twice, with the same key": len(pages) - len(set(pages)),
-            }
-        )
-        if books is not None:
-            figures.counts.update(
-                {
-                    "episodes": len(books.episodes),
-                    "incidents": len(books.incidents),
-                    "intents": len(books.intents),
-                    "intents observed after a crash": sum("before a restart" in r["detail"] for r in books.intents),
-                    "intents nobody can tell": sum(row["state"] == "unknown" for row in books.intents),
-                    "alerts found by polling": sum("was found by polling" in row["message"] for row in books.timeline),
-                    "alerts whose rule came later": sum(
-                        "its rule came later" in row["message"] for row in books.timeline
-                    ),
-                    "alerts gone by polling": sum("has been listed by no peer" in r["message"] for r in books.timeline),
-                }
-            )
-        return figures
 
 
 _STANDING = ("id", "status", "phase", "wake_at", "lease_owner", "lease_until", "epoch", "nudges")

@@ -1,7 +1,7 @@
 """What must hold of the writes to the world and of their journal, whatever broke. Pure, as `invariants`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +10,8 @@ import msgspec
 
 from remediator.clients.kubernetes.writer import marked
 from remediator.domain.ids import IntentId
+from remediator.domain.notification import LEFT_BEHIND
+from remediator.engine.worker import CAME_LATE
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Row
 from tests.faults.evidence import Evidence
@@ -18,7 +20,11 @@ from tests.faults.violations import Kind, Violation
 
 BETWEEN_FENCE_AND_WRITE = timedelta(seconds=2)
 """What lies between the last look at our own state and the request: a slow machine, never a lost lease."""
-_SUPPRESSED = " is suppressed at its source "
+KNOWN_WITHIN = timedelta(seconds=0.25)
+"""From a line of the timeline, which has the moment in which it was written, until its transaction is committed."""
+SUPPRESSED = " is suppressed at its source "
+_SEEN = "seen in the world: "
+"""So begins a result of which nobody had an answer: the world is as it was to be, whoever did it."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -81,15 +87,56 @@ def _is_before(write: Recorded, end: datetime | None) -> bool:
     return end is None or write.at <= end + BETWEEN_FENCE_AND_WRITE
 
 
+def done(evidence: Evidence) -> Iterator[Violation]:
+    """What is recorded as done was written under its intent; or somebody looked, and it had been, by whomever."""
+    for intent in evidence.books.intents:
+        if intent["state"] == "done" and not _was_done(intent, evidence):
+            yield Violation(Kind.LOST, f"{called(intent)} is recorded as done, and nobody wrote it")
+
+
+def _was_done(intent: Row, evidence: Evidence) -> bool:
+    wanted = {_change(call["method"], call["resource"], call["body"]) for call in intent["plan"]["calls"]}
+    wrote = [write.at for write in evidence.effects if _change(write.method, write.path, write.body) in wanted]
+    since = datetime.min.replace(tzinfo=UTC) if intent["detail"].startswith(_SEEN) else intent["begun_at"]
+    return any(since <= at <= intent["finished_at"] for at in wrote)
+
+
+def _change(method: str, path: str, body: Any) -> str:
+    """The same for whatever leaves the world the same: a pod is gone, evicted or deleted."""
+    is_gone = method == "DELETE" or path.endswith("/eviction")
+    return path.removesuffix("/eviction") if is_gone else _name(method, path, body)
+
+
 def intents(evidence: Evidence) -> Iterator[Violation]:
-    told = Counter(
-        row["data"]["intent"] for row in evidence.books.timeline if row["kind"] in {"fix", "undo"} and row["data"]
-    )
+    """Each has a result, and the timeline tells it once, by the journal's word. Whoever knows better later, and
+    corrects the journal, tells that beside it."""
+    told = _told(evidence)
     for intent in evidence.books.intents:
         if intent["state"] == "begun":
             yield Violation(Kind.LOST, f"{called(intent)} has no result")
-        if told[str(intent["id"])] > 1:
-            yield Violation(Kind.DOUBLED, f"the result of {called(intent)} is told {told[str(intent['id'])]} times")
+            continue
+        words = told[str(intent["id"])]
+        times = sum(not word.startswith(CAME_LATE) for word in words)
+        if times == 0:
+            yield Violation(Kind.LOST, f"the result of {called(intent)} is told nowhere")
+        if times > 1:
+            yield Violation(Kind.DOUBLED, f"the result of {called(intent)} is told {times} times")
+        if words and _result(words[-1]) != intent["state"]:
+            what = f"{called(intent)} is told as {_result(words[-1])}, and recorded as {intent['state']}"
+            yield Violation(Kind.OTHER, what)
+
+
+def _told(evidence: Evidence) -> Mapping[str, Sequence[str]]:
+    """What the timelines say of each intent's result, by its id, in their order."""
+    told = defaultdict[str, list[str]](list)
+    for row in evidence.books.timeline:
+        if row["kind"] in {"fix", "undo"} and "intent" in row["data"]:
+            told[row["data"]["intent"]].append(row["message"])
+    return told
+
+
+def _result(message: str) -> str:
+    return message.removeprefix(f"{CAME_LATE}: ").partition(":")[0]
 
 
 def stopped(evidence: Evidence) -> Iterator[Violation]:
@@ -110,28 +157,32 @@ def held(evidence: Evidence) -> Iterator[Violation]:
         alerts[episode["incident_id"]].add(episode["fingerprint"])
     for intent in evidence.books.intents:
         is_of_one = len(alerts[intent["incident_id"]]) == 1
-        if is_of_one and intent["undoes"] is None and _SUPPRESSED in _last_heard_of(intent, evidence):
+        if is_of_one and intent["undoes"] is None and _is_known_to_be_silenced(intent, evidence):
             yield Violation(Kind.OTHER, f"{called(intent)} was begun while its alert was silenced")
 
 
-def _last_heard_of(intent: Row, evidence: Evidence) -> str:
-    """Of the alert, before the intent was begun."""
+def _is_known_to_be_silenced(intent: Row, evidence: Evidence) -> bool:
+    """By the last that was heard of it before; of what was told at one moment, the last."""
     heard = [
-        (row["at"], row["message"])
+        row
         for row in evidence.books.timeline
         if row["incident_id"] == intent["incident_id"] and row["kind"] == "alert" and row["at"] < intent["begun_at"]
     ]
-    return max(heard, default=("", ""))[1]
+    last = sorted(heard, key=lambda row: row["at"])[-1:]
+    return any(SUPPRESSED in row["message"] and row["at"] < intent["begun_at"] - KNOWN_WITHIN for row in last)
 
 
 def unknown(evidence: Evidence) -> Iterator[Violation]:
     """What nobody can tell of is never tried again, and somebody is told of it: of a fix by a page about its incident,
-    unless a person has that in hand; of a leased fix whose undo it was, by a page of its own."""
+    unless a person has that in hand; of a leased fix whose undo it was, by a page of its own. What was taken for not
+    done, until whoever wrote it said otherwise, was followed by whatever came next."""
+    told = _told(evidence)
     for intent in evidence.books.intents:
         if intent["state"] != "unknown":
             continue
+        came_late = any(word.startswith(CAME_LATE) for word in told[str(intent["id"])])
         for again in evidence.books.intents:
-            if _repeats(again, intent):
+            if _repeats(again, intent) and not came_late:
                 yield Violation(Kind.DOUBLED, f"nobody can tell of {called(intent)}, and it was tried again")
         if not _is_told(intent, evidence):
             yield Violation(Kind.LOST, f"nobody can tell of {called(intent)}, and nobody was told so")
@@ -149,7 +200,7 @@ def _is_told(intent: Row, evidence: Evidence) -> bool:
         for row in evidence.books.outbox
         if row["incident_id"] == incident and row["kind"] == "page" and row["error"] != "withdrawn"
     ]
-    if any(f":left:{intent['undoes'] or intent['id']}:" in row["dedup_key"] for row in ordered):
+    if any(left_behind(intent["undoes"] or intent["id"]) in row["dedup_key"] for row in ordered):
         return True
     [row] = [row for row in evidence.books.incidents if row["id"] == incident]
     is_in_hand = bool(row["acknowledged_by"]) or row["resolution"].startswith("resolved by")
@@ -164,7 +215,7 @@ def budgets(evidence: Evidence) -> Iterator[Violation]:
         reserved[row["intent_id"]] += row["units"]
     disturbed = Counter[tuple[str, str]]()
     for intent in fixes:
-        disturbed[intent["plan"]["target"]["name"], rule_of(intent, evidence)] += intent["plan"]["units"]
+        disturbed[_workload(intent), rule_of(intent, evidence)] += intent["plan"]["units"]
         if reserved[intent["id"]] != intent["plan"]["units"]:
             yield Violation(Kind.LOST, f"{called(intent)} spends what is not reserved")
     for (workload, rule), units in disturbed.items():
@@ -177,8 +228,14 @@ def rule_of(intent: Row, evidence: Evidence) -> str:
     return str(rule)
 
 
+def left_behind(intent: object) -> str:
+    """In the key of a page that tells of that change alone: nobody takes it back any more."""
+    return f":{LEFT_BEHIND}:{intent}:"
+
+
 def taken_back(evidence: Evidence) -> Iterator[Violation]:
-    """What was done for a while has been taken back, or goes to a person, or an incident wakes for it."""
+    """What was done for a while has been taken back, or goes to a person, or an incident wakes for it. A write of which
+    its incident learned too late is left, and somebody is told so."""
     settled = {intent["undoes"] for intent in evidence.books.intents if intent["state"] in {"done", "unknown"}}
     remembered = {
         undo["intent"]
@@ -186,9 +243,36 @@ def taken_back(evidence: Evidence) -> Iterator[Violation]:
         if (undo := incident["progress"].get("undo")) and incident["wake_at"] is not None
     }
     for intent in evidence.books.intents:
-        is_leased = intent["state"] == "done" and intent["plan"].get("undo_after") is not None
-        if is_leased and intent["id"] not in settled and str(intent["id"]) not in remembered:
+        is_settled = intent["id"] in settled or str(intent["id"]) in remembered or _is_left(intent, evidence)
+        if _is_leased(intent) and not is_settled:
             yield Violation(Kind.LOST, f"{called(intent)} is never taken back")
+
+
+def _is_leased(intent: Row) -> bool:
+    return intent["state"] == "done" and intent["plan"].get("undo_after") is not None
+
+
+def _is_left(intent: Row, evidence: Evidence) -> bool:
+    return any(left_behind(intent["id"]) in row["dedup_key"] for row in evidence.books.outbox)
+
+
+def as_before(evidence: Evidence) -> Iterator[Violation]:
+    """What was scaled for a while is as large as it was, once all of it is taken back, and if it is known what was
+    done."""
+    undone = {intent["undoes"] for intent in evidence.books.intents if intent["state"] == "done"}
+    unsure = {_workload(intent) for intent in evidence.books.intents if intent["state"] == "unknown"}
+    leased = defaultdict[str, list[Row]](list)
+    for intent in evidence.books.intents:
+        if _is_leased(intent):
+            leased[_workload(intent)].append(intent)
+    for workload, fixes in leased.items():
+        before, now = fixes[0]["plan"]["pre_image"]["replicas"], evidence.replicas[workload]
+        if workload not in unsure and all(fix["id"] in undone for fix in fixes) and now != before:
+            yield Violation(Kind.LOST, f"all that scaled {workload} is taken back, from {before} to {now} replicas")
+
+
+def _workload(intent: Row) -> str:
+    return str(intent["plan"]["target"]["name"])
 
 
 def called(intent: Row) -> str:

@@ -6,7 +6,7 @@ from remediator.domain.budget import Budget
 from remediator.domain.ids import RuleName
 from remediator.domain.ledger import KillSwitch, Ledger, Proposal, Reservation
 from remediator.domain.mode import Mode
-from remediator.domain.plan import Plan
+from remediator.domain.plan import Plan, Unit
 from remediator.domain.target import Target
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -16,6 +16,7 @@ BACKEND = Target("deployment", "backend", "prod")
 def propose(
     *,
     units: int = 1,
+    unit: Unit = Unit.PODS,
     target: Target = BACKEND,
     rule: str = "service-down",
     path: str = "fix[0]",
@@ -23,7 +24,14 @@ def propose(
     needs_approval: str = "",
 ) -> Proposal:
     plan = Plan(
-        "delete_pod", target, "delete a pod", calls=(), precondition="", units=units, needs_approval=needs_approval
+        "delete_pod",
+        target,
+        "delete a pod",
+        calls=(),
+        precondition="",
+        units=units,
+        unit=unit,
+        needs_approval=needs_approval,
     )
     return Proposal(RuleName(rule), target, plan, path, approved_by)
 

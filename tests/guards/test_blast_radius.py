@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from remediator.domain.plan import Unit
 from remediator.domain.target import Target
 from remediator.domain.verdict import Allow, Deny, Hold, Verdict
 from remediator.guards.blast_radius import BlastRadius
@@ -69,7 +70,28 @@ def test_a_bound_for_one_kind_lets_others_pass_uncounted() -> None:
     assert nodes.judge(propose(), ledger()) == Allow("nothing of this kind is disturbed")
 
 
-@pytest.mark.parametrize("written", [{"within": "1h"}, {"within": "1h", "share": 0.2, "per": "cluster"}])
+def test_pods_and_keys_are_counted_each_for_themselves() -> None:
+    pods, keys = (BlastRadius.model_validate({"of": unit, "at_most": 3, "within": "1h"}) for unit in ("pods", "keys"))
+    pod, key = propose(), propose(units=4, unit=Unit.KEYS)
+
+    assert isinstance(pods.judge(key, ledger()), Allow)
+    assert isinstance(keys.judge(key, ledger()), Deny)
+    assert keys.budgets(pod) == pods.budgets(key) == ()
+    assert keys.budgets(key)[0].key != pods.budgets(pod)[0].key == THREE.budgets(pod)[0].key
+
+
+def test_a_bound_that_does_not_say_of_what_is_one_for_keys_too() -> None:
+    assert isinstance(THREE.judge(propose(units=4, unit=Unit.KEYS), ledger()), Deny)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"within": "1h"},
+        {"within": "1h", "share": 0.2, "per": "cluster"},
+        {"within": "1h", "share": 0.2, "of": "keys"},
+    ],
+)
 def test_a_radius_without_a_bound_is_refused(written: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="at_most"):
         BlastRadius.model_validate(written)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.policy import SMTP
 from typing import Any
 
 import pytest
@@ -38,6 +39,10 @@ PAGE = Notification(
     acknowledge_url="https://remediator.example.invalid/a?token=t",
     incident_url="https://remediator.example.invalid/incidents/7",
 )
+SLACK_TAKES = 3_000
+"""Characters of a section."""
+SMTP_TAKES = 998
+"""Bytes of a line (RFC 5322)."""
 
 
 @dataclass
@@ -117,6 +122,30 @@ def test_a_label_cannot_mention_a_channel_or_make_a_link_in_slack() -> None:
 
     assert "<" not in text
     assert text.count("```") == 2
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000, "&" * 5_000, f"{'x' * 2_897}&&", "<" * 580], ids=len)
+@pytest.mark.parametrize("part", ["title", "body"])
+def test_no_label_is_longer_than_slack_takes_and_no_escape_is_cut_in_two(part: str, text: str) -> None:
+    """It would refuse the message, on every contact at once."""
+    message = message_of(replace(PAGE, **{part: text}))
+
+    shown = [block["text"]["text"] for block in message["blocks"][:2]]
+    assert max(map(len, shown)) <= SLACK_TAKES
+    assert all(each.count("&") == each.count(";") for each in (*shown, message["text"]))
+
+
+def test_slack_makes_no_links_of_what_a_label_says() -> None:
+    message = message_of(replace(PAGE, title="https://evil.example.invalid"))
+
+    assert [block["text"]["verbatim"] for block in message["blocks"][:2]] == [True, True]
+
+
+@pytest.mark.parametrize("text", ["x" * 3_000, "\N{FIRE}" * 3_000, "x y " * 1_000], ids=["x", "fire", "words"])
+def test_no_line_of_a_mail_is_longer_than_smtp_takes(text: str) -> None:
+    mail = mail_of(replace(PAGE, address="a@example.invalid", title=text, body=text))
+
+    assert max(map(len, mail.as_bytes(policy=SMTP).split(b"\r\n"))) <= SMTP_TAKES
 
 
 def test_a_label_cannot_add_a_header_to_a_mail() -> None:

@@ -38,7 +38,7 @@ def test_files_come_in_the_order_of_their_paths_without_hidden_and_foreign_ones(
 
     found = [path.relative_to(tmp_path).as_posix() for path in rule_files(tmp_path)]
 
-    assert found == ["_x.yaml", "a/b.yaml", "a.yaml", "b.yaml", "c.yml"]
+    assert found == ["_x.yaml", "a/b.yaml", "a.yaml", "b.yaml", "c.yml", "lost.yaml"]
 
 
 def rewrite_with_its_old_time(folder: Path) -> None:

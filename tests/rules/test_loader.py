@@ -1,18 +1,26 @@
 """A folder is read whole: what is sound is kept, and everything that is wrong is told at its place."""
 
+import errno
+import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from remediator.actions.delete_pod import DeletePod
+from remediator.actions.flush_cache import FlushCache
 from remediator.domain.errors import BadDocument
 from remediator.domain.verdict import Deny
 from remediator.language.document import Severity
 from remediator.rules.decide import judge_all
-from remediator.rules.loader import load_rules
+from remediator.rules.loader import Loaded, load_rules
+from remediator.rules.rule import CannotBuild
 from tests.guards.proposals import ledger, propose
-from tests.rules.folder import RULE, load_with
+from tests.rules.folder import RULE, SEVERITIES, load_with, write_rules
+
+GUARDS = "guards: [{ use: cooldown, for: 1h }]\n"
+HOURS = "business_hours: { timezone: Europe/Berlin }\n"
 
 
 def told(folder: Path, **files: str) -> list[str]:
@@ -59,6 +67,26 @@ def test_a_rule_knows_everything_its_document_says(tmp_path: Path) -> None:
         ),
         pytest.param(
             "within: 10m", "within: 10", "16:11 10 is not a duration: it has no unit, write 10s or 10m", id="no unit"
+        ),
+        pytest.param("within: 10m", "within: 8000y", "16:11 2920000d is not between 0s and 366d", id="no end to it"),
+        pytest.param("steady_for: 1m", "steady_for: 367d", "17:15 367d is not between 0s and 366d", id="a year steady"),
+        pytest.param(
+            "use: delete_pod\n",
+            "{ use: scale, by: 1, undo_after: 8000y }\n  - use: delete_pod\n",
+            "12:38 2920000d is not between 1s and 366d",
+            id="a lease for ever",
+        ),
+        pytest.param(
+            "use: delete_pod\n",
+            "{ use: scale, by: 1, undo_after: 0s }\n  - use: delete_pod\n",
+            "12:38 0s is not between 1s and 366d",
+            id="a lease for no time",
+        ),
+        pytest.param(
+            "{ use: pod_status }",
+            "{ use: recent_events, within: 8000y }",
+            "10:39 2920000d is not between 0s and 366d",
+            id="events of all time",
         ),
         pytest.param(
             "severity: sev1",
@@ -202,6 +230,44 @@ def test_what_a_redis_command_is_about_may_be_known_at_night_only(tmp_path: Path
     assert told(tmp_path, service_down=looking_at_redis("[GET, 'depth:${{ alert.labels.queue }}']")) == []
 
 
+@pytest.mark.parametrize(
+    ("look", "problem"),
+    [
+        pytest.param(
+            "use: sql_query, connection: main, query: \"SELECT '${{ alert.labels.user }}'\"",
+            "11:61 no value can stand in this text: write $1 in its place, and the value under `parameters`",
+            id="SQL",
+        ),
+        pytest.param(
+            "use: http_get, url: 'http://${{ alert.labels.instance }}/health'",
+            "11:39 whoever sends an alert must not choose whom we call: write scheme and host out; "
+            "values may follow in the path and the query",
+            id="URL",
+        ),
+        pytest.param(
+            "use: promql, query: 'up{${{ alert.labels.pair }}}'",
+            "11:35 a value can stand only between the quotes of a label's value: "
+            'write it like up{pod="${{ alert.labels.pod }}"}',
+            id="PromQL",
+        ),
+    ],
+)
+def test_a_label_that_would_become_part_of_a_text_is_told_at_its_place(tmp_path: Path, look: str, problem: str) -> None:
+    assert told(tmp_path, service_down=RULE.replace("fix:\n", f"  look: {{ {look} }}\nfix:\n", 1)) == [problem]
+
+
+def test_what_an_alert_says_is_literal_in_a_pattern(tmp_path: Path) -> None:
+    flush = '  - { use: flush_cache, connection: cache, pattern: "tenant:${{ alert.labels.tenant }}:*" }\n'
+    (rule,) = load_with(tmp_path, service_down=RULE.replace("verify:\n", f"{flush}verify:\n", 1)).rulebook.rules
+
+    built = rule.fix[1].build({"alert.labels": {"tenant": "*"}})
+
+    assert isinstance(built, FlushCache)
+    assert built.pattern == r"tenant:\*:*"
+    with pytest.raises(CannotBuild, match="is empty"):
+        rule.fix[1].build({"alert.labels": {"tenant": ""}})
+
+
 def looking_at_redis(command: str) -> str:
     look = f"  depth: {{ use: redis_command, connection: cache, command: {command} }}\n"
     return RULE.replace("fix:\n", f"{look}fix:\n", 1)
@@ -277,14 +343,60 @@ def test_names_that_stand_for_nothing_are_told(tmp_path: Path, file: str, text: 
         pytest.param({"guards": "guards:\n  - ["}, id="no YAML"),
         pytest.param({"guards": "guards: [{ use: attempts, at_most: '${{ 1 / 0 }}', within: 1h }]\n"}, id="no value"),
         pytest.param({"guards": "gaurds: [{ use: cooldown, for: 1h }]\n"}, id="misspelt guards"),
+        pytest.param({"limits": f"{HOURS}gaurds: [{{ use: cooldown, for: 1h }}]\n"}, id="misspelt, not the first key"),
+        pytest.param({"limits": HOURS}, id="business hours without guards"),
+        pytest.param({"limits": "busines_hours: {}\ngaurds: []\n"}, id="all of it misspelt"),
+        pytest.param({"limits": "guard: [{ use: cooldown, for: 1h }]\n"}, id="a rule's word, without a rule"),
+        pytest.param({"severities": SEVERITIES + GUARDS}, id="in one document with something else"),
+        pytest.param({"service_down": RULE + GUARDS}, id="in one document with a rule"),
+        pytest.param({"limits": "gaurds:\n  - ["}, id="misspelt, and no YAML"),
+        pytest.param({"limits": "{ guards: ["}, id="in braces, and no YAML"),
+        pytest.param({"limits": "business_hours: ["}, id="business hours, and no YAML"),
+        pytest.param({"guards": "\n"}, id="emptied"),
+        pytest.param({"guards": "# not written yet\n"}, id="nothing but a comment"),
+        pytest.param({"guards": "- { use: cooldown, for: 1h }\n"}, id="no key at all"),
+        pytest.param({"a": HOURS + GUARDS, "b": HOURS + GUARDS}, id="two business hours"),
     ],
 )
 def test_guards_that_cannot_be_read_stop_every_fix(tmp_path: Path, files: dict[str, str]) -> None:
-    rulebook = load_with(tmp_path, **files).rulebook
+    loaded = load_with(tmp_path, **files)
 
-    judgement = judge_all(rulebook.guards, propose(), ledger())
+    assert loaded.has_errors
+    assert is_closed(loaded)
 
-    assert judgement.verdict == Deny("the global guards cannot be read: nothing is changed until they can")
+
+def is_closed(loaded: Loaded) -> bool:
+    judgement = judge_all(loaded.rulebook.guards, propose(), ledger())
+    return judgement.verdict == Deny("the global guards cannot be read: nothing is changed until they can")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(RULE.replace("rule: service-down", "rule: other").replace("sev1", "none"), id="a rule"),
+        pytest.param("rule: other\ngaurd: [{ use: cooldown, for: 1h }]\n", id="a rule's own guards, misspelt"),
+        pytest.param("rule: other\nguard:\n  - [", id="a rule with guards of its own that is no YAML"),
+        pytest.param("sevrities: {}\n", id="another kind of document, misspelt"),
+    ],
+)
+def test_what_is_wrong_elsewhere_leaves_the_guards_alone(tmp_path: Path, text: str) -> None:
+    loaded = load_with(tmp_path, other=text)
+
+    assert loaded.has_errors
+    assert not is_closed(loaded)
+
+
+def test_business_hours_stay_as_written_whatever_other_guards_there_are(tmp_path: Path) -> None:
+    loaded = load_with(tmp_path, a=HOURS + GUARDS, b=GUARDS)
+
+    assert loaded.problems == ()
+    assert loaded.rulebook.rules[0].fix[0].approval.hours.timezone == "Europe/Berlin"
+
+
+def test_business_hours_that_are_written_twice_are_told_with_both_places(tmp_path: Path) -> None:
+    assert told(tmp_path, a=HOURS + GUARDS, b=GUARDS + HOURS) == [
+        f"2:1 the business hours are written twice: they stand at {tmp_path / 'a.yaml'}:1:1 already"
+    ]
 
 
 def test_mode_and_kill_switch_are_on_guard_without_a_file(tmp_path: Path) -> None:
@@ -298,12 +410,55 @@ def test_hidden_folders_are_not_read_twice(tmp_path: Path) -> None:
     assert loaded.problems == ()
 
 
-def test_a_file_that_is_not_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "more.yml").write_text(RULE)
+@pytest.mark.parametrize("name", ["more.yml", "more.YAML", "more.Yml"])
+def test_a_file_that_is_not_read_is_an_error(tmp_path: Path, name: str) -> None:
+    """A rule whose file is renamed would drop out of a sound set, and nobody would hear of it."""
+    (tmp_path / name).write_text(RULE)
 
-    (problem,) = load_with(tmp_path).problems
+    loaded = load_with(tmp_path)
 
-    assert (problem.severity, problem.hint) == (Severity.WARNING, "its name must end in .yaml")
+    assert loaded.has_errors
+    assert [problem.hint for problem in loaded.problems] == ["rename it: its name must end in .yaml"]
+    assert not is_closed(loaded)
+
+
+@pytest.mark.parametrize("name", ["guards.yml", "limits.yml", "limits.YAML"])
+def test_guards_in_a_file_that_is_not_read_stop_every_fix(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(GUARDS)
+
+    loaded = load_with(tmp_path)
+
+    assert loaded.has_errors
+    assert is_closed(loaded)
+
+
+def test_a_link_to_guards_that_are_gone_stops_every_fix(tmp_path: Path) -> None:
+    (tmp_path / "guards.yaml").symlink_to("nowhere.yaml")
+
+    loaded = load_with(tmp_path)
+
+    assert loaded.has_errors
+    assert not loaded.is_whole
+    assert is_closed(loaded)
+
+
+def test_a_folder_that_cannot_be_listed_may_have_held_the_guards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def stumbling(path: str) -> Iterator[os.DirEntry[str]]:
+        if path.endswith("oncall"):
+            raise OSError(errno.ESTALE, "stale file handle", path)
+        return scandir(path)
+
+    write_rules(tmp_path)
+    monkeypatch.setattr(os, "scandir", stumbling)
+    loaded = load_rules(tmp_path)
+
+    assert (str(tmp_path / "oncall"), "cannot be read") in {(p.path, p.message[:14]) for p in loaded.problems}
+    assert not loaded.is_whole
+    assert is_closed(loaded)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

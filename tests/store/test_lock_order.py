@@ -37,6 +37,15 @@ async def meet(database: Database, gate: str, *parties: Party) -> Sequence[objec
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def meet_and_file_again(database: Database, gate: str, *parties: Party) -> Sequence[object]:
+    """As whoever is told to file once more does, after the others."""
+    came_of_it = await meet(database, gate, *parties)
+    for party, each in zip(parties, came_of_it, strict=True):
+        if isinstance(each, BaseException):
+            await party()
+    return came_of_it
+
+
 def failures(came_of_it: Sequence[object]) -> list[BaseException]:
     return [each for each in came_of_it if isinstance(each, BaseException)]
 
@@ -60,6 +69,12 @@ async def episodes_of(database: Database, *fingerprints: str) -> list[EpisodeId]
         rows = await connection.fetch("SELECT id, fingerprint FROM episodes WHERE closed_at IS NULL")
     numbers = {row["fingerprint"]: EpisodeId(row["id"]) for row in rows}
     return [numbers[fingerprint] for fingerprint in fingerprints]
+
+
+async def firing(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT fingerprint FROM episodes WHERE closed_at IS NULL ORDER BY fingerprint")
+    return [row["fingerprint"] for row in rows]
 
 
 def absent(numbers: Sequence[EpisodeId]) -> dict[EpisodeId, Absence]:
@@ -144,15 +159,18 @@ async def test_a_batch_that_refreshes_alerts_and_joins_others_and_one_in_which_t
     await three_incidents(database)
     async with database.transaction() as tx:
         await tx.execute("UPDATE episodes SET last_seen_at = last_seen_at - interval '1 hour'")
+    ended = resolved("f1"), resolved("f3")
+    told = of("i3", "f3"), of("i1", "g1")
 
-    came_of_it = await meet(
+    came_of_it = await meet_and_file_again(
         database,
         "SELECT FROM incidents WHERE run_key = 'i1' FOR NO KEY UPDATE",
-        lambda: file(database, resolved("f1"), resolved("f3")),
-        lambda: file(database, of("i3", "f3"), of("i1", "g1"), opens=opens),
+        lambda: file(database, *ended),
+        lambda: file(database, *told, opens=opens),
     )
 
     assert all("an alert ended while it was filed" in str(failure) for failure in failures(came_of_it))
+    assert await firing(database) == ["f2", "f3", "g1"], "f3 has begun anew"
 
 
 async def test_a_batch_of_alerts_and_a_batch_of_moves(database: Database) -> None:
@@ -176,7 +194,7 @@ async def test_batches_in_which_alerts_end_and_others_begin_again(database: Data
     await file(database, *map(alert, ("f1", "f2", "f3")), opens=lambda _: None)
     later = datetime.now(UTC) + timedelta(seconds=5)
 
-    came_of_it = await meet(
+    came_of_it = await meet_and_file_again(
         database,
         "SELECT FROM episodes WHERE fingerprint = 'f1' FOR UPDATE",
         lambda: file(database, alert("f3", starts_at=later), resolved("f1"), resolved("f2"), opens=lambda _: None),
@@ -184,6 +202,7 @@ async def test_batches_in_which_alerts_end_and_others_begin_again(database: Data
     )
 
     assert all("an alert ended while it was filed" in str(failure) for failure in failures(came_of_it))
+    assert await firing(database) == ["f2", "f3"], "as each began later than it ended"
 
 
 async def test_an_alert_that_joins_an_incident_and_its_end_that_another_replica_heard_of(database: Database) -> None:

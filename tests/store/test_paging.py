@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
-from remediator.store import deadlines, escalations, incidents, outbox
+from remediator.store import deadlines, escalations, incidents, outbox, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.escalations import Struck
 from remediator.store.outbox import OutboxItem, Outgoing
 from tests.fakes.watched import watched_database
-from tests.store.facts import claimed
+from tests.store.facts import SEVERITY, claimed
 
 MAIL, CHAT = Contact("email", "a@example.invalid"), Contact("chat", "")
 LEASE = timedelta(seconds=30)
@@ -43,6 +43,47 @@ async def test_an_acknowledgement_that_runs_out_starts_the_chain_again(database:
     assert held.acknowledged_by == "alice"
     assert (lifted.status, lifted.acknowledged_by) == ("triggered", "")
     assert (again.since_start, again.run, again.incidents) == (None, 2, [incident.id])
+
+
+async def test_each_acknowledgement_holds_anew_and_the_first_name_counts(database: Database) -> None:
+    """Whoever presses a moment before the first one runs out is told that the escalation has stopped."""
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.acknowledge(tx, incident.id, by="alice")
+        await tx.execute("UPDATE escalations SET due_at = now() + interval '2 seconds'")
+        await incidents.acknowledge(tx, incident.id, by="bob")
+        held = await incidents.get(tx, incident.id)
+        chain = await tx.fetchrow("SELECT due_at - now() AS due_in, run FROM escalations")
+        told = [entry.message for entry in await timeline.of_incident(tx, incident.id)]
+
+    assert (held.acknowledged_by, held.nudges) == ("alice", incident.nudges + 1)
+    assert (chain["due_in"], chain["run"]) == (SEVERITY.acknowledged_for, 2)
+    assert told[-2:] == ["acknowledged by alice", "acknowledged by bob too: it holds anew"]
+
+
+async def test_whoever_acknowledges_what_has_run_out_has_it(database: Database) -> None:
+    """The clock has not come by yet."""
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.acknowledge(tx, incident.id, by="alice")
+        await tx.execute("UPDATE escalations SET due_at = now() - interval '1 second'")
+        await incidents.acknowledge(tx, incident.id, by="bob")
+        due = await escalations.claim_due(tx, limit=10)
+        held = await incidents.get(tx, incident.id)
+
+    assert (due, held.status, held.acknowledged_by) == ([], "acknowledged", "bob")
+
+
+async def test_what_is_over_cannot_be_acknowledged(database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await incidents.acknowledge(tx, incident.id, by="alice")
+        await incidents.resolve(tx, incident.id, by="alice", note="")
+        await incidents.acknowledge(tx, incident.id, by="bob")
+        over = await incidents.get(tx, incident.id)
+
+        assert await due(tx) == []
+    assert (over.status, over.acknowledged_by) == ("resolved", "alice")
 
 
 async def test_a_resolved_incident_pages_nobody(database: Database) -> None:

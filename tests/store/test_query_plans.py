@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from remediator.domain.budget import Budget
+from remediator.domain.escalation import Severity
 from remediator.domain.filing import Familiar
 from remediator.domain.finding import Finding
 from remediator.domain.ids import EpisodeId, IncidentId, RuleName
@@ -116,6 +117,19 @@ async def undone(database: Database) -> AsyncIterator[Database]:
 
 async def file_new(database: Database) -> None:
     await file(database, *(alert(f"new{n}") for n in range(100)), opens=lambda a: opening(a.fingerprint))
+
+
+async def file_more_severe(database: Database) -> None:
+    """Each than the incident it joins."""
+    lesser = Severity("sev3", "Medium", "", timedelta(hours=4), "on-call")
+    await file(
+        database,
+        *(alert(f"lesser{n}") for n in range(50)),
+        opens=lambda a: replace(opening(a.fingerprint.removeprefix("lesser")), severity=lesser),
+    )
+    await file(
+        database, *(alert(f"more{n}") for n in range(50)), opens=lambda a: opening(a.fingerprint.removeprefix("more"))
+    )
 
 
 async def file_again(database: Database) -> None:
@@ -258,6 +272,7 @@ async def forget_budgets(database: Database) -> None:
     ("work", "rows"),
     [
         pytest.param(file_new, 100, id="new alerts"),
+        pytest.param(file_more_severe, 100, id="alerts that are more severe than the incidents they join"),
         pytest.param(file_again, 100, id="alerts told again"),
         pytest.param(file_what_is_remembered, 100, id="alerts told again that we remember"),
         pytest.param(file_quietly, 100, id="alerts without a rule"),

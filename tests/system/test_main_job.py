@@ -1,8 +1,10 @@
 """The main job, end to end: a webhook in, and out come a fixed cluster, a page, or a plan that nobody carried out."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from pydantic import SecretStr
 
 from tests.fakes.kubernetes import FakeCluster, Fault
@@ -89,6 +91,35 @@ async def test_suggest_mode_waits_for_a_person_who_approves_this_very_plan(
     assert (wrong, right) == (409, 200)
     assert written_before == []
     assert len(fake_cluster.requests.writes) == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{ use: delete_pod, pods: '${{ diagnose.pods.failing_names }}' }",
+        "{ use: restart }",
+        "{ use: rollback }",
+        "{ use: scale, by: 1 }",
+    ],
+    ids=["delete_pod", "restart", "rollback", "scale"],
+)
+async def test_what_was_approved_is_still_the_plan_a_minute_later(
+    settings_of: SettingsOf, fake_cluster: FakeCluster, step: str
+) -> None:
+    """A plan that changed with the time was asked for, and paged about, again and again."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.set_image("prod", "backend", image="registry.example/app:2")
+    fake_cluster.break_until_restarted("prod", "backend", pods=1)
+
+    async with running(settings_of("suggest", **{"service-down": rule_with(step)})) as (_, client):
+        await client.alert(**ALERT)
+        proposed = await client.until(1, lambda seen: seen["phase"] == "proposed")
+        with time_machine.travel(datetime.now(UTC) + timedelta(minutes=1), tick=True):
+            await client.post("/api/v1/incidents/1/approve", {"plan": proposed["plan"]["digest"]})
+            done = await client.until(1, lambda seen: any(line.startswith("fix fix[0]: done") for line in told(seen)))
+
+    assert len(fake_cluster.requests.writes) == 1
+    assert sum("waits for approval" in line for line in told(done)) == 1
 
 
 async def test_the_kill_switch_stops_a_fix_but_not_the_page(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:

@@ -82,6 +82,24 @@ async def test_in_act_mode_the_very_same_step_does_write(scene: Scene, action: s
     assert seen == ((0, None) if action == "flush_cache" else (1, b"kept"))
 
 
+async def test_a_pod_that_would_be_deleted_past_its_budget_is_still_there(
+    settings_of: SettingsOf, fake_cluster: FakeCluster
+) -> None:
+    """To the API server the rehearsal of a deletion was the deletion."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.add_budget("prod", "backend", app="backend", min_available=2)
+    broken = fake_cluster.break_until_restarted("prod", "backend", pods=2)
+
+    async with running(settings_of("observe", **{"service-down": rule_with(STEPS["delete_pod"])})) as (_, client):
+        await client.alert(**ALERT)
+        incident = await client.until(1, lambda seen: seen["phase"] == "handed_over")
+
+    assert any("would accept" in line for line in told(incident)), told(incident)
+    assert any(request.method == "DELETE" for request in fake_cluster.requests)
+    assert fake_cluster.requests.writes == []
+    assert set(broken) <= {pod["metadata"]["name"] for pod in fake_cluster.pods("prod", "backend")}
+
+
 async def test_the_means_to_write_are_never_built(settings_of: SettingsOf) -> None:
     async with connect(settings_of("observe")) as connections:
         assert connections.writers is None

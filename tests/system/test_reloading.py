@@ -5,12 +5,12 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
+from remediator.engine.rules_in_force import LOOK_EVERY
 from tests.cluster.eventually import eventually
-from tests.fakes.ports import free_port
 from tests.faults.nursery import Nursery
+from tests.faults.serving import answers, serving
 from tests.system.daemon import TOKEN
 from tests.system.rules import SERVICE_DOWN, write_rules
 
@@ -24,15 +24,8 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     return {
-        "REMEDIATOR_PORT": str(free_port()),
         "REMEDIATOR_DATA_DIR": str(tmp_path / "data"),
         "REMEDIATOR_RULES_DIR": str(write_rules(tmp_path / "rules")),
         "REMEDIATOR_WEBHOOKS__TOKENS": json.dumps({"alertmanager": [TOKEN]}),
@@ -41,37 +34,26 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.timeout(120)
 async def test_who_still_waits_for_the_database_goes_on_waiting(
-    nursery: Nursery, session: aiohttp.ClientSession, environment: dict[str, str], tmp_path: Path
+    nursery: Nursery, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    child = await nursery.bear(environment | {"DATABASE_URL": NO_DATABASE}, tmp_path / "log")
-    await eventually(lambda: answers(session, environment, "/healthz"))
+    without = environment | {"DATABASE_URL": NO_DATABASE}
+    async with serving(nursery, without, tmp_path, once="/healthz") as (child, _):
+        child.signal(signal.SIGHUP)
+        child.signal(signal.SIGTERM)
 
-    child.signal(signal.SIGHUP)
-    child.signal(signal.SIGTERM)
-
-    assert await child.ended == 0
+        assert await child.ended == 0
 
 
 @pytest.mark.timeout(120)
 async def test_who_runs_has_the_other_rules_at_once(
-    nursery: Nursery, session: aiohttp.ClientSession, environment: dict[str, str], database_address: str, tmp_path: Path
+    nursery: Nursery, environment: dict[str, str], database_address: str, tmp_path: Path
 ) -> None:
-    child = await nursery.bear(environment | {"DATABASE_URL": database_address}, tmp_path / "log")
-    await eventually(lambda: answers(session, environment, "/readyz"))
-    write_rules(tmp_path / "rules", **{"service-down": SERVICE_DOWN.replace("has failed", "fails")})
+    async with serving(nursery, environment | {"DATABASE_URL": database_address}, tmp_path) as (child, client):
+        write_rules(tmp_path / "rules", **{"service-down": SERVICE_DOWN.replace("has failed", "fails")})
 
-    child.signal(signal.SIGHUP)
+        child.signal(signal.SIGHUP)
 
-    await eventually(
-        lambda: answers(session, environment, "/metrics", 'remediator_rule_reloads_total{result="ok"} 1.0'), within=9
-    )
-    child.signal(signal.SIGTERM)
-    assert await child.ended == 0
-
-
-async def answers(session: aiohttp.ClientSession, environment: dict[str, str], path: str, says: str = "") -> bool:
-    try:
-        async with session.get(f"http://127.0.0.1:{environment['REMEDIATOR_PORT']}{path}") as answer:
-            return answer.status == 200 and says in await answer.text()
-    except aiohttp.ClientError:
-        return False
+        reloaded = 'remediator_rule_reloads_total{result="ok"} 1.0'
+        await eventually(lambda: answers(client, "/metrics", reloaded), within=LOOK_EVERY.total_seconds() / 2)
+        child.signal(signal.SIGTERM)
+        assert await child.ended == 0

@@ -9,16 +9,22 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from remediator.domain.ids import IncidentId
+from remediator.domain.incident import Incident
+from remediator.domain.notification import Notification, NotificationKind, Receipt
+from remediator.domain.oncall import Contact
 from remediator.engine.bell import Bell
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
 from remediator.settings import ApiToken
+from remediator.store import outbox
 from remediator.store.database import Database
+from remediator.store.outbox import Outgoing
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate
 from remediator.web.pages import Pages
 from remediator.web.server import make_app
+from tests.store.facts import LEASE, claimed
 
 Client = TestClient[web.Request, web.Application]
 
@@ -73,3 +79,46 @@ async def test_a_link_that_nobody_signed_is_refused(client: Client, token: str) 
     path = "/incidents/1/acknowledge"
     async with client.get(path, params={"token": token}) as asked, client.post(path, params={"token": token}) as sent:
         assert (asked.status, sent.status) == (403, 403)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(
+            """UPDATE incidents SET progress = '{"attempts": [{"step": 0, "result": "novel"}]}'""", id="its progress"
+        ),
+        pytest.param("UPDATE incidents SET alert = '{}', target = '[]', progress = '[]'", id="nothing of it"),
+    ],
+)
+async def test_people_can_stop_what_cannot_be_read(client: Client, database: Database, spoil: str) -> None:
+    """Another release stored it, say. It paged for ever."""
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await outbox.enqueue(tx, [paged(incident)])
+        [item] = await outbox.claim(tx, lease=LEASE, limit=1)
+        await outbox.sent(tx, [(item, Receipt())])
+        await tx.execute(spoil)
+    link, api = f"/incidents/{incident.id}/acknowledge", f"/api/v1/incidents/{incident.id}"
+    token, bearer = {"token": LINKS.sign(incident.id, "alice")}, {"Authorization": "Bearer does-all"}
+
+    async with client.get(link, params=token) as asked, client.post(link, params=token) as pressed:
+        offered, confirmed = await asked.text(), await pressed.text()
+    async with client.get(api, headers=bearer) as acknowledged:
+        held = await acknowledged.json()
+    async with client.post(f"{api}/acknowledge", headers=bearer) as again:
+        assert again.status == 200
+    async with client.post(f"{api}/resolve", headers=bearer) as resolved:
+        over = await resolved.json()
+
+    assert "<button>Acknowledge</button>" in offered
+    assert "The escalation has stopped" in confirmed
+    assert (held["status"], held["acknowledged_by"], over["status"]) == ("acknowledged", "alice", "resolved")
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT due_at FROM escalations") is None
+        notices = await connection.fetch("SELECT recipient FROM outbox WHERE kind = 'resolved'")
+    assert [notice["recipient"] for notice in notices] == ["alice"]
+
+
+def paged(incident: Incident) -> Outgoing:
+    note = Notification(incident.id, NotificationKind.PAGE, "1:1:0:alice", "alice", "", "", "down", "sev1", "")
+    return Outgoing(note, (Contact("console", ""),), incident.rule)

@@ -10,6 +10,7 @@ from typing import Any
 
 from remediator.clients.kubernetes import library
 from remediator.clients.kubernetes.fresh_token import FreshToken
+from remediator.clients.kubernetes.read_only import ReadOnly
 from remediator.clients.kubernetes.reader import KubernetesReader
 from remediator.clients.kubernetes.transport import Transport, guarded_session
 from remediator.clients.kubernetes.writer import KubernetesWriter
@@ -22,7 +23,7 @@ class KubernetesConnection:
 
     @property
     def reader(self) -> KubernetesReader:
-        return KubernetesReader(self.transport)
+        return KubernetesReader(ReadOnly(self.transport))
 
     def writer(self) -> KubernetesWriter:
         return KubernetesWriter(self.transport)

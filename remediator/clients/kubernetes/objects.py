@@ -141,7 +141,7 @@ class Workload(Struct, frozen=True):
 
     @property
     def revision(self) -> int:
-        """Of a ReplicaSet, as its Deployment counts; 0 where it says none."""
+        """Of a ReplicaSet, as its Deployment counts; of a Deployment, its newest; 0 where it says none."""
         text = self.metadata.annotations.get(REVISION_ANNOTATION, "0")
         return int(text) if text.isascii() and text.isdecimal() else 0
 
@@ -153,6 +153,14 @@ class Workload(Struct, frozen=True):
 def newest_first(replica_sets: Sequence[Workload]) -> list[Workload]:
     """By revision: the present one, the one before it, and so on."""
     return sorted(replica_sets, key=lambda replica_set: replica_set.revision, reverse=True)
+
+
+def has_newer_roll_out(deployment: Workload, replica_sets: Sequence[Workload]) -> bool:
+    """Whether its controller has not made the newest revision's ReplicaSet yet: then the first of `newest_first` is the
+    one before it. Also where the Deployment was read before one of them was made."""
+    is_seen = deployment.status.observed_generation >= deployment.metadata.generation
+    newest = max((replica_set.revision for replica_set in replica_sets), default=0)
+    return not is_seen or deployment.revision != newest
 
 
 class Event(Struct, frozen=True):
@@ -167,8 +175,8 @@ class Event(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    cpu: str = "0"
-    memory: str = "0"
+    cpu: str = ""
+    memory: str = ""
 
 
 class ContainerUsage(Struct, frozen=True):

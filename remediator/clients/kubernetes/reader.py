@@ -1,4 +1,4 @@
-"""Looks at a cluster. Every write it can send is forced to be a dry run."""
+"""Looks at a cluster. Every write it can send is a dry run (`read_only.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,11 @@ import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from remediator.clients.kubernetes.objects import Event, Hpa, Pod, PodMetrics, Selector, Workload
-from remediator.clients.kubernetes.transport import Transport
+from remediator.clients.kubernetes.read_only import ReadOnly, dry_run_of
 from remediator.domain.errors import Ambiguous, NotFound, RemediatorError, Temporary
 from remediator.domain.plan import Call, Permission, Rehearsal
 from remediator.domain.target import Target
 
-FIELD_MANAGER = "remediator"
 PAGE = 500
 MOST_OBJECTS = 10_000
 _PLURALS = {"deployment": "deployments", "statefulset": "statefulsets", "daemonset": "daemonsets"}
@@ -47,21 +46,29 @@ def namespace_path(api: str, namespace: str) -> str:
 class KubernetesReader:
     """Each method raises `NotFound`, `NotAllowed` (RBAC), `Temporary` or `Permanent`."""
 
-    transport: Transport
+    server: ReadOnly
 
     async def workload(self, target: Target) -> Workload:
         found = await self._get(workload_path(target), Workload)
         return msgspec.structs.replace(found, kind=target.kind)
 
     async def pods(self, target: Target) -> list[Pod]:
-        """The pods of a workload, by its selector; of a pod, itself. An empty selector is nobody's."""
+        """Those that the workload controls; of a pod, itself. An empty selector is nobody's."""
         if target.kind == "pod":
             return [await self.pod(target.namespace, target.name)]
         return await self.pods_of(await self.workload(target))
 
     async def pods_of(self, workload: Workload) -> list[Pod]:
+        """A selector alone does not say whose they are: a canary's or a Job's pods may wear the same labels.
+
+        Of a Deployment its replica sets are looked up last, or a pod of the newest might seem to be nobody's.
+        """
         path = f"{namespace_path('/api/v1', workload.metadata.namespace)}/pods"
-        return await self._list(path, Pod, {"labelSelector": selector_text(workload.spec.selector)})
+        found = await self._list(path, Pod, {"labelSelector": selector_text(workload.spec.selector)})
+        controllers = {workload.metadata.uid}
+        if workload.kind == "deployment":
+            controllers = {replica_set.metadata.uid for replica_set in await self.replica_sets(workload)}
+        return [pod for pod in found if pod.metadata.controller and pod.metadata.controller.uid in controllers]
 
     async def pod(self, namespace: str, name: str) -> Pod:
         return await self._get(f"{namespace_path('/api/v1', namespace)}/pods/{quote(name)}", Pod)
@@ -90,7 +97,7 @@ class KubernetesReader:
         return await self._list(f"{namespace_path('/api/v1', namespace)}/events", Event, {})
 
     async def pod_metrics(self, workload: Workload) -> list[PodMetrics]:
-        """Raises `NotFound` where the metrics API is not installed."""
+        """Of what its selector matches, also of others' pods. Raises `NotFound` where there is no metrics API."""
         path = f"{namespace_path('/apis/metrics.k8s.io/v1beta1', workload.metadata.namespace)}/pods"
         return await self._list(path, PodMetrics, {"labelSelector": selector_text(workload.spec.selector)})
 
@@ -112,17 +119,7 @@ class KubernetesReader:
             "subresource": subresource,
             "namespace": namespace,
         }
-        body = await self.transport.send(
-            "POST",
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-            {},
-            body={
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": attributes},
-            },
-            content_type="application/json",
-        )
+        body = await self.server.review(attributes)
         return msgspec.json.decode(body, type=_Review).status.get("allowed") is True
 
     async def rehearse(self, call: Call) -> Rehearsal:
@@ -130,12 +127,12 @@ class KubernetesReader:
 
         Raises `Temporary` where it cannot be asked; its no is a `Rehearsal`.
         """
-        query = {**call.query, "dryRun": "All", "fieldManager": FIELD_MANAGER}
         try:
-            await self.transport.send(call.method, call.resource, query, body=call.body, content_type=call.content_type)
+            await self.server.rehearse(dry_run_of(call))
         except Temporary as error:
-            if "disruption budget" in str(error):
-                return Rehearsal(accepted=False, detail=str(error))
+            refused = Rehearsal(accepted=False, detail=str(error))
+            if is_of_a_budget(refused):
+                return refused
             raise
         except Ambiguous as error:
             raise Temporary(error.message, system=error.system, operation=error.operation) from error
@@ -168,8 +165,23 @@ class KubernetesReader:
             reraise=True,
         ):
             with attempt:
-                return await self.transport.look(path, query)
+                return await self.server.look(path, query)
         raise AssertionError("tenacity ends with a value or an error")
+
+
+def is_of_a_budget(refused: Rehearsal) -> bool:
+    """Whether an eviction was refused for the sake of the pod's disruption budgets, and of nothing else. No name in the
+    refusal can look like it: names have neither spaces nor capitals."""
+    return "disruption budget" in refused.detail or "PodDisruptionBudget" in refused.detail
+
+
+def to_read_pods(target: Target | None) -> tuple[Permission, ...]:
+    """What `pods` asks for: the workload, and of a Deployment the replica sets that control its pods."""
+    pods = (Permission("get", "pods"), Permission("list", "pods"))
+    if target is None or target.kind not in _PLURALS:
+        return pods
+    replica_sets = (Permission("list", "replicasets", "apps"),) if target.kind == "deployment" else ()
+    return (*pods, Permission("get", _PLURALS[target.kind], "apps"), *replica_sets)
 
 
 def selector_text(selector: Selector) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from remediator.clients.kubernetes.reader import FIELD_MANAGER
+from remediator.clients.kubernetes.read_only import FIELD_MANAGER
 from remediator.clients.kubernetes.transport import Transport
 from remediator.domain.ids import IntentId
 from remediator.domain.plan import Call, Fence, unfenced

@@ -164,6 +164,17 @@ class FakeCluster:
         self.settle()
         return [pod["metadata"]["name"] for pod in broken]
 
+    def break_named(self, namespace: str, names: Sequence[str], *, reason: str = Fault.NOT_READY) -> None:
+        """These pods alone; what replaces them is healthy."""
+        for name in names:
+            self._faults.pods[self.get("Pod", namespace, name=name)["metadata"]["uid"]] = Fault(reason)
+        self.settle()
+
+    def heal_named(self, namespace: str, names: Sequence[str]) -> None:
+        for name in names:
+            self._faults.pods.pop(self.get("Pod", namespace, name=name)["metadata"]["uid"], None)
+        self.settle()
+
     def heal(self, namespace: str, workload: str) -> None:
         self._faults.workloads.pop((namespace, workload), None)
         for pod in self.pods(namespace, workload):
@@ -175,6 +186,10 @@ class FakeCluster:
     def hold_budgets(self) -> None:
         """The disruption controller falls behind, until the next `tick`."""
         self._server.controllers.budgets.are_held = True
+
+    def hold_rollouts(self) -> None:
+        """The deployment controller falls behind, until the next `tick`."""
+        self._server.controllers.rollouts.are_held = True
 
     def deny(self, verb: str, resource: str, *, namespace: str | None = None) -> None:
         """403 from now on; `resource` is a plural with its subresource, as RBAC has it: `pods/eviction`."""
@@ -220,6 +235,10 @@ class FakeCluster:
         """For each container of a pod or of all pods of a workload; for a node under the namespace ""."""
         self._server.observations.usage[namespace, name] = Usage(cpu, memory)
 
+    def hide_usage(self, namespace: str, pod: str) -> None:
+        """As of a pod that metrics-server has not seen yet."""
+        self._server.observations.unmeasured.add((namespace, pod))
+
     def set_metrics_installed(self, *, installed: bool) -> None:
         self._server.observations.has_metrics = installed
 
@@ -245,8 +264,9 @@ class FakeCluster:
         self._server.controllers.settle()
 
     def tick(self) -> None:
-        """What time would bring: another crash of what crashes, deadlines, a disruption controller that catches up."""
+        """What time would bring: another crash of what crashes, deadlines, controllers that catch up."""
         self._server.controllers.budgets.are_held = False
+        self._server.controllers.rollouts.are_held = False
         self._server.controllers.tick()
 
     @property

@@ -17,7 +17,7 @@ class Controllers:
         self._store = store
         self.kubelet = Kubelet(store, faults)
         self.budgets = Budgets(store)
-        self._rollouts = Rollouts(store)
+        self.rollouts = Rollouts(store)
         self._replicas = Replicas(store)
 
     def settle(self) -> None:
@@ -25,7 +25,7 @@ class Controllers:
             before = self._store.version
             self._collect_garbage()
             self._autoscale()
-            self._rollouts.run()
+            self.rollouts.run()
             self._replicas.run()
             self.kubelet.run()
             self.budgets.run()

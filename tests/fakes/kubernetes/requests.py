@@ -61,7 +61,7 @@ _OPTIONS_KIND = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "Patc
 
 
 def options_of(method: str, query: Mapping[str, str], body: Any) -> Options:
-    asked = [query["dryRun"]] if "dryRun" in query else _dry_run_in(body)
+    asked = _dry_run_asked(method, query, body)
     for value in asked:
         if value != "All":
             raise refusals.invalid(
@@ -93,19 +93,20 @@ def _is_true(query: Mapping[str, str], name: str) -> bool:
     return name in query and query[name].lower() not in {"false", "0"}
 
 
-def _dry_run_in(body: Any) -> list[str]:
-    """DeleteOptions and evictions may carry it in the body."""
-    if not isinstance(body, dict):
-        return []
-    match body.get("kind"):
-        case "Eviction":
-            options: Object = body.get("deleteOptions") or {}
-            return list(options.get("dryRun") or ())
-        case "DeleteOptions" | None:
-            dry_run = body.get("dryRun")
-            return list(dry_run) if isinstance(dry_run, list) else []
-        case _:
-            return []
+def _dry_run_asked(method: str, query: Mapping[str, str], body: Any) -> list[str]:
+    """Where the server reads it: of a DELETE with a body there alone, of an eviction in both, else in the query."""
+    in_query = [query["dryRun"]] if "dryRun" in query else []
+    given = body if isinstance(body, dict) else {}
+    if method == "DELETE" and body is not None:
+        return _listed(given)
+    if method == "POST" and given.get("kind") == "Eviction":
+        return in_query or _listed(given.get("deleteOptions") or {})
+    return in_query
+
+
+def _listed(options: Object) -> list[str]:
+    dry_run = options.get("dryRun")
+    return list(dry_run) if isinstance(dry_run, list) else []
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ class Recorded:
 
     @property
     def is_dry_run(self) -> bool:
-        return "dryRun" in self.query or bool(_dry_run_in(self.body))
+        return bool(_dry_run_asked(self.method, self.query, self.body))
 
     @property
     def is_write(self) -> bool:

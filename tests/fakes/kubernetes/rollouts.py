@@ -19,8 +19,12 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 class Rollouts:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.are_held = False
+        """The controller is behind: it has not seen what changes now."""
 
     def run(self) -> None:
+        if self.are_held:
+            return
         for deployment in self._store.all(DEPLOYMENTS):
             sets = [s for s in self._store.all(REPLICA_SETS) if is_owned_by(s, deployment)]
             sets.sort(key=revision)

@@ -197,7 +197,7 @@ async def test_only_what_could_change_the_cluster_counts_as_a_write(served: tupl
     await session.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=review)
     await session.delete(f"{PODS}/{name}", params={"dryRun": "All"})
     await session.delete(f"{PODS}/{name}", json={"dryRun": ["All"]})
-    await session.delete(f"{PODS}/{name}")
+    await session.delete(f"{PODS}/{name}", params={"dryRun": "All"}, json={"gracePeriodSeconds": 0})
 
     assert len(cluster.requests) == 5
     assert [(write.method, write.path) for write in cluster.requests.writes] == [("DELETE", f"{PODS}/{name}")]

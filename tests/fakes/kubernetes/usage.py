@@ -30,6 +30,7 @@ class Observations:
 
     logs: dict[tuple[str, str], Logs] = field(default_factory=dict)
     usage: dict[tuple[str, str], Usage] = field(default_factory=dict)
+    unmeasured: set[tuple[str, str]] = field(default_factory=set)
     has_metrics: bool = True
 
 
@@ -73,7 +74,9 @@ class Metrics:
         """`names` gives the workload above each pod, by the pod's uid."""
         holds = label_matcher(labels)
         running = [p for p in self._store.all(PODS, namespace) if p["status"].get("phase") == "Running"]
-        chosen = [p for p in running if holds(p["metadata"].get("labels") or {})]
+        unmeasured = self._observations.unmeasured
+        measured = [p for p in running if (p["metadata"]["namespace"], p["metadata"]["name"]) not in unmeasured]
+        chosen = [p for p in measured if holds(p["metadata"].get("labels") or {})]
         return _metrics_list("PodMetricsList", (self._pod(pod, names[pod["metadata"]["uid"]]) for pod in chosen))
 
     def pod(self, namespace: str, name: str, *, workload: str) -> Object:

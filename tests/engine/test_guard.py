@@ -1,0 +1,207 @@
+"""What waits, for a budget or for a person's yes, waits until its time is over, whatever joins or ends meanwhile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from remediator.domain.alert import Alert, AlertStatus
+from remediator.domain.ids import IncidentId
+from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
+from remediator.domain.mode import Mode
+from remediator.domain.timeline import Entry, EntryKind
+from remediator.engine import guard
+from remediator.engine.desk import APPROVAL_LIFE, MOST_HOLDS, Desk
+from remediator.engine.journal import Journal
+from remediator.engine.pipeline import next_move
+from remediator.rules.loader import load_rules
+from remediator.rules.rulebook import Rulebook
+from remediator.store import incidents, moves, timeline
+from remediator.store.database import Database
+from remediator.store.documents import progress_from, progress_json
+from remediator.store.moves import Decided, goes_on
+from remediator.toolbox import Toolbox
+from tests.engine.test_undo import looking
+from tests.store.facts import LEASE, alert, claimed, count, file
+from tests.system.rules import rule_with, write_rules
+
+__all__ = ["looking"]
+
+COOLDOWN = timedelta(minutes=15)
+JUDGED = Entry(EntryKind.GUARD, "hold: it was changed less than 15m ago", "guard.cooldown")
+NOBODY: Any = None
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def desk(clock: Clock) -> Desk:
+    return Desk(NOBODY, clock, NOBODY, NOBODY, lambda: (), timedelta(seconds=15))
+
+
+def held(incident: Incident, desk: Desk, *, wait: timedelta) -> Move:
+    return guard.hold(incident, desk, "it was changed less than 15m ago", wait=wait, entries=(JUDGED,))
+
+
+def after(incident: Incident, move: Move) -> Incident:
+    """As whoever claims it next reads it."""
+    return replace(incident, phase=move.phase, progress=progress_from(progress_json(move.kept)))
+
+
+async def test_alerts_that_join_while_it_waits_use_up_no_hold(database: Database, desk: Desk, clock: Clock) -> None:
+    """Each of them wakes it, to be judged again."""
+    incident = await claimed(database)
+    first = held(incident, desk, wait=COOLDOWN)
+    incident = after(incident, first)
+
+    for seconds in range(1, MOST_HOLDS + 10):
+        clock.now += timedelta(seconds=1)
+        again = held(incident, desk, wait=COOLDOWN - timedelta(seconds=seconds))
+        incident = after(incident, again)
+
+    assert (first.progress.holds, first.pages, len(first.entries)) == (1, PageOrder.NOW, 2)
+    assert (again.phase, again.progress.holds, again.entries) == (Phase.OPENED, 1, ())
+    assert again.wake_in == COOLDOWN - timedelta(seconds=seconds)
+    assert incident.progress.last_word == "held for 15m: it was changed less than 15m ago"
+
+
+async def test_a_hold_whose_time_was_over_counts_and_is_told(database: Database, desk: Desk, clock: Clock) -> None:
+    incident = await claimed(database)
+
+    for _ in range(MOST_HOLDS):
+        move = held(incident, desk, wait=COOLDOWN)
+        incident = after(incident, move)
+        clock.now += COOLDOWN
+    last = held(incident, desk, wait=COOLDOWN)
+
+    assert (move.phase, move.progress.holds, len(move.entries)) == (Phase.OPENED, MOST_HOLDS, 2)
+    assert (last.phase, last.pages) == (Phase.HANDED_OVER, PageOrder.NOW)
+
+
+async def test_what_may_be_looked_at_sooner_than_was_thought_is(database: Database, desk: Desk) -> None:
+    incident = await claimed(database)
+    incident = after(incident, held(incident, desk, wait=COOLDOWN))
+
+    assert held(incident, desk, wait=timedelta(seconds=30)).wake_in == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    "goes_on",
+    [
+        lambda progress: progress.attempted(AttemptResult.FAILED, "refused"),
+        lambda progress: replace(progress, held_until=None),
+    ],
+    ids=["another step was tried", "written by the release before"],
+)
+async def test_a_hold_of_something_else_counts_at_once(
+    database: Database, desk: Desk, goes_on: Callable[[Progress], Progress]
+) -> None:
+    incident = await claimed(database)
+    incident = after(incident, held(incident, desk, wait=COOLDOWN))
+
+    move = held(replace(incident, progress=goes_on(incident.progress)), desk, wait=COOLDOWN)
+
+    assert (move.progress.holds, len(move.entries)) == (2, 2)
+
+
+SUGGESTED = rule_with("{ use: scale, by: 1 }")
+
+
+def down(fingerprint: str, *, status: AlertStatus = AlertStatus.FIRING) -> Alert:
+    labels = {"alertname": "ServiceDown", "namespace": "prod", "deployment": "backend"}
+    over = datetime.now(UTC) if status is AlertStatus.RESOLVED else None
+    return alert(fingerprint, status=status, labels=labels, ends_at=over)
+
+
+@dataclass
+class Suggesting:
+    """Rules, a cluster and a person in `suggest` mode; time is what the clock says."""
+
+    database: Database
+    rulebook: Rulebook
+    desk: Desk
+
+    async def tell(self, *alerts: Alert) -> None:
+        await file(self.database, *alerts, opens=lambda told: self.rulebook.opening(told, ceiling=Mode.SUGGEST))
+
+    async def go_on(self) -> Incident:
+        """As the worker does: move after move while there is something to do at once."""
+        async with self.database.transaction() as tx:
+            [incident] = await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
+        while True:
+            move = await next_move(incident, self.rulebook.rules[0], self.desk)
+            async with self.database.transaction() as tx:
+                [after] = await moves.commit(tx, [Decided(incident, move)], lease=LEASE)
+            assert isinstance(after, Incident)
+            incident = after
+            if not goes_on(move):
+                return incident
+
+
+@pytest.fixture
+async def suggesting(database: Database, desk: Desk, looking: Toolbox, tmp_path: Path) -> Suggesting:
+    rulebook = load_rules(write_rules(tmp_path / "rules", **{"service-down": SUGGESTED})).rulebook
+    journal = Journal(database, Mode.SUGGEST)
+    able = changed(desk, tools=looking, read_ledger=journal.ledger, global_guards=lambda: rulebook.guards)
+    return Suggesting(database, rulebook, able)
+
+
+async def wake(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET wake_at = now()")
+
+
+@pytest.mark.parametrize(
+    ("whose", "status"),
+    [("f2", AlertStatus.RESOLVED), ("f3", AlertStatus.FIRING)],
+    ids=["one of its alerts ends", "another one joins"],
+)
+async def test_a_plan_can_be_approved_for_its_ten_minutes_whatever_happens(
+    suggesting: Suggesting, clock: Clock, whose: str, status: AlertStatus
+) -> None:
+    await suggesting.tell(down("f1"), down("f2"))
+    before = await suggesting.go_on()
+    told = await count(suggesting.database, "timeline")
+    clock.now += APPROVAL_LIFE / 2
+    await suggesting.tell(down(whose, status=status))
+
+    await wake(suggesting.database)
+    after = await suggesting.go_on()
+
+    assert (before.phase, after.phase) == (Phase.PROPOSED, Phase.PROPOSED)
+    assert await count(suggesting.database, "timeline") == told + 1, "the alert's own"
+    async with suggesting.database.transaction() as tx:
+        assert before.progress.plan is not None
+        await incidents.approve(tx, after.id, digest=before.progress.plan.digest, by="alice")
+        assert await tx.fetchval("SELECT wake_at <= now() FROM incidents")
+
+
+async def test_a_plan_that_nobody_approved_in_time_is_looked_at_afresh(suggesting: Suggesting, clock: Clock) -> None:
+    await suggesting.tell(down("f1"))
+    await suggesting.go_on()
+    clock.now += APPROVAL_LIFE
+
+    await wake(suggesting.database)
+    await suggesting.go_on()
+
+    async with suggesting.database.connection() as connection:
+        entries = await timeline.of_incident(connection, IncidentId(1))
+    assert [entry.message for entry in entries if entry.message.startswith("not approved")] == [
+        "not approved within 10m: diagnosing afresh"
+    ]
