@@ -280,5 +280,11 @@ def called(intent: Row) -> str:
 
 
 def _name(method: str, path: str, body: Any) -> str:
-    """The same for the same call, whatever intent it carries."""
-    return f"{method} {path} {msgspec.json.encode(marked(body, IntentId('')), order='sorted').decode()}"
+    """The same for the same call, whatever intent it carries, and whatever state of the pod a deletion is bound to."""
+    return f"{method} {path} {msgspec.json.encode(_unbound(marked(body, IntentId(''))), order='sorted').decode()}"
+
+
+def _unbound(body: Any) -> Any:
+    if not isinstance(body, Mapping) or "preconditions" not in body:
+        return body
+    return {**body, "preconditions": {**body["preconditions"], "resourceVersion": ""}}
