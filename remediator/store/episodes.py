@@ -78,10 +78,13 @@ UPDATE episodes SET last_seen_at = now() WHERE id = ANY(ARRAY(
 """
 
 
+# Each by its number alone, and whether it is open is asked of what is found: a plan made while there were few of them
+# would read all that are open.
 _GO_ON = f"""
 WITH open AS MATERIALIZED (
-    SELECT id, last_seen_at > now() - $2::interval AS seen_lately FROM episodes
-    WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
+    SELECT e.id, e.last_seen_at > now() - $2::interval AS seen_lately FROM unnest($1::bigint[]) n(id),
+        LATERAL (SELECT id, last_seen_at, closed_at FROM episodes WHERE id = n.id LIMIT 1) e
+    WHERE e.closed_at IS NULL
 ), kept AS ({bodies.INSERT.format(bodies="$3", rows="$4")}
 ), refreshed AS ({REFRESH.format(numbers="(SELECT id FROM open WHERE NOT seen_lately) n")}
 )

@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from remediator.domain.alert import Alert
 from remediator.domain.budget import Budget
 from remediator.domain.escalation import Severity
 from remediator.domain.filing import Familiar
@@ -429,3 +430,19 @@ async def test_a_long_history_does_not_slow_the_filing_of_alerts(history_dsn: st
 
     slower = statistics.median(took[history_dsn]) / statistics.median(took[database_address])
     assert slower < 2, f"{slower:.2f} times as long with {EPISODES} episodes behind it"
+
+
+async def test_what_goes_on_firing_is_found_by_its_number_whenever_that_was_planned(database: Database) -> None:
+    """A statement is planned at its first use: here when there was one open episode, in whose index all are."""
+    familiar, first, many = Familiar(), alert("f1"), [alert(f"m{number}") for number in range(2_000)]
+
+    async def tell(*alerts: Alert) -> int:
+        async with database.transaction() as tx:
+            before = await tx.fetchval(ROWS_READ)
+            await intake.file(tx, [], alerts, lambda _: None, familiar)
+            return int(await tx.fetchval(ROWS_READ) - before)
+
+    for told in ((first,), (first,), (first,), many):
+        await tell(*told)
+
+    assert await tell(first) < 10
