@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import structlog
@@ -26,7 +27,7 @@ from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import outbox, timeline
-from remediator.store.database import Connection, Database, passes
+from remediator.store.database import Connection, Database, despite_others
 from remediator.store.outbox import OutboxItem
 from remediator.toolbox import Messengers
 
@@ -57,8 +58,6 @@ class NotTaken:
 Outcome = Taken | NotTaken
 
 LEASE = timedelta(seconds=30)
-TRIES_TO_RECORD = 3
-"""What nothing but other transactions stand in the way of."""
 MOST_A_CHANNEL = 40
 """In flight at once. There is no bound on all of them: channels that hang would use it up."""
 CLAIMED_AT_ONCE = MOST_A_CHANNEL // 2
@@ -212,14 +211,8 @@ class Courier:
         return msgspec.structs.replace(note, acknowledge_url=link)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
-        """A deadlock's victim is surely rolled back: it is written again, for what was sent goes out anew else."""
-        for _ in range(TRIES_TO_RECORD - 1):
-            try:
-                return await self._write_once(outcomes)
-            except Temporary as error:
-                if not passes(error):
-                    raise
-        return await self._write_once(outcomes)
+        """What was sent goes out anew, where it is not written."""
+        return await despite_others(partial(self._write_once, outcomes))
 
     async def _write_once(self, outcomes: Sequence[Outcome]) -> list[None]:
         async with self._database.transaction() as tx:

@@ -131,13 +131,13 @@ class Escalator:
                 incidents=[incident],
                 run=0,
                 step=0,
-                key=f"unreadable:{channel}",
+                key=call.key,
                 kind=NotificationKind.PAGE,
-                recipient=channel,
-                reach=(Contact(channel, ""),),
+                recipient=call.recipient,
+                reach=call.reach,
                 incidents_url=self.writer.incidents_url,
             )
-            for channel in sorted(self.rulebook().roster.channels)
+            for call in calls_to_every_channel(self.rulebook().roster)
         ]
 
     async def _until_next(self) -> timedelta:
@@ -241,6 +241,11 @@ def calls_to(person: Recipient, *, urgent: bool) -> list[Call]:
         Call(person.name, key, tuple(sorted(person.reach, key=lambda contact: keys[contact] != key)))
         for key in dict.fromkeys(keys.values())
     ]
+
+
+def calls_to_every_channel(roster: Roster) -> list[Call]:
+    """Where nobody can read whom to page."""
+    return [Call(name, f"unreadable:{name}", (Contact(name, ""),)) for name in sorted(roster.channels)]
 
 
 def _paged(person: Recipient, due: Due) -> Entry:

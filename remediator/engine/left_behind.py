@@ -13,9 +13,9 @@ from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, IntentState, Move, Status
 from remediator.domain.mode import Mode
 from remediator.domain.notification import LEFT_BEHIND, NotificationKind
-from remediator.domain.oncall import Contact, Roster
+from remediator.domain.oncall import Roster
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.engine.escalate import Call, Order, order
+from remediator.engine.escalate import Order, calls_to_every_channel, order
 from remediator.engine.pages import PageWriter
 from remediator.store import escalations, intents, ledger, outbox, timeline
 from remediator.store.database import Connection
@@ -77,10 +77,9 @@ async def _ordered(tx: Connection, incident: Incident, *, after: Incident, roste
 
 
 def _to_every_channel(incident: Incident, roster: Roster) -> Order:
-    channels = () if incident.mode is Mode.OBSERVE else sorted(roster.channels)
-    calls = tuple(Call(name, f"unreadable:{name}", (Contact(name, ""),)) for name in channels)
-    told = tuple(Entry(EntryKind.PAGE, f"paging {name}: its policy cannot be read", "escalate") for name in channels)
-    return Order(0, timedelta(), NotificationKind.PAGE, calls, told)
+    calls = () if incident.mode is Mode.OBSERVE else tuple(calls_to_every_channel(roster))
+    told = (Entry(EntryKind.PAGE, f"paging {call.recipient}: its policy cannot be read", "escalate") for call in calls)
+    return Order(0, timedelta(), NotificationKind.PAGE, calls, tuple(told))
 
 
 def _whoever_has_it_first(alike: DueAlike, incident: Incident) -> DueAlike:

@@ -8,22 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import assert_never
 
 import structlog
 from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
-from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, IntentResult, IntentState, Move, PageOrder, Phase
-from remediator.domain.timeline import EntryKind
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock, stopwatch
 from remediator.engine.desk import Desk
 from remediator.engine.group_commit import GroupCommit
+from remediator.engine.late_results import LateResults
 from remediator.engine.left_behind import left_behind, tell_of
 from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
@@ -31,8 +30,8 @@ from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
-from remediator.store import incidents, intents, ledger, moves, rule_versions, timeline
-from remediator.store.database import Connection, Database, passes
+from remediator.store import incidents, ledger, moves, rule_versions
+from remediator.store.database import Connection, Database, despite_others
 from remediator.store.moves import Decided, Refusal, goes_on
 
 log = structlog.get_logger()
@@ -42,9 +41,6 @@ REFUSED_FOR = timedelta(seconds=30)
 
 CLAIMS_APART = timedelta(milliseconds=25)
 """While most slots are taken: long enough for several to come free, and nothing beside the wait for a slot."""
-CAME_LATE = "told by a replica that had lost its lease, after another had looked for the write"
-TRIES = 3
-"""To write moves that nothing but other transactions stand in the way of."""
 STOP_WITHIN = timedelta(seconds=20)
 """For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
 SHARE_TO_DECIDE = 0.8
@@ -283,14 +279,8 @@ class Worker:
         return guard.hold(incident, self._desk, str(error), wait=wait, entries=())
 
     async def _write(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
-        """A deadlock's victim is surely rolled back: it is written again, not left to the leases of a whole batch."""
-        for _ in range(TRIES - 1):
-            try:
-                return await self._write_once(decided)
-            except Temporary as error:
-                if not passes(error):
-                    raise
-        return await self._write_once(decided)
+        """Not left to the leases of a whole batch."""
+        return await despite_others(partial(self._write_once, decided))
 
     async def _write_once(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
         async with self._database.transaction() as tx:
@@ -299,7 +289,7 @@ class Worker:
             ended = [now for one, now in made if one.incident.is_open and not now.is_open]
             await announce_ends(tx, ended, self._writer)
             await self._tell_what_is_left_behind(tx, made)
-            await self._tell_what_was_known_before(tx, [one for one, _ in made])
+            await self._late_results().compare(tx, [one for one, _ in made])
             reached(Mark.MOVE_WRITTEN)
         return after
 
@@ -307,37 +297,13 @@ class Worker:
         for one, after in made:
             write = left_behind(one.incident, one.move, after=after)
             if write is not None:
-                await self._tell_of(tx, write, one, after=after)
-
-    async def _tell_of(self, tx: Connection, write: IntentId, one: Decided, *, after: Incident) -> None:
-        await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
-
-    async def _tell_what_was_known_before(self, tx: Connection, made: Sequence[Decided]) -> None:
-        """Whoever had lost its lease may have recorded what it did while another looked for it: then the journal has
-        that, and these moves were made on what was seen. What was seen and is more goes into the journal."""
-        seen = {one.move.result.id: (one, one.move.result) for one in made if one.move.result is not None}
-        for known in await intents.results(tx, list(seen)) if seen else ():
-            one, result = seen[known.id]
-            if known.result is not result.result and not await intents.correct(tx, result):
-                told = tuple(
-                    replace(entry, message=f"{known.result}: {known.detail}") for entry in one.move.entries[:1]
-                )
-                await self._tell_that_it_came_late(tx, one.incident, replace(one.move, entries=told), write=result.id)
+                await tell_of(tx, write, one, after=after, roster=self._rulebook().roster, writer=self._writer)
 
     async def _keep_result(self, incident: Incident, move: Move) -> None:
-        """The move is not made (a person resolved the incident, say), but what our write did is still a fact: also
-        where a later claim has looked for it in vain, and gone on."""
-        if move.result is None:
-            return
-        async with self._database.transaction() as tx:
-            await intents.finish(tx, [move.result])
-            if await intents.correct(tx, move.result):
-                await self._tell_that_it_came_late(tx, incident, move, write=move.result.id)
+        """The move is not made (a person resolved the incident, say), but what our write did is still a fact."""
+        if move.result is not None:
+            async with self._database.transaction() as tx:
+                await self._late_results().keep(tx, incident, move, move.result)
 
-    async def _tell_that_it_came_late(self, tx: Connection, incident: Incident, move: Move, *, write: IntentId) -> None:
-        """An undo that came late has left nothing behind, and whoever tries it again sees that."""
-        entries = tuple(replace(entry, message=f"{CAME_LATE}: {entry.message}") for entry in move.entries)
-        await timeline.append(tx, [(incident.id, entry) for entry in entries])
-        if any(entry.kind is EntryKind.FIX for entry in entries):
-            late, now = Decided(incident, replace(move, entries=entries)), await incidents.get_to_show(tx, incident.id)
-            await self._tell_of(tx, write, late, after=now)
+    def _late_results(self) -> LateResults:
+        return LateResults(self._rulebook().roster, self._writer)

@@ -35,7 +35,7 @@ def state_of(folder: Path) -> str:
 
 
 def _is_file_or_lost(path: str) -> bool:
-    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113  # thousands of them
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113  # a Path for each of thousands costs more than the look
 
 
 def _paths(folder: str, on_error: OnError = None) -> Iterator[str]:

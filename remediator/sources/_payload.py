@@ -96,9 +96,8 @@ def _demand_version(found: str, wanted: str, other_versions: str) -> None:
 
 def _read_sound(body: bytes) -> _SoundEnvelope | None:
     """None where anything in it wants a closer look."""
-    escape = body.find(
-        b"\\"
-    )  # one byte is found in a fiftieth of the time of six: most bodies escape nothing but their end
+    # One byte is found in a fiftieth of the time of six, and most bodies escape nothing but their end.
+    escape = body.find(b"\\")
     if escape >= 0 and body.find(_ESCAPED_NUL, escape) >= 0:
         return None
     try:

@@ -8,10 +8,10 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import asyncpg
@@ -23,6 +23,10 @@ from remediator.store.health import Health
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any] | asyncpg.Connection[Any]"
 
+Written = TypeVar("Written")
+
+TRIES = 3
+"""To write what nothing but other transactions stand in the way of."""
 ACQUIRE_SECONDS = 3.0
 """A pool that has no connection free for so long is as good as a database that is down."""
 MOST_QUERIES = 5_000_000
@@ -187,6 +191,18 @@ def passes(error: Temporary) -> bool:
     return isinstance(error.__cause__, _PASSING)
 
 
+async def despite_others(write: Callable[[], Awaitable[Written]]) -> Written:
+    """Once more, and again, where nothing but other transactions stand in the way: a deadlock's victim is surely rolled
+    back. Raises the last `Temporary`."""
+    for _ in range(TRIES - 1):
+        try:
+            return await write()
+        except Temporary as error:
+            if not passes(error):
+                raise
+    return await write()
+
+
 def _is_open(connection: Connection) -> bool:
     try:
         return not connection.is_closed()
@@ -219,11 +235,12 @@ def to_json(value: object) -> str:
         text = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
         text = msgspec.json.encode(_cleaned(msgspec.to_builtins(value))).decode()
-    return _ESCAPED.sub(_without_nul, text) if _NUL in text else text
+    return _without_nul(text)
 
 
-def _without_nul(found: re.Match[str]) -> str:
-    return "\\ufffd" if found[0] == _NUL else found[0]
+def _without_nul(text: str) -> str:
+    """Of JSON."""
+    return _ESCAPED.sub(lambda found: "\\ufffd" if found[0] == _NUL else found[0], text) if _NUL in text else text
 
 
 def is_storable(value: object) -> bool:
@@ -232,7 +249,7 @@ def is_storable(value: object) -> bool:
         text = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
         return False
-    return to_json(value) == text
+    return _without_nul(text) == text
 
 
 def _cleaned(value: Any) -> Any:

@@ -37,9 +37,8 @@ async def upcoming(connection: Connection, now: Callable[[], timedelta], *, at_m
     """`now` reads the clock that the moments are to be told by. What cannot be read is left out: the escalation clock
     tells of it when it strikes."""
     chains = await connection.fetch(RUNNING_CHAINS, HORIZON, at_most)
-    pages = await connection.fetch(
-        WAITING_PAGES, HORIZON, at_most
-    )  # after them: what is ordered meanwhile is known twice
+    # After them: what is ordered meanwhile is known twice, not missed.
+    pages = await connection.fetch(WAITING_PAGES, HORIZON, at_most)
     at = now()
     return Deadlines.of([*readable(pages, partial(_page, at=at)), *_running(chains, at)], at_most=at_most)
 

@@ -151,13 +151,20 @@ def row(alert: Alert) -> dict[str, object]:
     }
 
 
-_RESTART = """
-WITH held AS (
-    SELECT id FROM episodes WHERE id = ANY($1::bigint[] || $3::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
-)
+# Those that are open, each found by its number alone (see `_GO_ON`) and held in their order.
+_HELD = """
+held AS MATERIALIZED (
+    SELECT e.id FROM (SELECT DISTINCT id FROM unnest({numbers}) id ORDER BY id) n,
+        LATERAL (SELECT id, closed_at FROM episodes WHERE id = n.id LIMIT 1 FOR UPDATE) e
+    WHERE e.closed_at IS NULL
+)"""
+# ANY, though the join says as much: it may be planned as a walk through every episode.
+_OF_THE_HELD = "e.id = ANY(ARRAY(SELECT id FROM held)) AND e.id = k.id"
+_RESTART = f"""
+WITH {_HELD.format(numbers="$1::bigint[] || $3::bigint[]")}
 UPDATE episodes e SET last_seen_at = now(), starts_at = GREATEST(e.starts_at, k.starts_at)
-FROM unnest($1::bigint[], $2::timestamptz[]) k(id, starts_at) JOIN held USING (id) WHERE e.id = k.id RETURNING e.id
-"""
+FROM unnest($1::bigint[], $2::timestamptz[]) k(id, starts_at) WHERE {_OF_THE_HELD} RETURNING e.id
+"""  # noqa: S608  # put together from our own constants: every value is a parameter
 
 
 async def restart(tx: Connection, restarts: Mapping[int, datetime], *, to_close: Collection[int]) -> None:
@@ -171,14 +178,12 @@ async def restart(tx: Connection, restarts: Mapping[int, datetime], *, to_close:
 
 
 # An end from before the present firing, which another replica has noted meanwhile, closes nothing.
-_CLOSE = """
-WITH held AS (
-    SELECT id FROM episodes WHERE id = ANY($1::bigint[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
-)
+_CLOSE = f"""
+WITH {_HELD.format(numbers="$1::bigint[]")}
 UPDATE episodes e SET closed_at = now(), ends_at = COALESCE(k.ends_at, now()), recovered = k.recovered
-FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered) JOIN held USING (id)
-WHERE e.id = k.id AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e.incident_id
-"""
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bool[]) k(id, ends_at, recovered)
+WHERE {_OF_THE_HELD} AND COALESCE(k.ends_at >= e.starts_at, true) RETURNING e.id, e.incident_id
+"""  # noqa: S608  # put together from our own constants: every value is a parameter
 
 
 async def close(tx: Connection, ends: Mapping[int, Alert]) -> dict[int, Alert]:

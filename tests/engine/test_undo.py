@@ -33,6 +33,7 @@ from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
 from remediator.engine import undo, worker
 from remediator.engine.desk import Desk
+from remediator.engine.late_results import CAME_LATE
 from remediator.engine.pipeline import next_move
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, moves, outbox, timeline
@@ -534,7 +535,7 @@ async def test_a_result_that_is_recorded_while_another_looks_for_the_write_is_to
     async with at_work(database):
         await eventually(lambda: tells(database, SAID), within=10)
 
-    late = f"timeline WHERE kind = 'fix' AND message = '{worker.CAME_LATE}: {known}: by whoever wrote it'"
+    late = f"timeline WHERE kind = 'fix' AND message = '{CAME_LATE}: {known}: by whoever wrote it'"
     assert await count(database, f"intents WHERE state = '{kept}'") == 1
     assert await count(database, late) == told
     assert await pages(database) == ([left_behind(incident)] if told else [])

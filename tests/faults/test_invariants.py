@@ -12,7 +12,7 @@ import pytest
 
 from remediator.domain.mode import Mode
 from remediator.domain.plan import Plan
-from remediator.engine.worker import CAME_LATE
+from remediator.engine.late_results import CAME_LATE
 from tests.fakes.alertmanager_peers import Delivery, Told
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Books

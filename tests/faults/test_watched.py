@@ -30,7 +30,7 @@ async def test_what_something_beside_the_story_died_of_is_raised_at_once() -> No
 
 
 async def test_what_was_told_to_end_beside_it_is_not_missed() -> None:
-    beside = asyncio.create_task(asyncio.sleep(60))
+    beside: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def story() -> str:
         beside.cancel()

@@ -11,7 +11,7 @@ import msgspec
 from remediator.clients.kubernetes.writer import marked
 from remediator.domain.ids import IntentId
 from remediator.domain.notification import LEFT_BEHIND
-from remediator.engine.worker import CAME_LATE
+from remediator.engine.late_results import CAME_LATE
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Row
 from tests.faults.evidence import Evidence

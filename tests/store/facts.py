@@ -36,7 +36,7 @@ def alert(fingerprint: str = "f1", **changes: object) -> Alert:
 
 
 def resolved(fingerprint: str = "f1", **changes: object) -> Alert:
-    return alert(fingerprint, status=AlertStatus.RESOLVED, ends_at=datetime.now(UTC), **changes)
+    return alert(fingerprint, **{"status": AlertStatus.RESOLVED, "ends_at": datetime.now(UTC), **changes})
 
 
 def opening(run_key: str = "service-down/backend") -> Opening:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -432,9 +432,30 @@ async def test_a_long_history_does_not_slow_the_filing_of_alerts(history_dsn: st
     assert slower < 2, f"{slower:.2f} times as long with {EPISODES} episodes behind it"
 
 
-async def test_what_goes_on_firing_is_found_by_its_number_whenever_that_was_planned(database: Database) -> None:
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def fires(since: int) -> Alert:
+    return alert("f1", starts_at=BEGAN + timedelta(minutes=since))
+
+
+def ends(at: int) -> Alert:
+    return resolved("f1", starts_at=BEGAN, ends_at=BEGAN + timedelta(minutes=at))
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param(lambda _: fires(0), id="it goes on"),
+        pytest.param(fires, id="it fires anew"),
+        pytest.param(ends, id="it ends"),
+    ],
+)
+async def test_an_episode_is_found_by_its_number_whenever_that_was_planned(
+    database: Database, then: Callable[[int], Alert]
+) -> None:
     """A statement is planned at its first use: here when there was one open episode, in whose index all are."""
-    familiar, first, many = Familiar(), alert("f1"), [alert(f"m{number}") for number in range(2_000)]
+    familiar = Familiar()
 
     async def tell(*alerts: Alert) -> int:
         async with database.transaction() as tx:
@@ -442,7 +463,8 @@ async def test_what_goes_on_firing_is_found_by_its_number_whenever_that_was_plan
             await intake.file(tx, [], alerts, lambda _: None, familiar)
             return int(await tx.fetchval(ROWS_READ) - before)
 
-    for told in ((first,), (first,), (first,), many):
-        await tell(*told)
+    for told in (fires(0), fires(0), then(1), fires(10), fires(10)):
+        await tell(told)
+    await tell(*(alert(f"m{number}") for number in range(2_000)))
 
-    assert await tell(first) < 10
+    assert await tell(then(20)) < 30
