@@ -22,6 +22,8 @@ log = structlog.get_logger()
 LOOK_EVERY = timedelta(seconds=10)
 """A ConfigMap reaches the pod within about a minute; looking more often than this finds nothing sooner."""
 
+RETRY_EVERY = timedelta(seconds=1)
+"""While the database cannot remember a new set: the rules must not lag behind by another look because of it."""
 UNSEEN = ""
 """The state of no folder: the next look reads it again."""
 
@@ -55,43 +57,51 @@ class RulesInForce:
 
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
         """Reloads when the files change. Until cancelled."""
+        pause = LOOK_EVERY
         while True:
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
-            if not database.health.is_well:
-                continue  # the new set could not be remembered
-            try:
-                if await asyncio.to_thread(state_of, self._folder) != self._seen:
-                    await self.reload(database, metrics)
-            except OSError as error:  # a ConfigMap was swapped under our hands
-                log.warning("rules not read, trying again", error=str(error))
+            await asyncio.sleep(pause.total_seconds())
+            pause = LOOK_EVERY if await self._look(database, metrics) else RETRY_EVERY
 
-    async def reload(self, database: Database, metrics: Metrics) -> None:
-        """A set with an error replaces nothing: the old one stays in force until every file is right."""
+    async def _look(self, database: Database, metrics: Metrics) -> bool:
+        """False where the database is in the way."""
+        if not database.health.is_well:
+            return False
+        try:
+            if await asyncio.to_thread(state_of, self._folder) != self._seen:
+                return await self.reload(database, metrics)
+        except OSError as error:  # a ConfigMap was swapped under our hands
+            log.warning("rules not read, trying again", error=str(error))
+        return True
+
+    async def reload(self, database: Database, metrics: Metrics) -> bool:
+        """A set with an error replaces nothing: the old one stays in force until every file is right. False where the
+        database cannot remember the new set now."""
         seen = await asyncio.to_thread(state_of, self._folder)
         try:
             loaded = await asyncio.to_thread(load_rules, self._folder)
         except BadDocument as error:  # the folder is gone, perhaps for as long as it is swapped
             self._refuse(seen, metrics, [str(error)])
-            return
+            return True
         except Exception:  # a bug in reading must cost neither alerts nor pages: the set in force is sound
             log.exception("rules not read", folder=str(self._folder))
             self._refuse(seen, metrics, [])
-            return
+            return True
         _tell(loaded.problems)
         missing = missing_channels(loaded.rulebook, self._channels)
         if loaded.has_errors or missing or not loaded.rulebook.rules:
             self._refuse(seen if loaded.is_whole else UNSEEN, metrics, missing)
-            return
+            return True
         try:
             await remember(loaded.rulebook, database)
         except Exception as error:  # a bug too; the files stay unseen, so that the next look tries again
             is_bug = not isinstance(error, RemediatorError)
             log.error("rules not reloaded yet, their versions could not be stored", error=str(error), exc_info=is_bug)
-            return
+            return is_bug
         self._seen = seen
         self._loaded = loaded
         metrics.reloads.labels(result="ok").inc()
         log.info("rules reloaded", rules=len(loaded.rulebook.rules))
+        return True
 
     def _refuse(self, seen: str, metrics: Metrics, missing: Sequence[str]) -> None:
         self._seen = seen

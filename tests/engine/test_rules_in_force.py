@@ -3,12 +3,15 @@
 import asyncio
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from remediator.domain.errors import Temporary
 from remediator.engine import rules_in_force
 from remediator.engine.rules_in_force import RulesInForce
 from remediator.metrics import Metrics
@@ -71,6 +74,41 @@ async def test_a_bug_in_storing_the_new_rules_leaves_the_old_ones_in_force(
     assert rules.rulebook() is before
 
 
+@asynccontextmanager
+async def looking_at(rules: RulesInForce, database: Database) -> AsyncIterator[None]:
+    looking = asyncio.create_task(rules.keep_current(database, Metrics()))
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def test_rules_that_an_outage_kept_from_being_stored_are_in_force_soon_after_it(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after another look at the files, ten seconds later."""
+    save, failures = rule_versions.save, [Temporary("reset", system="database", operation="save")]
+
+    async def save_at_the_second_try(*what: Any) -> Any:
+        monkeypatch.setattr(rules_in_force, "LOOK_EVERY", timedelta(hours=1))
+        if failures:
+            raise failures.pop()
+        return await save(*what)
+
+    rules = RulesInForce.load(write_rules(tmp_path))
+    write_rules(tmp_path, service_down=RULE.replace("has failed", "fails"))
+    monkeypatch.setattr(rules_in_force, "LOOK_EVERY", timedelta())
+    monkeypatch.setattr(rules_in_force, "RETRY_EVERY", timedelta(milliseconds=10))
+    monkeypatch.setattr(rule_versions, "save", save_at_the_second_try)
+
+    async def is_in_force() -> bool:
+        return [rule.summary for rule in rules.rulebook().rules] == ["The health check fails."]
+
+    async with looking_at(rules, database):
+        await eventually(is_in_force, within=5)
+
+
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """The file by that name cannot be read for now; by no name, each can."""
@@ -107,9 +145,5 @@ async def test_a_file_that_cannot_be_read_for_a_while_is_read_again_though_it_st
     async def has_both() -> bool:
         return len(rules.rulebook().rules) == 2
 
-    looking = asyncio.create_task(rules.keep_current(database, Metrics()))
-    try:
+    async with looking_at(rules, database):
         await eventually(has_both, within=5)
-    finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)

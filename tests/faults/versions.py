@@ -13,8 +13,6 @@ from tests.faults.violations import Kind, Violation
 
 FOUND_WITHIN = timedelta(seconds=14)
 """Files are looked at every ten seconds."""
-FOUND_IN_TROUBLE_WITHIN = FOUND_WITHIN + timedelta(seconds=10)
-"""What cannot be remembered is looked at once more."""
 _BEGINS_WITHIN = timedelta(seconds=10)
 """From a daemon's birth until it has read the rules, on a busy machine."""
 
@@ -44,7 +42,7 @@ def _times_without(rule: str, evidence: Evidence) -> list[tuple[datetime, dateti
     """Where it is wrong, only if somebody began then."""
     following = [edition.at for edition in evidence.editions[1:]] + [evidence.books.now]
     return [
-        (edition.at, until + FOUND_IN_TROUBLE_WITHIN)
+        (edition.at, until + FOUND_WITHIN)
         for edition, until in zip(evidence.editions, following, strict=True)
         if rule and edition.lacks == rule and (edition.is_sound or _is_born(edition.at, until, evidence))
     ]

@@ -37,7 +37,7 @@ from tests.faults.people import People
 from tests.faults.polling import Polled
 from tests.faults.resting import rest
 from tests.faults.scenario import REST_WITHIN, Scenario
-from tests.faults.versions import FOUND_IN_TROUBLE_WITHIN, FOUND_WITHIN
+from tests.faults.versions import FOUND_WITHIN
 from tests.faults.violations import Kind, Violation
 from tests.faults.waits import sessions, tasks
 from tests.faults.watched import causes, watched
@@ -260,11 +260,10 @@ class World:
                 yield self.polled.silence(silence, peer)
 
     async def _let_everybody_find_the_rules(self) -> None:
-        within = _TOLD_WITHIN if all(edited.is_told for edited in self.scenario.edits) else FOUND_WITHIN
-        if self.scenario.troubles_database:
-            within = FOUND_IN_TROUBLE_WITHIN
+        """Whoever was told and could not remember them, because of the database, looks again like all others."""
+        is_told = all(edited.is_told for edited in self.scenario.edits) and not self.scenario.troubles_database
         since = datetime.now(UTC) - self.rules.published_at
-        await asyncio.sleep((within - since).total_seconds())
+        await asyncio.sleep(((_TOLD_WITHIN if is_told else FOUND_WITHIN) - since).total_seconds())
 
     async def _resolve_everything(self) -> None:
         self.alarms.end_all()
