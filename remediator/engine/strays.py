@@ -5,7 +5,7 @@ to the sender they are the same alerts as before.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -103,8 +103,8 @@ class Strays:
         opened = await openings.open_or_join(tx, requested)
         adopted = {IncidentId(opened.incidents[key]): those for key, those in together.items()}
         await strays.adopt(tx, adopted)
-        why = [(incident, _why(those[0])) for incident, those in adopted.items()]
-        await timeline.append(tx, [*opened.told, *why])
+        told = [entry for incident, those in adopted.items() for entry in _told_of(incident, those)]
+        await timeline.append(tx, [*opened.told, *told])
         return sum(map(len, adopted.values()))
 
     def _opening(self, stray: Stray, rulebook: Rulebook) -> Opening | None:
@@ -113,6 +113,19 @@ class Strays:
         except Exception as error:  # a bug, in a rule or in us: the others must not wait for it
             log.exception("no incident can be opened", alert=stray.alert.name, error=str(error))
             return None
+
+
+def _told_of(incident: IncidentId, adopted: Sequence[Stray]) -> Iterator[tuple[IncidentId, Entry]]:
+    """There why it was opened; and in those that were closed, whose alerts they were until now, where to look on."""
+    yield incident, _why(adopted[0])
+    left: defaultdict[IncidentId, list[Stray]] = defaultdict(list)
+    for stray in adopted:
+        if stray.closed is not None:
+            left[stray.closed].append(stray)
+    for closed, those in left.items():
+        names = ", ".join(sorted({stray.alert.name for stray in those}))
+        where = {"incident": incident, "episodes": [stray.episode for stray in those]}
+        yield closed, Entry(EntryKind.ALERT, f"goes on in incident {incident}: {names}", data=where)
 
 
 def _why(stray: Stray) -> Entry:

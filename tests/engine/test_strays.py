@@ -175,6 +175,7 @@ async def test_an_alert_that_is_told_again_long_after_its_incident_was_closed_ha
         latest, closed = await incidents.list_incidents(connection)
     assert (latest.status, latest.alert.annotations, closed.firing) == ("triggered", ANNOTATED, False)
     assert f"it fires on more than 30m after incident {closed.id} was closed" in await messages(database, 0)
+    assert f"goes on in incident {latest.id}: ServiceDown" in await messages(database, 1)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,16 @@ class Books:
     partly_read: Sequence[bytes]
     """The bodies of which something could not be read, as they are kept."""
 
+    def alerts_of(self, incident: int) -> list[Row]:
+        """The episodes of its alerts, and of those that went on in another incident after it was closed."""
+        left = {
+            episode
+            for row in self.timeline
+            if row["incident_id"] == incident and row["message"].startswith("goes on in incident ")
+            for episode in row["data"]["episodes"]
+        }
+        return [row for row in self.episodes if row["incident_id"] == incident or row["id"] in left]
+
     def unrest(self) -> list[str]:
         """What is still under way; empty when nothing more will happen by itself."""
         return [

@@ -624,6 +624,14 @@ def test_what_has_ended_may_be_closed_also_where_it_fires_anew_before_anybody_he
     assert at_rest(evidence(again)) == []
 
 
+def test_what_went_on_in_another_incident_was_the_alert_of_the_one_that_was_closed() -> None:
+    adopted = seed()
+    adopted.episode.update(incident_id=2)
+    adopted.told.append(entry("alert", "goes on in incident 2: Scale", data={"incident": 2, "episodes": [1]}))
+
+    assert at_rest(evidence(adopted)) == []
+
+
 def test_a_person_who_has_said_yes_to_the_very_plan_is_enough_in_suggest_mode() -> None:
     approve(suggested := seed())
 

@@ -77,8 +77,7 @@ def _was_wanted(intent: Row, write: Recorded, evidence: Evidence) -> bool:
     [incident] = [row for row in evidence.books.incidents if row["id"] == intent["incident_id"]]
     fires = any(
         row["opened_at"] <= write.at and _is_before(write, row["closed_at"])
-        for row in evidence.books.episodes
-        if row["incident_id"] == intent["incident_id"]
+        for row in evidence.books.alerts_of(intent["incident_id"])
     )
     return fires and _is_before(write, incident["resolved_at"])
 
@@ -152,11 +151,8 @@ def stopped(evidence: Evidence) -> Iterator[Violation]:
 
 def held(evidence: Evidence) -> Iterator[Violation]:
     """While an incident's one alert is silenced at its source, and that is known, no fix of it is begun."""
-    alerts = defaultdict[int, set[str]](set)
-    for episode in evidence.books.episodes:
-        alerts[episode["incident_id"]].add(episode["fingerprint"])
     for intent in evidence.books.intents:
-        is_of_one = len(alerts[intent["incident_id"]]) == 1
+        is_of_one = len({row["fingerprint"] for row in evidence.books.alerts_of(intent["incident_id"])}) == 1
         if is_of_one and intent["undoes"] is None and _is_known_to_be_silenced(intent, evidence):
             yield Violation(Kind.OTHER, f"{called(intent)} was begun while its alert was silenced")
 
