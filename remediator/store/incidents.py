@@ -114,11 +114,15 @@ _NO_ALERT = {
 
 async def get_to_show(connection: Connection, incident: IncidentId) -> Incident:
     """For people to look at and to end, never to go on with: what cannot be read of it is left out."""
-    row = dict(await _row(connection, incident))
+    return _to_show(await _row(connection, incident))
+
+
+def _to_show(stored: Any) -> Incident:
+    row = dict(stored)
     try:
         return _incident(row)
     except Exception as error:  # whatever another release, or a hand, has written there
-        log.exception("a stored incident cannot be read, the rest is shown", incident=incident, error=str(error))
+        log.exception("a stored incident cannot be read, the rest is shown", incident=row["id"], error=str(error))
     for left_out in (_NO_PROGRESS, _NO_ALERT):
         with suppress(Exception):
             return _incident(row | left_out)
@@ -131,7 +135,7 @@ async def get_readable(connection: Connection, numbers: Collection[IncidentId]) 
 
 
 async def list_incidents(connection: Connection, *, status: Status | None = None, limit: int = 50) -> list[Incident]:
-    """The newest first. The few open ones are found among themselves, however old they are."""
+    """To show, the newest first. The few open ones are found among themselves, however old they are."""
     among = "i.status <> 'resolved'" if status not in (None, Status.RESOLVED) else "true"
     rows = await connection.fetch(
         f"""SELECT {_READ} FROM incidents i WHERE ($1::text IS NULL OR i.status = $1) AND {among}
@@ -139,7 +143,7 @@ async def list_incidents(connection: Connection, *, status: Status | None = None
         status,
         limit,
     )
-    return readable(rows, _incident)
+    return readable(rows, _to_show)
 
 
 async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
@@ -203,9 +207,15 @@ async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -
 
 
 async def approve(tx: Connection, incident: IncidentId, *, digest: str, by: str) -> None:
-    """Raises `NotAllowed` where nothing waits for approval, or another plan does."""
+    """Raises `NotAllowed` where nothing waits for approval, or another plan does, or nobody can tell."""
     await _hold(tx, incident)
-    current = await get(tx, incident)
+    row = await _row(tx, incident)
+    try:
+        current = _incident(row)
+    except Exception as error:  # whatever another release, or a hand, has written there
+        raise NotAllowed(
+            f"incident {incident} cannot be read by this release: it can be acknowledged or resolved"
+        ) from error
     plan = current.progress.plan
     if current.phase is not Phase.PROPOSED or plan is None:
         raise NotAllowed(f"incident {incident} has no plan that waits for approval (it is {current.phase})")

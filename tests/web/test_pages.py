@@ -81,7 +81,7 @@ async def test_a_link_that_nobody_signed_is_refused(client: Client, token: str) 
         assert (asked.status, sent.status) == (403, 403)
 
 
-@pytest.mark.parametrize(
+SPOILED = pytest.mark.parametrize(
     "spoil",
     [
         pytest.param(
@@ -90,6 +90,28 @@ async def test_a_link_that_nobody_signed_is_refused(client: Client, token: str) 
         pytest.param("UPDATE incidents SET alert = '{}', target = '[]', progress = '[]'", id="nothing of it"),
     ],
 )
+
+
+@SPOILED
+async def test_what_cannot_be_read_is_listed_and_nothing_of_it_is_approved(
+    client: Client, database: Database, spoil: str
+) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute(spoil)
+    approve, bearer = f"/api/v1/incidents/{incident.id}/approve", {"Authorization": "Bearer does-all"}
+
+    async with (
+        client.get("/api/v1/incidents", headers=bearer) as listed,
+        client.get("/incidents", headers=bearer) as page,
+    ):
+        assert [one["id"] for one in (await listed.json())["incidents"]] == [incident.id]
+        assert f"/incidents/{incident.id}" in await page.text()
+    async with client.post(approve, headers=bearer, json={"plan": "0"}) as refused:
+        assert (refused.status, "cannot be read by this release" in await refused.text()) == (409, True)
+
+
+@SPOILED
 async def test_people_can_stop_what_cannot_be_read(client: Client, database: Database, spoil: str) -> None:
     """Another release stored it, say. It paged for ever."""
     incident = await claimed(database)
