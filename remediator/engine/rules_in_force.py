@@ -56,11 +56,10 @@ class RulesInForce:
         return tuple(self._loaded.problems)
 
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
-        """Reloads when the files change. Until cancelled."""
-        pause = LOOK_EVERY
+        """Reloads when the files change, also while a start waited for its database. Until cancelled."""
         while True:
-            await asyncio.sleep(pause.total_seconds())
             pause = LOOK_EVERY if await self._look(database, metrics) else RETRY_EVERY
+            await asyncio.sleep(pause.total_seconds())
 
     async def _look(self, database: Database, metrics: Metrics) -> bool:
         """False where the database is in the way."""

@@ -84,6 +84,19 @@ async def looking_at(rules: RulesInForce, database: Database) -> AsyncIterator[N
         await asyncio.gather(looking, return_exceptions=True)
 
 
+async def test_rules_that_changed_while_a_start_waited_for_its_database_are_in_force_at_once(
+    tmp_path: Path, database: Database
+) -> None:
+    rules = RulesInForce.load(write_rules(tmp_path))
+    write_rules(tmp_path, service_down=RULE.replace("has failed", "fails"))
+
+    async def is_in_force() -> bool:
+        return [rule.summary for rule in rules.rulebook().rules] == ["The health check fails."]
+
+    async with looking_at(rules, database):
+        await eventually(is_in_force, within=5)
+
+
 async def test_rules_that_an_outage_kept_from_being_stored_are_in_force_soon_after_it(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
