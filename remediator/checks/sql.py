@@ -22,8 +22,8 @@ class Sql(Check):
 
     async def passes(self, incident: Incident, tools: Toolbox) -> Sign:
         found = await tools.database(self.connection).query(self.query, self.parameters)
-        if len(found.rows) != 1:
-            return Sign(healthy=False, detail=f"{self.connection} gave {len(found.rows)} rows, one was wanted")
+        if found.count != 1:
+            return Sign(healthy=False, detail=f"{self.connection} gave {found.count} rows, one was wanted")
         value = found.first_value
         number = number_of(value)
         is_sign = isinstance(value, bool) or number is not None

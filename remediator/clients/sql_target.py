@@ -24,15 +24,11 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    """In the order of the columns, of which two may have one name."""
+    count: int
+    """How many there are; `MOST_ROWS` where there are more."""
+    first_value: Any
+    """Of the first row's first column; None where there is none."""
     truncated: bool
-
-    @property
-    def first_value(self) -> Any:
-        """Of the first row's first column; None where there is none."""
-        return self.rows[0][0] if self.rows and self.columns else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,9 @@ class SqlTarget:
             ):
                 prepared = await connection.prepare(sql)
                 cursor = await prepared.cursor(*parameters)
-                found = await cursor.fetch(MOST_ROWS + 1)
-                columns = tuple(attribute.name for attribute in prepared.get_attributes())
+                first = await cursor.fetchrow()
+                # The others are counted where they are: two hundred of them may be more than our memory.
+                others = await cursor.forward(MOST_ROWS) if first is not None else 0
         except (
             asyncpg.PostgresConnectionError,
             asyncpg.QueryCanceledError,
@@ -67,7 +64,9 @@ class SqlTarget:
             raise Temporary(str(error) or "timed out", system=f"database {self.name}", operation="query") from error
         except asyncpg.PostgresError as error:
             raise Permanent(str(error), system=f"database {self.name}", operation="query") from error
-        return Rows(columns, tuple(tuple(row) for row in found[:MOST_ROWS]), truncated=len(found) > MOST_ROWS)
+        if first is None:
+            return Rows(0, None, truncated=False)
+        return Rows(min(1 + others, MOST_ROWS), first[0] if first else None, truncated=others == MOST_ROWS)
 
 
 @asynccontextmanager

@@ -41,7 +41,7 @@ class SqlQuery(Diagnostic):
         found = await tools.database(self.connection).query(self.query, self.parameters)
         value = found.first_value
         facts = Facts(
-            rows=len(found.rows),
+            rows=found.count,
             value=number_of(value),
             text="" if value is None else str(value)[:300],
             seconds=round(time.monotonic() - started, 3),

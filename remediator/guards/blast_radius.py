@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from remediator.domain.budget import Budget
 from remediator.domain.errors import BadDocument
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.plan import Unit
-from remediator.domain.target import WORKLOADS
+from remediator.domain.target import TARGET_KINDS, WORKLOADS
 from remediator.domain.verdict import Allow, Deny, Hold, Verdict
 from remediator.guards import Guard, Window
 from remediator.language.duration import format_duration
@@ -37,6 +37,14 @@ class BlastRadius(Guard):
     ready_at_least: float = Field(
         default=0, ge=0, le=1, description="The share of pods that must be ready before anything is disturbed."
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str | None) -> str | None:
+        """One that is misspelt would bound nothing, without a word."""
+        if kind is not None and kind not in TARGET_KINDS:
+            raise ValueError(f"{kind!r} is no kind of target; known: {', '.join(TARGET_KINDS)}")
+        return kind
 
     @model_validator(mode="after")
     def _bounds_something(self) -> "BlastRadius":

@@ -54,4 +54,5 @@ def _html(notification: Notification) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    """Without encoded words: the library decodes them, and writes line breaks and headers that somebody hid there."""
+    return " ".join(text.replace("=?", "= ?").split())[:200]

@@ -62,7 +62,9 @@ _FAILURES = (
     TimeoutError,
 )
 _PASSING = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
-"""Worth another try, and no sign that the database is not well."""
+"""Worth another try."""
+_OF_NO_CONCERN = (asyncpg.TransactionRollbackError, asyncpg.InvalidCachedStatementError)
+"""No sign that the database is not well. A lock may be: somebody may hold a whole table."""
 
 _NUL = "\\u0000"
 """As it is written in JSON."""
@@ -123,7 +125,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         self.health.demand_answers("transaction")
         with translated("transaction", self._doubt):
-            async with self.acquired() as connection, connection.transaction():
+            async with self.acquired() as connection, connection.transaction(isolation="read_committed"):
                 yield connection
 
     @asynccontextmanager
@@ -182,7 +184,7 @@ class Database:
             connection.terminate()
 
     def _doubt(self, error: BaseException) -> None:
-        if not isinstance(error, _PASSING):
+        if not isinstance(error, _OF_NO_CONCERN):
             self.health.cast_doubt(in_words(error))
 
 

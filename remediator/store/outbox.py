@@ -20,7 +20,8 @@ from remediator.store.documents import from_json, readable
 
 log = structlog.get_logger()
 
-_LAST_RESORT = ":last-resort"
+_LAST_RESORT = "::last-resort"
+"""The end of a key, which no name of a channel or a person can be: none is empty."""
 _FOR_ITS_CHAIN = f"split_part(dedup_key, ':', 2) <> '{LEFT_BEHIND}'"
 """As `Notification.ends_with_its_chain` has it."""
 _OF_A_CHAIN = f"kind = 'page' AND {_FOR_ITS_CHAIN}"

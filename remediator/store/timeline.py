@@ -47,8 +47,14 @@ def fields(entry: Entry) -> dict[str, object]:
     return {"kind": entry.kind, "path": entry.path, "message": entry.message, "data": entry.data}
 
 
-async def of_incident(connection: Connection, incident: IncidentId) -> list[Entry]:
-    rows = await connection.fetch(
-        "SELECT at, kind, path, message, data FROM timeline WHERE incident_id = $1 ORDER BY id", incident
-    )
+_OF_INCIDENT = """
+SELECT at, kind, path, message, data FROM (
+    SELECT * FROM timeline WHERE incident_id = $1 ORDER BY id DESC LIMIT $2
+) latest ORDER BY id
+"""
+
+
+async def of_incident(connection: Connection, incident: IncidentId, *, latest: int | None = None) -> list[Entry]:
+    """All of it, or its `latest` entries."""
+    rows = await connection.fetch(_OF_INCIDENT, incident, latest)
     return [Entry(EntryKind(r["kind"]), r["message"], r["path"], r["data"], r["at"]) for r in rows]

@@ -1,11 +1,12 @@
 """Looks at the database once a second, on a connection of its own, and decides whether it is well.
 
-Where somebody met a failure that the look does not show (a full disk, a pool with no connection free), it proves by a
-write through the pool that the failure is over. It writes for no other reason.
+Where somebody met a failure that the look does not show (a full disk, a pool with no connection free, a table that
+somebody holds), it proves by a write through the pool that the failure is over. It writes for no other reason.
 """
 
 import asyncio
 import random
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +33,21 @@ INSERT INTO remediator_write_proof SELECT repeat('x', 1900) FROM generate_series
 ROLLBACK
 """
 """New files and new pages, which a full disk refuses; nothing is left of them."""
+_CAN_PAGE = """
+BEGIN;
+SET LOCAL lock_timeout = '1s';
+INSERT INTO outbox (incident_id, dedup_key, kind, recipient, reach, notification)
+    SELECT 0, '', '', '', '[]', '{}' WHERE false ON CONFLICT (dedup_key) DO NOTHING;
+UPDATE outbox SET lease_until = NULL WHERE false;
+UPDATE escalations SET due_at = NULL WHERE false;
+ROLLBACK
+"""
+"""Their locks, grants and unique index are there to be had: without them alerts are stored, and nobody is paged."""
+# An abort waits for no standby, so that a proof by one would pass.
+_HANGS = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user AND datname = current_database()
+    AND wait_event = 'SyncRep' AND state_change < clock_timestamp() - interval '2 s')
+"""
 
 
 class Watch:
@@ -112,14 +128,22 @@ class Watch:
 
     async def _prove(self) -> None:
         with translated("prove that it can be written to"):
-            async with self._database.acquired(within=PROVE_SECONDS) as connection:
-                try:
-                    await connection.execute(_PROOF, timeout=PROVE_SECONDS)
-                except asyncpg.InsufficientPrivilegeError:  # no temporary tables for us: the next real write decides
-                    connection.terminate()
-                except BaseException:
-                    connection.terminate()
-                    raise
+            await self._demand_commits()
+            await self._execute(_CAN_PAGE)
+            with suppress(asyncpg.InsufficientPrivilegeError):  # no temporary tables for us: the next write decides
+                await self._execute(_PROOF)
+
+    async def _demand_commits(self) -> None:
+        if self._connection is not None and await self._connection.fetchval(_HANGS):
+            raise Temporary("commits wait for a synchronous standby", system="database", operation="prove")
+
+    async def _execute(self, proof: str) -> None:
+        async with self._database.acquired(within=PROVE_SECONDS) as connection:
+            try:
+                await connection.execute(proof, timeout=PROVE_SECONDS)
+            except BaseException:
+                connection.terminate()
+                raise
 
     def hang_up(self) -> None:
         if self._connection is not None:

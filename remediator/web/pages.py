@@ -21,6 +21,8 @@ _TEMPLATES = Environment(
 )
 _STYLE = Path(__file__).parent / "static" / "remediator.css"
 _LISTED = 200
+_LATEST = 500
+"""Entries of a timeline: one that thousands of alerts have joined would take megabytes, and everybody's time."""
 
 
 class Pages:
@@ -72,11 +74,17 @@ class Pages:
         try:
             async with self._database.connection() as connection:
                 incident = await incidents.get_to_show(connection, incident_id)
-                entries = await timeline.of_incident(connection, incident_id)
+                entries = await timeline.of_incident(connection, incident_id, latest=_LATEST + 1)
         except NotFound as error:
             return _page("message.html", status=404, heading="No such incident", message=str(error))
         offered = form if incident.is_open or form != "acknowledge" else ""
-        return _page("incident.html", incident=incident, timeline=entries, form=offered)
+        return _page(
+            "incident.html",
+            incident=incident,
+            timeline=entries[-_LATEST:],
+            is_cut=len(entries) > _LATEST,
+            form=offered,
+        )
 
     def _ask_for_login(self, request: web.Request) -> web.Response | None:
         """Browsers log in with HTTP basic: any user name, an API token as the password."""

@@ -437,7 +437,7 @@ async def test_only_a_page_that_reaches_nobody_goes_to_every_channel(
 
     await courier.deliver()
 
-    everybody = {"lost:busy:last-resort": "queued", "lost:console:last-resort": "queued"} if pages_everybody else {}
+    everybody = {"lost:busy::last-resort": "queued", "lost:console::last-resort": "queued"} if pages_everybody else {}
     assert await states(database) == {"lost": "failed"} | everybody
 
 
@@ -462,7 +462,7 @@ async def test_where_no_channel_is_left_people_are_tried_at_their_own_addresses(
         pass
 
     assert [note.address for note in busy.told] == to
-    assert (await states(database))["lost:console:last-resort"] == "sent"
+    assert (await states(database))["lost:console::last-resort"] == "sent"
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ async def test_where_no_channel_is_left_each_is_tried_as_long_as_it_may_work(
 
     found = await next_try(database)
     assert (found and round(found / SECOND, -1) * SECOND) == wait
-    assert (await states(database))["lost:busy:last-resort"] == ("queued" if wait else "failed")
+    assert (await states(database))["lost:busy::last-resort"] == ("queued" if wait else "failed")
 
 
 async def test_where_no_channel_is_left_a_no_is_the_end(database: Database, courier: Courier, busy: Channel) -> None:
@@ -589,7 +589,7 @@ async def test_where_no_channel_is_left_a_no_is_the_end(database: Database, cour
 
     await courier.deliver()
 
-    assert (await states(database))["lost:busy:last-resort"] == "failed"
+    assert (await states(database))["lost:busy::last-resort"] == "failed"
 
 
 async def next_try(database: Database) -> timedelta | None:

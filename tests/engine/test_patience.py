@@ -12,7 +12,7 @@ from remediator.engine.patience import retry_in
 from remediator.store.outbox import OutboxItem
 
 BUSY = Temporary("busy", system="chat", operation="post")
-NOTE = Notification(IncidentId(1), NotificationKind.PAGE, "1:chat:last-resort", "alice", "", "", "down", "sev1", "")
+NOTE = Notification(IncidentId(1), NotificationKind.PAGE, "1:chat::last-resort", "alice", "", "", "down", "sev1", "")
 
 
 @pytest.mark.parametrize(("attempts", "is_tried_again"), [(0, True), (1, True), (2, False)])

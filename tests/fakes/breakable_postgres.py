@@ -158,6 +158,17 @@ class BreakablePostgres:
             await self._set_read_only("off")
 
     @asynccontextmanager
+    async def without_standby(self) -> AsyncIterator[None]:
+        """Its one synchronous standby is gone: every commit waits for it."""
+        await self.run("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+        await self.run("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            await self.run("ALTER SYSTEM RESET synchronous_standby_names")
+            await self.run("SELECT pg_reload_conf()")
+
+    @asynccontextmanager
     async def without_room(self, dsn: str) -> AsyncIterator[None]:
         """Too many clients: every connection is somebody else's."""
         taken = []

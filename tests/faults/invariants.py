@@ -160,8 +160,8 @@ def _pages(evidence: Evidence) -> Iterator[Violation]:
         if row["state"] == "sent" and key not in arrived:
             yield Violation(Kind.LOST, f"page {key} is recorded as sent and never arrived")
         gave_up = row["kind"] == "page" and row["state"] == "failed" and row["error"] != "withdrawn"
-        if gave_up and not key.endswith(":last-resort"):
-            missing = [name for name in CHANNELS if f"{key}:{name}:last-resort" not in rows]
+        if gave_up and not key.endswith("::last-resort"):
+            missing = [name for name in CHANNELS if f"{key}:{name}::last-resort" not in rows]
             if missing:
                 yield Violation(
                     Kind.LOST, f"page {key} failed, and {', '.join(missing)} was not tried as a last resort"
@@ -191,7 +191,7 @@ def _orders(evidence: Evidence) -> Iterator[Violation]:
     ordered = Counter(
         row["incident_id"]
         for row in evidence.books.outbox
-        if row["kind"] in {"page", "review"} and not row["dedup_key"].endswith(":last-resort")
+        if row["kind"] in {"page", "review"} and not row["dedup_key"].endswith("::last-resort")
     )
     for incident in sorted(told.keys() | ordered.keys()):
         if told[incident] != ordered[incident]:

@@ -107,3 +107,9 @@ def test_no_series_of_fixes_disturbs_more_than_the_share(desired: int, share: fl
             spent += [(budget, timedelta(minutes=1)) for budget in verdict.budgets]
 
     assert sum(budget.units for budget, _ in spent) <= max(1, int(share * desired))
+
+
+def test_a_kind_that_is_misspelt_is_refused() -> None:
+    """It would bound nothing."""
+    with pytest.raises(ValidationError, match="'Deployment' is no kind of target; known: deployment"):
+        BlastRadius.model_validate({"at_most": 3, "within": "10m", "kind": "Deployment"})

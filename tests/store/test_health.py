@@ -140,6 +140,55 @@ async def test_a_pool_with_no_connection_free_is_lost_until_one_is(
     assert (exhausted, database.health.is_well) == (False, True)
 
 
+@pytest.mark.parametrize("table", ["outbox", "escalations"])
+async def test_a_table_of_pages_that_somebody_holds_is_an_outage(
+    database: Database, database_address: str, watch: Watch, table: str
+) -> None:
+    """Alerts would be stored, and nobody paged."""
+    other = await connect(database_address)
+    holding = other.transaction()
+    await holding.start()
+    await other.execute(f"LOCK TABLE {table} IN SHARE MODE")
+
+    with pytest.raises(Temporary):
+        async with database.transaction() as tx:
+            await tx.execute(f"SET LOCAL lock_timeout = '10ms'; LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+    await watch.look()
+    held = database.health.is_well
+    await holding.rollback()
+    await other.close()
+    await watch.look()
+
+    assert (held, database.health.is_well) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    ["DROP INDEX outbox_dedup_key", "ALTER TABLE escalations RENAME COLUMN due_at TO due"],
+    ids=["index", "column"],
+)
+async def test_nobody_can_be_paged_without_what_pages_are_written_with(
+    database: Database, watch: Watch, gone: str
+) -> None:
+    async with database.connection() as connection:
+        await connection.execute(gone)
+    database.health.cast_doubt("a page was not ordered")
+
+    await watch.look()
+
+    assert not database.health.is_well
+
+
+async def test_transactions_do_not_go_by_the_servers_isolation(database: Database, database_address: str) -> None:
+    """Budgets count what others have reserved while we waited for them."""
+    name = database_address.split("?", maxsplit=1)[0].rpartition("/")[2]
+    async with database.connection() as connection:
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+
+    async with Database.open(database_address) as later, later.transaction() as tx:
+        assert await tx.fetchval("SHOW transaction_isolation") == "read committed"
+
+
 async def test_a_database_that_turned_read_only_is_left_for_one_that_is_not(
     database: Database, database_address: str, watch: Watch
 ) -> None:

@@ -12,12 +12,13 @@ from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
+from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
 from remediator.settings import ApiToken
-from remediator.store import outbox
+from remediator.store import outbox, timeline
 from remediator.store.database import Database
 from remediator.store.outbox import Outgoing
 from remediator.web.api import Api
@@ -79,6 +80,21 @@ async def test_a_link_that_nobody_signed_is_refused(client: Client, token: str) 
     path = "/incidents/1/acknowledge"
     async with client.get(path, params={"token": token}) as asked, client.post(path, params={"token": token}) as sent:
         assert (asked.status, sent.status) == (403, 403)
+
+
+async def test_a_page_has_the_latest_of_a_timeline_that_thousands_have_joined(
+    client: Client, database: Database
+) -> None:
+    incident = await claimed(database)
+    entries = [(incident.id, Entry(EntryKind.ALERT, f"alert {number} of many")) for number in range(2_000)]
+    async with database.transaction() as tx:
+        await timeline.append(tx, entries)
+
+    async with client.get(f"/incidents/{incident.id}", headers=logged_in("reads")) as answer:
+        page = await answer.text()
+
+    assert ("alert 1999 of many" in page, "alert 1400 of many" in page) == (True, False)
+    assert "The latest 500 entries" in page
 
 
 SPOILED = pytest.mark.parametrize(
