@@ -97,6 +97,8 @@ class LastResort:
         self._writer = writer
         self._metrics = metrics
         self._known = Deadlines()
+        self._met: set[IncidentId] = set()
+        """Whose deadlines were ever in memory since the database was steady."""
         self._sent = SentFromMemory(database, writer)
         self._read_next = timedelta()
         self._outage = ""
@@ -127,6 +129,7 @@ class LastResort:
             return self._end_of_outage()
         if self._health.is_well:
             await self._forget_settled()
+            await self._learn_new()
             return ()  # it may be lost again in a moment: what was sent already must not be read anew
         self._lost_for = self._health.down_for
         return (
@@ -140,17 +143,34 @@ class LastResort:
         return len(self._known.all)
 
     async def _read_ahead(self) -> None:
+        upcoming = await self._upcoming()
+        if upcoming is not None:
+            self._known, self._met = upcoming, set(upcoming.chains)
+            self._metrics.watched_deadlines.set(self.watched)
+
+    async def _learn_new(self) -> None:
+        """Alerts are stored in such a moment, however many of them an outage has: their pages strike too."""
+        upcoming = await self._upcoming()
+        if upcoming is not None:
+            room = max(MOST_WATCHED - self.watched, 0)
+            new = [each for each in upcoming.all if each.chain is not None and each.chain not in self._met][:room]
+            self._met |= {each.chain for each in new if each.chain is not None}
+            self._known = self._known.with_more(new)
+
+    async def _upcoming(self) -> Deadlines | None:
+        """None where it is too soon for another look, or the database is lost: the watch tells of it, and what was
+        read before still counts."""
         started = monotonic()
         if started < self._read_next:
-            return
+            return None
         try:
             async with self._database.connection() as connection:
-                self._known = await deadlines.upcoming(connection, monotonic, at_most=MOST_WATCHED)
+                upcoming = await deadlines.upcoming(connection, monotonic, at_most=MOST_WATCHED)
         except Temporary:
-            return  # the watch tells of it, and what was read before still counts
+            return None
         took = monotonic() - started
         self._read_next = started + min(max(READ_EVERY, took * READING_SHARE), READ_AT_LEAST_EVERY)
-        self._metrics.watched_deadlines.set(self.watched)
+        return upcoming
 
     async def _forget_settled(self) -> None:
         """Somebody may have acknowledged in such a moment. Only what the database says ends a page."""

@@ -331,6 +331,30 @@ async def test_what_went_out_from_memory_waits_for_a_database_that_takes_it(
     assert told[-1] == "page sent to alice by console from memory, while the database was lost"
 
 
+async def test_what_is_stored_in_a_moment_in_which_the_database_answers_strikes_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that crashes again and again is never well for long, and takes alerts in between."""
+    monkeypatch.setattr(last_resort, "READ_EVERY", timedelta())
+    monkeypatch.setattr(last_resort, "READING_SHARE", 0)
+    resort = scene.resort()
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+    await resort.tick()
+
+    scene.database.health.found_well()
+    incident = await scene.waiting_page()
+    await resort.tick()
+    struck = []
+    for _ in range(2):
+        scene.lost_for(timedelta(seconds=1))
+        struck += [page.notification.incident for page in await resort.tick()]
+        scene.database.health.found_well()
+        await resort.tick()
+
+    assert struck == [incident]
+
+
 async def test_a_page_that_no_channel_took_is_due_again(scene: Scene) -> None:
     resort, _ = await scene.page_that_nobody_took()
 

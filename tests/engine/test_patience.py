@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from remediator.domain.errors import Temporary
@@ -22,3 +23,9 @@ def test_one_that_lay_for_days_without_a_daemon_is_not_given_up_for_its_age_alon
     item = OutboxItem(1, 1, attempts, (Contact("chat", ""),), NOTE, age=timedelta(days=3))
 
     assert (retry_in(item, BUSY) is not None) == is_tried_again
+
+
+def test_a_page_to_whoever_is_called_last_resort_is_not_its_own_last_resort() -> None:
+    named = msgspec.structs.replace(NOTE, dedup_key="1:1:0:last-resort")
+
+    assert not OutboxItem(1, 1, 0, (Contact("last-resort", ""),), named).is_last_resort
