@@ -129,9 +129,11 @@ async def reading(settings: Settings) -> AsyncIterator[Connection]:
     async with database_address(settings) as dsn:
         if await status(dsn):
             raise BadDocument("the database lacks migrations of this release: `remediator migrate` applies them")
-        async with Database.open(dsn, pool=1) as database, database.connection() as connection:
-            await connection.execute("SET default_transaction_read_only = on; SET statement_timeout = '5min'")
-            yield connection
+        kept = settings.database_statement_cache
+        async with Database.open(dsn, pool=1, statements_kept=kept) as database, database.transaction() as tx:
+            # Of this transaction alone: behind a pooler the session is the daemon's as soon as we are gone.
+            await tx.execute("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '5min'")
+            yield tx
 
 
 async def report_retention(settings: Settings) -> Sequence[kept.Kept]:

@@ -27,7 +27,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import bodies
 from remediator.store import intake as filing
-from remediator.store.database import Database
+from remediator.store.database import Database, passes, was_locked_out
 from remediator.store.intake import FilingResult
 from remediator.toolbox import system_clock
 
@@ -149,7 +149,7 @@ class Intake:
             try:
                 result = await self._file(parts)
             except Temporary as error:
-                if self._refusing or time.monotonic() >= until:
+                if self._refusing or time.monotonic() >= until or was_locked_out(error):
                     return error
             except Exception as error:  # a bug, in a rule or in us: its alert is looked for, its neighbours are stored
                 if has_stumbled:
@@ -227,6 +227,9 @@ class Intake:
         _answer([part])
 
     async def _sit_out(self, parts: Sequence[Part], error: Temporary) -> None:
+        if passes(error):  # somebody is in the way of these, and of nobody else
+            _tell((part.waiting for part in parts), Overloaded(f"{error}; send it again"))
+            return
         self._give_up_on(parts, str(error))
         try:
             await self._database.health.sit_out("store alerts", error)

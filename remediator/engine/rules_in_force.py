@@ -111,6 +111,8 @@ class RulesInForce:
 async def remember(rulebook: Rulebook, database: Database) -> None:
     """Keeps every version, so that an open incident can finish on the one it started with."""
     async with database.transaction() as tx:
+        # First: one that was in force long ago may be about to be forgotten.
+        await rule_versions.still_in_force(tx, [rule.version for rule in rulebook.rules])
         await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
 
 

@@ -106,7 +106,7 @@ def _webhook_problems(document: Document, hook: _Webhook) -> Iterator[Problem]:
 
 
 def _login_problems(document: Document, hook: _Webhook) -> Iterator[Problem]:
-    if not any(_http_config(document, hook).get(key) for key in _AUTH):
+    if not _address(hook).username and not any(_http_config(document, hook).get(key) for key in _AUTH):
         yield document.problem(
             hook.path,
             "it sends no login: every delivery is answered 401",
@@ -159,19 +159,26 @@ def _route_problems(document: Document, receiver: str) -> Iterator[Problem]:
         )
     told: set[Path] = set()
     for route in leading:
-        yield from _reach_problems(document, route)
+        yield from _reach_problems(document, route, leading)
         for problem_path, problem in _timing_problems(document, route):
             if problem_path not in told:  # a timer that many routes inherit is one problem
                 told.add(problem_path)
                 yield problem
 
 
-def _reach_problems(document: Document, route: Route) -> Iterator[Problem]:
+def _reach_problems(document: Document, route: Route, leading: Sequence[Route]) -> Iterator[Problem]:
     if route.shadowed_by is not None:
         yield document.problem(
             route.path,
             f"{_spelled(route.path)} is never reached: {_spelled(route.shadowed_by)} matches every alert before it",
             hint="put it first, or give the other one `continue: true`",
+        )
+    if route.overtaken_by is not None and not any(_is_below(other, route.overtaken_by) for other in leading):
+        yield document.problem(
+            route.path,
+            f"{_spelled(route.path)} is never told: {_spelled(route.overtaken_by)} below it matches every alert, and "
+            "`continue` leads to its siblings only",
+            hint="a child of its own for the receiver, before that one, with `continue: true`",
         )
     if route.muted_by is not None:
         yield document.problem(
@@ -180,6 +187,10 @@ def _reach_problems(document: Document, route: Route) -> Iterator[Problem]:
             hint="poll the source (settings `sources`), which sees them when the time is over",
             severity=Severity.WARNING,
         )
+
+
+def _is_below(route: Route, path: Path) -> bool:
+    return route.path[: len(path)] == path
 
 
 def _timing_problems(document: Document, route: Route) -> Iterator[tuple[Path, Problem]]:

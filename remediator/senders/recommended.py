@@ -4,7 +4,7 @@ _ALERTMANAGER = """\
 route:
   routes:
     - receiver: {receiver}          # first, and `continue`: the routes below get the same alerts as before
-      continue: true
+      continue: true                # the root's receiver gets what no route matches: give it a last route of its own
       group_by: [alertname, cluster, service]
       group_wait: 5s
       group_interval: 1m

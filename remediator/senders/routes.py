@@ -34,6 +34,8 @@ class Route:
     """Where times are named in which it notifies nobody."""
     shadowed_by: Path | None = None
     """An earlier sibling, of it or of a route above it, that takes every alert first."""
+    overtaken_by: Path | None = None
+    """A child that takes every alert: a route is told of what none of its children matches."""
 
 
 def routes_of(document: Document) -> Iterator[Route]:
@@ -53,15 +55,22 @@ def resolve_timeout_of(document: Document) -> timedelta:
 
 def _walk(node: Mapping[str, object], inherited: Route) -> Iterator[Route]:
     route = _told(node, inherited)
-    yield route
-    children = node.get("routes")
+    written = node.get("routes")
+    children = {
+        (*route.path, "routes", number): child
+        for number, child in enumerate(written if isinstance(written, list) else ())
+        if isinstance(child, Mapping) and len(route.path) < _DEEPEST
+    }
+    yield replace(route, overtaken_by=next((path for path, child in children.items() if _takes_all(child)), None))
     shadowed_by = route.shadowed_by
-    for number, child in enumerate(children if isinstance(children, list) else ()):
-        if isinstance(child, Mapping) and len(route.path) < _DEEPEST:
-            path = (*route.path, "routes", number)
-            yield from _walk(child, replace(route, path=path, muted_by=None, shadowed_by=shadowed_by))
-            if not any(child.get(key) for key in _MATCHERS) and child.get("continue") is not True:
-                shadowed_by = shadowed_by or path
+    for path, child in children.items():
+        yield from _walk(child, replace(route, path=path, muted_by=None, shadowed_by=shadowed_by))
+        if _takes_all(child) and child.get("continue") is not True:
+            shadowed_by = shadowed_by or path
+
+
+def _takes_all(node: Mapping[str, object]) -> bool:
+    return not any(node.get(key) for key in _MATCHERS)
 
 
 def _told(node: Mapping[str, object], inherited: Route) -> Route:

@@ -86,15 +86,19 @@ class KeptDelivery:
     """As kept."""
 
 
-_LATEST = """
-SELECT id, received_at, source, alerts, rejected, truncated, octet_length(body) AS bytes FROM deliveries
-WHERE rejected > 0 OR NOT $2 ORDER BY id DESC LIMIT $1
-"""
+_KEPT = "SELECT id, received_at, source, alerts, rejected, truncated, octet_length(body) AS bytes FROM deliveries"
+_LATEST = f"{_KEPT} ORDER BY id DESC LIMIT $1"
+# Few are: they are not looked for among all that ever came.
+_LATEST_REJECTED = f"""
+{_KEPT} WHERE id = ANY(ARRAY(SELECT DISTINCT delivery_id FROM quarantine ORDER BY delivery_id DESC LIMIT $1))
+ORDER BY id DESC
+"""  # noqa: S608  # constants only
 
 
 async def latest(connection: Connection, *, limit: int, rejected_only: bool) -> list[KeptDelivery]:
     """The newest first."""
-    return [KeptDelivery(**row) for row in await connection.fetch(_LATEST, limit, rejected_only)]
+    rows = await connection.fetch(_LATEST_REJECTED if rejected_only else _LATEST, limit)
+    return [KeptDelivery(**row) for row in rows]
 
 
 _REJECTED = """

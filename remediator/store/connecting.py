@@ -13,7 +13,9 @@ STATEMENTS_KEPT = 100
 LIMITS: Mapping[str, str] = {
     "application_name": "remediator",
     "statement_timeout": "5s",
-    "lock_timeout": "3s",
+    # Longer than a deadlock takes to be seen, and shorter than intake's patience: who waits for a row that somebody
+    # holds must be told so, not that the database does not answer.
+    "lock_timeout": "1200ms",
     "idle_in_transaction_session_timeout": "15s",
     "timezone": "UTC",
     # Every statement is about a few rows found by index, whatever its arguments: planning it anew costs more than it.

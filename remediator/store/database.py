@@ -193,6 +193,11 @@ def passes(error: Temporary) -> bool:
     return isinstance(error.__cause__, _PASSING)
 
 
+def was_locked_out(error: Temporary) -> bool:
+    """Whether it waited for a lock for as long as anybody may."""
+    return isinstance(error.__cause__, asyncpg.LockNotAvailableError)
+
+
 async def despite_others(write: Callable[[], Awaitable[Written]]) -> Written:
     """Once more, and again, where nothing but other transactions stand in the way: a deadlock's victim is surely rolled
     back. Raises the last `Temporary`."""

@@ -21,7 +21,7 @@ from remediator.store import intake as filing
 from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
 from tests.engine.taking_in import Rules, of, running
-from tests.store.facts import alert, count
+from tests.store.facts import alert, count, resolved
 
 
 @dataclass
@@ -45,6 +45,18 @@ async def test_concurrent_deliveries_are_each_answered_after_their_alerts_are_st
 
     assert answers == [Accepted(1, 0, 0)] * 100
     assert (await count(database, "episodes"), await count(database, "deliveries")) == (100, 100)
+
+
+async def test_a_row_that_somebody_holds_closes_the_door_to_nobody_else(database: Database) -> None:
+    """An idle session of somebody's, or a replica that froze in a transaction."""
+    async with running(database) as intake:
+        await intake.accept(of(alert("f1")))
+        async with database.transaction() as somebody:
+            await somebody.execute("SELECT FROM incidents FOR UPDATE")
+            with pytest.raises(Overloaded, match="lock timeout; send it again"):
+                await intake.accept(of(alert("f2")))
+
+            assert await intake.accept(of(resolved("f3"))) == Accepted(1, 0, 0)
 
 
 async def test_a_delivery_of_many_parts_is_answered_once_all_of_it_is_stored(database: Database) -> None:

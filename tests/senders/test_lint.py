@@ -11,6 +11,9 @@ URL = "https://remediator.example.com"
 SOUND = recommended("remediator", URL)
 
 
+RECEIVERS = SOUND[SOUND.index("receivers:") :]
+
+
 def told(text: str, *, is_polled: bool = True) -> list[str]:
     problems = lint_alertmanager(load_foreign(text, "am.yml"), "remediator", is_polled=is_polled)
     return [f"{p.severity} {p.line}: {p.message}" for p in problems]
@@ -59,6 +62,12 @@ def test_the_recommended_route_has_nothing_to_complain_of() -> None:
             id="shadowed",
         ),
         pytest.param(
+            "route: { receiver: remediator, group_wait: 5s, group_interval: 1m, repeat_interval: 1h, routes: ["
+            "{ receiver: slack, continue: true }] }\n" + RECEIVERS,
+            "error 1: route is never told: route.routes[0] below it matches every alert",
+            id="a-child-takes-all",
+        ),
+        pytest.param(
             with_line("continue: true", "mute_time_intervals: [nights]"), "warning 4: in these times", id="muted"
         ),
     ],
@@ -73,6 +82,14 @@ def test_each_slip_is_told_with_its_line(text: str, complaint: str) -> None:
         pytest.param(with_line("  routes:\n", "  routes:\n    - { receiver: all, continue: true }\n"), id="goes-on"),
         pytest.param(
             with_line("  routes:\n", "  routes:\n    - { receiver: all, matchers: [a=b] }\n"), id="matches-some"
+        ),
+        pytest.param(
+            "route: { receiver: remediator, group_wait: 5s, group_interval: 1m, repeat_interval: 1h, routes: ["
+            "{ matchers: [a=b], receiver: slack, continue: true }, { repeat_interval: 2h }] }\n" + RECEIVERS,
+            id="a-child-that-leads-to-it-takes-all",
+        ),
+        pytest.param(
+            with_line("authorization", "proxy_headers").replace("https://", "https://am:pw@"), id="login-in-the-url"
         ),
         pytest.param("global: { http_config: { basic_auth: { username: a } } }\n" + SOUND, id="global-login"),
         pytest.param(SOUND.replace(f"{URL}/webhooks/alertmanager", "<secret>"), id="blanked"),

@@ -308,7 +308,7 @@ async def test_a_session_keeps_nothing_between_two_uses(database: Database) -> N
         limits = [await connection.fetchval(f"SHOW {name}") for name in ("statement_timeout", "lock_timeout")]
         locks = await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1")
 
-    assert (limits, locks) == (["5s", "3s"], 0)
+    assert (limits, locks) == (["5s", "1200ms"], 0)
 
 
 async def test_the_next_server_is_tried_where_the_first_is_away(database_address: str) -> None:
