@@ -18,7 +18,7 @@ from remediator.domain.mode import Mode
 from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.domain.verdict import Allow, Ask, Deny, Hold
-from remediator.engine import close
+from remediator.engine import close, undo
 from remediator.engine.desk import APPROVAL_LIFE, HOLD_AFTER_FAILURE, MOST_HOLDS, Desk
 from remediator.engine.execution import new_intent, planned_by
 from remediator.language.duration import format_duration
@@ -112,7 +112,8 @@ def _proposed(incident: Incident, planned: Planned, reason: str, desk: Desk, *, 
         planned.step.path,
     )
     progress = replace(incident.progress, plan=planned.plan, proposed_at=desk.clock(), approval=None, held_until=None)
-    return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=APPROVAL_LIFE, pages=PageOrder.NOW)
+    wake_in = undo.in_time(progress, desk, wait=APPROVAL_LIFE)
+    return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=wake_in, pages=PageOrder.NOW)
 
 
 async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
@@ -121,7 +122,7 @@ async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
     proposed_at = incident.progress.proposed_at
     left = proposed_at + APPROVAL_LIFE - desk.clock() if proposed_at is not None else timedelta()
     if left > timedelta():
-        return Move(Phase.PROPOSED, incident.progress, wake_in=left)
+        return Move(Phase.PROPOSED, incident.progress, wake_in=undo.in_time(incident.progress, desk, wait=left))
     told = Entry(EntryKind.APPROVAL, f"not approved within {format_duration(APPROVAL_LIFE)}: diagnosing afresh")
     afresh = replace(incident.progress, step=None, plan=None, proposed_at=None)
     return Move(Phase.OPENED, afresh, entries=(told,))
@@ -134,14 +135,16 @@ def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entrie
     progress = replace(incident.progress, step=None, plan=None, approval=None)
     if held_until is not None and now < held_until:
         until = min(held_until, now + wait)
-        return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=until - now)
+        wake_in = undo.in_time(progress, desk, wait=until - now)
+        return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=wake_in)
     holds = progress.holds + 1
     progress = replace(progress, holds=holds, held_until=now + wait)
     if holds > MOST_HOLDS:
         move = close.handed_over(incident, desk, f"held {MOST_HOLDS} times, last: {reason}", progress=progress)
         return replace(move, entries=(*entries, *move.entries))
     told = Entry(EntryKind.NOTE, f"held for {format_duration(wait)}: {reason}")
-    return Move(Phase.OPENED, progress, entries=(*entries, told), wake_in=wait, pages=PageOrder.NOW)
+    wake_in = undo.in_time(progress, desk, wait=wait)
+    return Move(Phase.OPENED, progress, entries=(*entries, told), wake_in=wake_in, pages=PageOrder.NOW)
 
 
 def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, entries: tuple[Entry, ...]) -> Move:
