@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from remediator.actions import Action
 from remediator.domain.errors import RemediatorError, Temporary
-from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase
+from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
 from remediator.domain.ledger import Proposal
 from remediator.domain.mode import Mode
 from remediator.domain.plan import NoPlan, Plan
@@ -26,6 +26,10 @@ from remediator.rules.decide import Chosen, Judgement, choose_step, judge_all, w
 from remediator.rules.rule import FixStep, Rule
 from remediator.rules.values import values_of
 
+FACTS_LIFE = timedelta(minutes=2)
+"""From a look to the choice of a fix it is seconds, or a lease where another replica takes over. What is older was
+found before a stop or an outage: the pods that failed then may be healthy by now, and one of them would be deleted."""
+
 
 class Planned(msgspec.Struct, frozen=True):
     """A step that the other system would accept."""
@@ -37,6 +41,8 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    if not _are_facts_fresh(incident.progress, desk):
+        return _look_again(incident)
     values = values_of(incident, now=desk.clock())
     choice = choose_step(rule, values, incident.progress.attempts)
     if not isinstance(choice, Chosen):
@@ -54,6 +60,17 @@ async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
         return _pass_over(incident, (*choice.entries, *planned))
     ready = replace(planned, entries=(*choice.entries, *planned.entries))
     return await _judge(incident, rule, ready, desk)
+
+
+def _are_facts_fresh(progress: Progress, desk: Desk) -> bool:
+    found_at = progress.diagnosed_at
+    return found_at is not None and desk.clock() - found_at <= FACTS_LIFE
+
+
+def _look_again(incident: Incident) -> Move:
+    """What a person approved stays approved, for its own time."""
+    why = f"the facts are older than {format_duration(FACTS_LIFE)}: looking again before anything is done"
+    return Move(Phase.OPENED, incident.progress, entries=(Entry(EntryKind.NOTE, why),))
 
 
 async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -> Planned | tuple[Entry, ...]:

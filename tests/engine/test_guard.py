@@ -259,3 +259,43 @@ async def test_what_waits_for_approval_wakes_in_time_for_its_undo(suggesting: Su
 
     assert (waiting.phase, waiting.wake_in) == (Phase.PROPOSED, due_in)
     assert (proposed.phase, proposed.wake_in) == (Phase.PROPOSED, due_in)
+
+
+@pytest.mark.parametrize(
+    ("age", "phase"),
+    [
+        (timedelta(), Phase.PROPOSED),
+        (guard.FACTS_LIFE, Phase.PROPOSED),
+        (guard.FACTS_LIFE + timedelta(seconds=1), Phase.OPENED),
+        (timedelta(hours=3), Phase.OPENED),
+        (None, Phase.OPENED),
+    ],
+    ids=["just found", "as old as may be", "too old", "after a night without a daemon", "nobody knows how old"],
+)
+async def test_no_fix_is_chosen_on_old_facts(
+    suggesting: Suggesting, clock: Clock, age: timedelta | None, phase: Phase
+) -> None:
+    """The pods that failed hours ago may be healthy, and one of them would be deleted."""
+    await suggesting.tell(down("f1"))
+    incident = await suggesting.claim()
+    found = Progress(diagnosed_at=clock.now - age if age is not None else None)
+
+    move = await next_move(
+        replace(incident, phase=Phase.DIAGNOSED, progress=found), suggesting.rulebook.rules[0], suggesting.desk
+    )
+
+    told = [entry.message for entry in move.entries]
+    assert move.phase is phase
+    assert ("the facts are older than 2m: looking again before anything is done" in told) is (phase is Phase.OPENED)
+    assert move.wake_in == (timedelta() if phase is Phase.OPENED else APPROVAL_LIFE)
+
+
+async def test_old_facts_are_replaced_by_fresh_ones_and_it_goes_on(suggesting: Suggesting, clock: Clock) -> None:
+    await suggesting.tell(down("f1"))
+    async with suggesting.database.transaction() as tx:
+        stopped = Progress(diagnosed_at=clock.now - timedelta(hours=3))
+        await tx.execute("UPDATE incidents SET phase = 'diagnosed', progress = $1", stopped)
+
+    incident = await suggesting.go_on()
+
+    assert (incident.phase, incident.progress.diagnosed_at) == (Phase.PROPOSED, clock.now)
