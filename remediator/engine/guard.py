@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from remediator.actions import Action
 from remediator.domain.errors import RemediatorError, Temporary
-from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
+from remediator.domain.incident import Approval, AttemptResult, Incident, Move, PageOrder, Phase, Progress
 from remediator.domain.ledger import Proposal
 from remediator.domain.mode import Mode
 from remediator.domain.plan import NoPlan, Plan
@@ -88,15 +88,25 @@ async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -
 
 
 async def _judge(incident: Incident, rule: Rule, planned: Planned, desk: Desk) -> Move:
-    approval = incident.progress.approval
-    approved_by = approval.by if approval is not None and approval.digest == planned.plan.digest else ""
+    approved_by, expired = _approved_by(incident.progress.approval, planned, desk)
     proposal = Proposal(incident.rule, planned.plan.target, planned.plan, planned.step.path, approved_by)
     guards = (*desk.global_guards(), *rule.guards)
     ledger = await desk.read_ledger(incident, guards, proposal)
     judgement = judge_all(guards, proposal, ledger)
     judgement = with_approval(judgement, planned.step, proposal, at=ledger.now)
-    entries = (*planned.entries, *judgement.entries)
+    entries = (*planned.entries, *expired, *judgement.entries)
     return _follow(incident, planned, judgement, desk, entries=entries)
+
+
+def _approved_by(approval: Approval | None, planned: Planned, desk: Desk) -> tuple[str, tuple[Entry, ...]]:
+    """Whose yes to this very plan counts, empty where nobody's does; and what is to be told of one that no longer does:
+    whoever gave it thinks that the fix was made."""
+    if approval is None or approval.digest != planned.plan.digest:
+        return "", ()
+    if desk.clock() - approval.at <= APPROVAL_LIFE:
+        return approval.by, ()
+    told = f"the approval by {approval.by} is older than {format_duration(APPROVAL_LIFE)} and no longer counts"
+    return "", (Entry(EntryKind.APPROVAL, told, planned.step.path),)
 
 
 def _follow(

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from remediator.domain.alert import Alert, AlertStatus
 from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import (
+    Approval,
     AttemptResult,
     Incident,
     Move,
@@ -299,3 +300,31 @@ async def test_old_facts_are_replaced_by_fresh_ones_and_it_goes_on(suggesting: S
     incident = await suggesting.go_on()
 
     assert (incident.phase, incident.progress.diagnosed_at) == (Phase.PROPOSED, clock.now)
+
+
+@pytest.mark.parametrize(
+    ("age", "phase"),
+    [
+        (timedelta(), Phase.CLEARED),
+        (APPROVAL_LIFE, Phase.CLEARED),
+        (APPROVAL_LIFE + timedelta(seconds=1), Phase.PROPOSED),
+        (timedelta(hours=8), Phase.PROPOSED),
+    ],
+    ids=["just given", "as old as may be", "too old", "after a night without a daemon"],
+)
+async def test_an_approval_counts_for_ten_minutes(
+    suggesting: Suggesting, clock: Clock, age: timedelta, phase: Phase
+) -> None:
+    """Whoever said yes to a plan in the evening did not say it for the morning."""
+    await suggesting.tell(down("f1"))
+    proposed = await suggesting.go_on()
+    assert proposed.progress.plan is not None
+    approval = Approval(proposed.progress.plan.digest, "alice", clock.now - age)
+    approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
+
+    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+
+    told = [entry.message for entry in move.entries]
+    assert move.phase is phase
+    assert ("the approval by alice is older than 10m and no longer counts" in told) is (phase is Phase.PROPOSED)
+    assert (move.progress.approval is None) is (phase is Phase.PROPOSED)
