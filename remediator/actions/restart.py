@@ -40,13 +40,15 @@ class Restart(Action):
             {"op": "test", "path": "/metadata/generation", "value": metadata["generation"]},
             {"op": "add", "path": "/spec/template/metadata/annotations", "value": annotations},
         ]
+        pace = "all at once" if recreates(spec) else "rolling"
         return Plan(
             action=self.yaml_name(),
             target=incident.target,
-            summary=f"restart {incident.target} ({spec.get('replicas', 'all')} pods, rolling)",
+            summary=f"restart {incident.target} ({spec.get('replicas', 'all')} pods, {pace})",
             calls=(Call("kubernetes", "PATCH", workload_path(incident.target), body=patch, content_type=JSON_PATCH),),
             precondition=f"{incident.target} is still generation {metadata['generation']}",
             pre_image={"uid": metadata["uid"], "generation": metadata["generation"]},
+            units=disturbed_by_roll_out(spec),
         )
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
@@ -57,6 +59,17 @@ class Restart(Action):
         workload: Any = await tools.kubernetes.raw(workload_path(plan.target))
         marks = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
         return seen(marks.get(INTENT_ANNOTATION), intent, workload["metadata"], plan)
+
+
+def recreates(spec: Any) -> bool:
+    """Whether a roll-out ends all pods before it starts a new one. Only a Deployment can: a StatefulSet and a DaemonSet
+    have an `updateStrategy`, which knows no such thing."""
+    return bool(spec.get("strategy", {}).get("type") == "Recreate")
+
+
+def disturbed_by_roll_out(spec: Any) -> int:
+    """How many pods are away at once."""
+    return max(spec.get("replicas", 1), 1) if recreates(spec) else 1
 
 
 def seen(mark: object, intent: IntentId, metadata: Any, plan: Plan) -> Observed:

@@ -13,7 +13,7 @@ async def await_the_end(incident: Incident, rule: Rule, desk: Desk) -> Move:
     """Nothing is left to do but to notice the end of the alert, and to take back a leased fix in time."""
     if incident.recovered and not incident.firing:
         return resolved(incident, desk, "the alert resolved", f"the alert {incident.alert.name} stopped firing")
-    if undo.is_due(incident, desk):
+    if incident.phase is Phase.HANDED_OVER and undo.is_due(incident, desk):
         return await undo.begin(incident, desk)
     if incident.firing:
         return stay(incident, desk)
@@ -58,4 +58,4 @@ def handed_over(
 
 
 def _without_plan(progress: Progress) -> Progress:
-    return replace(progress, step=None, plan=None, intent=None, approval=None)
+    return replace(progress, step=None, plan=None, intent=None, proposed_at=None, approval=None, held_until=None)

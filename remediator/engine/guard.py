@@ -12,19 +12,23 @@ from msgspec.structs import replace
 
 from remediator.actions import Action
 from remediator.domain.errors import RemediatorError, Temporary
-from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase
+from remediator.domain.incident import Approval, AttemptResult, Incident, Move, PageOrder, Phase, Progress
 from remediator.domain.ledger import Proposal
 from remediator.domain.mode import Mode
 from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.domain.verdict import Allow, Ask, Deny, Hold
-from remediator.engine import close
+from remediator.engine import close, undo
 from remediator.engine.desk import APPROVAL_LIFE, HOLD_AFTER_FAILURE, MOST_HOLDS, Desk
 from remediator.engine.execution import new_intent, planned_by
 from remediator.language.duration import format_duration
 from remediator.rules.decide import Chosen, Judgement, choose_step, judge_all, with_approval
 from remediator.rules.rule import FixStep, Rule
 from remediator.rules.values import values_of
+
+FACTS_LIFE = timedelta(minutes=2)
+"""From a look to the choice of a fix it is seconds, or a lease where another replica takes over. What is older was
+found before a stop or an outage: the pods that failed then may be healthy by now, and one of them would be deleted."""
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -37,6 +41,8 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+    if not _are_facts_fresh(incident.progress, desk):
+        return _look_again(incident)
     values = values_of(incident, now=desk.clock())
     choice = choose_step(rule, values, incident.progress.attempts)
     if not isinstance(choice, Chosen):
@@ -56,6 +62,17 @@ async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
     return await _judge(incident, rule, ready, desk)
 
 
+def _are_facts_fresh(progress: Progress, desk: Desk) -> bool:
+    found_at = progress.diagnosed_at
+    return found_at is not None and desk.clock() - found_at <= FACTS_LIFE
+
+
+def _look_again(incident: Incident) -> Move:
+    """What a person approved stays approved, for its own time."""
+    why = f"the facts are older than {format_duration(FACTS_LIFE)}: looking again before anything is done"
+    return Move(Phase.OPENED, incident.progress, entries=(Entry(EntryKind.NOTE, why),))
+
+
 async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -> Planned | tuple[Entry, ...]:
     """The entries alone where the step has nothing it can do."""
     plan = await action.plan(incident, desk.tools)
@@ -71,15 +88,25 @@ async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -
 
 
 async def _judge(incident: Incident, rule: Rule, planned: Planned, desk: Desk) -> Move:
-    approval = incident.progress.approval
-    approved_by = approval.by if approval is not None and approval.digest == planned.plan.digest else ""
+    approved_by, expired = _approved_by(incident.progress.approval, planned, desk)
     proposal = Proposal(incident.rule, planned.plan.target, planned.plan, planned.step.path, approved_by)
     guards = (*desk.global_guards(), *rule.guards)
     ledger = await desk.read_ledger(incident, guards, proposal)
     judgement = judge_all(guards, proposal, ledger)
     judgement = with_approval(judgement, planned.step, proposal, at=ledger.now)
-    entries = (*planned.entries, *judgement.entries)
+    entries = (*planned.entries, *expired, *judgement.entries)
     return _follow(incident, planned, judgement, desk, entries=entries)
+
+
+def _approved_by(approval: Approval | None, planned: Planned, desk: Desk) -> tuple[str, tuple[Entry, ...]]:
+    """Whose yes to this very plan counts, empty where nobody's does; and what is to be told of one that no longer does:
+    whoever gave it thinks that the fix was made."""
+    if approval is None or approval.digest != planned.plan.digest:
+        return "", ()
+    if desk.clock() - approval.at <= APPROVAL_LIFE:
+        return approval.by, ()
+    told = f"the approval by {approval.by} is older than {format_duration(APPROVAL_LIFE)} and no longer counts"
+    return "", (Entry(EntryKind.APPROVAL, told, planned.step.path),)
 
 
 def _follow(
@@ -112,7 +139,8 @@ def _proposed(incident: Incident, planned: Planned, reason: str, desk: Desk, *, 
         planned.step.path,
     )
     progress = replace(incident.progress, plan=planned.plan, proposed_at=desk.clock(), approval=None, held_until=None)
-    return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=APPROVAL_LIFE, pages=PageOrder.NOW)
+    wake_in = undo.in_time(progress, desk, wait=APPROVAL_LIFE)
+    return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=wake_in, pages=PageOrder.NOW)
 
 
 async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
@@ -121,7 +149,7 @@ async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
     proposed_at = incident.progress.proposed_at
     left = proposed_at + APPROVAL_LIFE - desk.clock() if proposed_at is not None else timedelta()
     if left > timedelta():
-        return Move(Phase.PROPOSED, incident.progress, wake_in=left)
+        return Move(Phase.PROPOSED, incident.progress, wake_in=undo.in_time(incident.progress, desk, wait=left))
     told = Entry(EntryKind.APPROVAL, f"not approved within {format_duration(APPROVAL_LIFE)}: diagnosing afresh")
     afresh = replace(incident.progress, step=None, plan=None, proposed_at=None)
     return Move(Phase.OPENED, afresh, entries=(told,))
@@ -134,14 +162,16 @@ def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entrie
     progress = replace(incident.progress, step=None, plan=None, approval=None)
     if held_until is not None and now < held_until:
         until = min(held_until, now + wait)
-        return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=until - now)
+        wake_in = undo.in_time(progress, desk, wait=until - now)
+        return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=wake_in)
     holds = progress.holds + 1
     progress = replace(progress, holds=holds, held_until=now + wait)
     if holds > MOST_HOLDS:
         move = close.handed_over(incident, desk, f"held {MOST_HOLDS} times, last: {reason}", progress=progress)
         return replace(move, entries=(*entries, *move.entries))
     told = Entry(EntryKind.NOTE, f"held for {format_duration(wait)}: {reason}")
-    return Move(Phase.OPENED, progress, entries=(*entries, told), wake_in=wait, pages=PageOrder.NOW)
+    wake_in = undo.in_time(progress, desk, wait=wait)
+    return Move(Phase.OPENED, progress, entries=(*entries, told), wake_in=wake_in, pages=PageOrder.NOW)
 
 
 def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, entries: tuple[Entry, ...]) -> Move:

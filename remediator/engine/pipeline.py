@@ -8,6 +8,7 @@
 
 A stage takes (incident, rule, desk) and returns a `Move`. It never writes to our database; the worker commits.
 An alert that ended before anything was done ends the incident, whatever the phase: a resolved alert never starts a fix.
+Nor does an incident whose leased fix is to be taken back: asking and waiting could go on for as long as the alert does.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,9 +32,12 @@ STAGES: Mapping[Phase, Stage] = {
 }
 
 _NOTHING_DONE_YET = (Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED)
+UNDO_FIRST = "the time of a leased fix that did not help is over: it is taken back, and no other is begun"
 
 
 async def next_move(incident: Incident, rule: Rule, desk: Desk) -> Move:
     if incident.phase in _NOTHING_DONE_YET and not incident.firing:
         return await close.await_the_end(incident, rule, desk)
+    if incident.phase in _NOTHING_DONE_YET and undo.is_due(incident, desk):
+        return close.handed_over(incident, desk, UNDO_FIRST)
     return await STAGES[incident.phase](incident, rule, desk)

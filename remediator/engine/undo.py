@@ -41,6 +41,12 @@ def due_in(progress: Progress, desk: Desk) -> timedelta | None:
     return max(progress.undo.at - desk.clock(), timedelta())
 
 
+def in_time(progress: Progress, desk: Desk, *, wait: timedelta) -> timedelta:
+    """That wait, or less where there is something to take back before it is over."""
+    due = due_in(progress, desk)
+    return wait if due is None else min(wait, due)
+
+
 def is_due(incident: Incident, desk: Desk) -> bool:
     return due_in(incident.progress, desk) == timedelta()
 

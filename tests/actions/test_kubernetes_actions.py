@@ -13,8 +13,10 @@ from remediator.domain.errors import RemediatorError, Temporary
 from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Intent
 from remediator.domain.plan import NoPlan, Observed, Plan
-from tests.actions.bench import INTENT, Bench
+from remediator.domain.target import Target
+from tests.actions.bench import INTENT, Bench, incident_of
 from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.kubernetes.objects import workload
 
 
 async def action_named(name: str, bench: Bench) -> Action:
@@ -119,3 +121,43 @@ async def test_a_rehearsal_without_an_answer_is_no_refusal(fake_bench: Bench, fa
 
     with pytest.raises(Temporary, match="etcdserver: request timed out"):
         await action.plan(fake_bench.incident, fake_bench.tools)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy", "replicas", "units", "how"),
+    [
+        ("restart", "RollingUpdate", 3, 1, "(3 pods, rolling)"),
+        ("restart", "Recreate", 3, 3, "(3 pods, all at once)"),
+        ("restart", "Recreate", 0, 1, "(0 pods, all at once)"),
+        ("rollback", "RollingUpdate", 3, 1, "(registry.example/app:1)"),
+        ("rollback", "Recreate", 3, 3, "(registry.example/app:1), 3 pods all at once"),
+    ],
+)
+async def test_a_roll_out_disturbs_as_many_pods_as_its_strategy_takes_down(
+    fake_bench: Bench, fake_cluster: FakeCluster, name: str, strategy: str, replicas: int, units: int, how: str
+) -> None:
+    """Counted as one, it would pass each blast radius while it takes the whole service down."""
+    body = workload("Deployment", "batch", image="registry.example/app:1", replicas=replicas)
+    body["spec"]["strategy"] = {"type": strategy}
+    fake_cluster.create("prod", body)
+    fake_cluster.set_image("prod", "batch", image="registry.example/app:2")
+    bench = replace(fake_bench, incident=incident_of(Target("deployment", "batch", "prod")))
+
+    plan = await bench.planned(await action_named(name, bench))
+
+    assert plan.units == units
+    assert plan.summary.endswith(how)
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+async def test_what_knows_no_recreation_is_restarted_pod_by_pod(
+    fake_bench: Bench, fake_cluster: FakeCluster, kind: str
+) -> None:
+    """These have an `updateStrategy`, and none that takes all pods at once."""
+    fake_cluster.deploy("prod", "other", kind=kind)
+    bench = replace(fake_bench, incident=incident_of(Target(kind.lower(), "other", "prod")))
+
+    plan = await bench.planned(Restart())
+
+    assert plan.units == 1
+    assert plan.summary.endswith("pods, rolling)")

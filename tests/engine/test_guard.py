@@ -6,13 +6,23 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 
 from remediator.domain.alert import Alert, AlertStatus
-from remediator.domain.ids import IncidentId
-from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
+from remediator.domain.ids import IncidentId, IntentId
+from remediator.domain.incident import (
+    Approval,
+    AttemptResult,
+    Incident,
+    Move,
+    PageOrder,
+    PendingUndo,
+    Phase,
+    Progress,
+)
 from remediator.domain.mode import Mode
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine import guard
@@ -140,6 +150,12 @@ class Suggesting:
     async def tell(self, *alerts: Alert) -> None:
         await file(self.database, *alerts, opens=lambda told: self.rulebook.opening(told, ceiling=Mode.SUGGEST))
 
+    async def claim(self) -> Incident:
+        async with self.database.transaction() as tx:
+            await tx.execute("UPDATE incidents SET wake_at = now()")
+            [incident] = await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
+        return incident
+
     async def go_on(self) -> Incident:
         """As the worker does: move after move while there is something to do at once."""
         async with self.database.transaction() as tx:
@@ -205,3 +221,110 @@ async def test_a_plan_that_nobody_approved_in_time_is_looked_at_afresh(suggestin
     assert [entry.message for entry in entries if entry.message.startswith("not approved")] == [
         "not approved within 10m: diagnosing afresh"
     ]
+
+
+def leased(incident: Incident, clock: Clock, *, due_in: timedelta) -> Incident:
+    """With a fix that is to be taken back so soon."""
+    owed = PendingUndo(IntentId(str(uuid4())), clock.now + due_in)
+    return replace(incident, progress=replace(incident.progress, undo=owed))
+
+
+@pytest.mark.parametrize(
+    ("due_in", "wakes_in"),
+    [(COOLDOWN / 3, COOLDOWN / 3), (2 * COOLDOWN, COOLDOWN)],
+    ids=["the undo is due before", "the undo is due after"],
+)
+async def test_what_is_held_wakes_in_time_for_its_undo(
+    database: Database, desk: Desk, clock: Clock, due_in: timedelta, wakes_in: timedelta
+) -> None:
+    incident = leased(await claimed(database), clock, due_in=due_in)
+
+    first = held(incident, desk, wait=COOLDOWN)
+    clock.now += timedelta(minutes=1)
+    woken_before = held(after(incident, first), desk, wait=COOLDOWN)
+
+    assert (first.wake_in, woken_before.wake_in) == (wakes_in, wakes_in - timedelta(minutes=1))
+    assert first.progress.held_until == clock.now - timedelta(minutes=1) + COOLDOWN
+
+
+async def test_what_waits_for_approval_wakes_in_time_for_its_undo(suggesting: Suggesting, clock: Clock) -> None:
+    await suggesting.tell(down("f1"))
+    await suggesting.go_on()
+    incident = await suggesting.claim()
+    due_in = APPROVAL_LIFE / 2
+    rule, desk = suggesting.rulebook.rules[0], suggesting.desk
+
+    waiting = await next_move(leased(incident, clock, due_in=due_in), rule, desk)
+    afresh = replace(incident, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now))
+    proposed = await next_move(leased(afresh, clock, due_in=due_in), rule, desk)
+
+    assert (waiting.phase, waiting.wake_in) == (Phase.PROPOSED, due_in)
+    assert (proposed.phase, proposed.wake_in) == (Phase.PROPOSED, due_in)
+
+
+@pytest.mark.parametrize(
+    ("age", "phase"),
+    [
+        (timedelta(), Phase.PROPOSED),
+        (guard.FACTS_LIFE, Phase.PROPOSED),
+        (guard.FACTS_LIFE + timedelta(seconds=1), Phase.OPENED),
+        (timedelta(hours=3), Phase.OPENED),
+        (None, Phase.OPENED),
+    ],
+    ids=["just found", "as old as may be", "too old", "after a night without a daemon", "nobody knows how old"],
+)
+async def test_no_fix_is_chosen_on_old_facts(
+    suggesting: Suggesting, clock: Clock, age: timedelta | None, phase: Phase
+) -> None:
+    """The pods that failed hours ago may be healthy, and one of them would be deleted."""
+    await suggesting.tell(down("f1"))
+    incident = await suggesting.claim()
+    found = Progress(diagnosed_at=clock.now - age if age is not None else None)
+
+    move = await next_move(
+        replace(incident, phase=Phase.DIAGNOSED, progress=found), suggesting.rulebook.rules[0], suggesting.desk
+    )
+
+    told = [entry.message for entry in move.entries]
+    assert move.phase is phase
+    assert ("the facts are older than 2m: looking again before anything is done" in told) is (phase is Phase.OPENED)
+    assert move.wake_in == (timedelta() if phase is Phase.OPENED else APPROVAL_LIFE)
+
+
+async def test_old_facts_are_replaced_by_fresh_ones_and_it_goes_on(suggesting: Suggesting, clock: Clock) -> None:
+    await suggesting.tell(down("f1"))
+    async with suggesting.database.transaction() as tx:
+        stopped = Progress(diagnosed_at=clock.now - timedelta(hours=3))
+        await tx.execute("UPDATE incidents SET phase = 'diagnosed', progress = $1", stopped)
+
+    incident = await suggesting.go_on()
+
+    assert (incident.phase, incident.progress.diagnosed_at) == (Phase.PROPOSED, clock.now)
+
+
+@pytest.mark.parametrize(
+    ("age", "phase"),
+    [
+        (timedelta(), Phase.CLEARED),
+        (APPROVAL_LIFE, Phase.CLEARED),
+        (APPROVAL_LIFE + timedelta(seconds=1), Phase.PROPOSED),
+        (timedelta(hours=8), Phase.PROPOSED),
+    ],
+    ids=["just given", "as old as may be", "too old", "after a night without a daemon"],
+)
+async def test_an_approval_counts_for_ten_minutes(
+    suggesting: Suggesting, clock: Clock, age: timedelta, phase: Phase
+) -> None:
+    """Whoever said yes to a plan in the evening did not say it for the morning."""
+    await suggesting.tell(down("f1"))
+    proposed = await suggesting.go_on()
+    assert proposed.progress.plan is not None
+    approval = Approval(proposed.progress.plan.digest, "alice", clock.now - age)
+    approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
+
+    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+
+    told = [entry.message for entry in move.entries]
+    assert move.phase is phase
+    assert ("the approval by alice is older than 10m and no longer counts" in told) is (phase is Phase.PROPOSED)
+    assert (move.progress.approval is None) is (phase is Phase.PROPOSED)

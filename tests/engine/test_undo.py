@@ -16,6 +16,7 @@ from remediator.actions.scale import Scale
 from remediator.clients.kubernetes import connect_kubernetes
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import (
+    Approval,
     Attempt,
     AttemptResult,
     Incident,
@@ -34,7 +35,7 @@ from remediator.domain.target import Target
 from remediator.engine import undo, worker
 from remediator.engine.desk import Desk
 from remediator.engine.late_results import CAME_LATE
-from remediator.engine.pipeline import next_move
+from remediator.engine.pipeline import UNDO_FIRST, next_move
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, moves, outbox, timeline
 from remediator.store.database import Database
@@ -150,6 +151,58 @@ async def test_a_second_fix_does_not_forget_what_the_first_left_to_be_taken_back
     assert (move.phase, move.progress.undo) == (Phase.FIXED, first)
 
 
+@pytest.mark.parametrize("phase", [Phase.OPENED, Phase.DIAGNOSED, Phase.PROPOSED])
+async def test_a_leased_fix_is_taken_back_whatever_its_incident_waits_for(
+    database: Database, written: list[IntentId], phase: Phase
+) -> None:
+    """Proposed and looked at afresh every ten minutes while its alert fires, it would never come to the undo."""
+    incident = await wakes_for_its_undo(database)
+    flush = changed(SCALED, action="flush_cache", undo_after=None)
+    asked = replace(
+        incident.progress,
+        step=1,
+        plan=flush,
+        proposed_at=datetime.now(UTC),
+        approval=Approval(flush.digest, "alice", datetime.now(UTC)),
+        attempts=(Attempt(0, AttemptResult.INEFFECTIVE),),
+    )
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET phase = $1, progress = $2", phase, asked)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "done: scaled back"), within=10)
+        await eventually(lambda: rests(database), within=10)
+
+    async with database.connection() as connection:
+        after = await incidents.get(connection, incident.id)
+        told = [entry.message for entry in await timeline.of_incident(connection, incident.id)]
+    handed_over = f"handed over to people: {UNDO_FIRST}"
+    assert len(written) == 1
+    assert after.progress == Progress(attempts=asked.attempts, last_word=handed_over)
+    assert (after.phase, after.is_open) == (Phase.HANDED_OVER, True)
+    assert told[-3:] == [handed_over, "scale deployment/prod/backend from 5 to 3 replicas", "done: scaled back"]
+
+
+async def rests(database: Database) -> bool:
+    return bool(await count(database, "incidents WHERE lease_until IS NULL AND wake_at IS NULL"))
+
+
+async def test_whoever_has_no_alert_any_more_is_told_before_its_fix_is_taken_back(
+    database: Database, written: list[IntentId]
+) -> None:
+    """Its data is gone, not its cause: a person must look, and nothing else would say so."""
+    await wakes_for_its_undo(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET phase = 'proposed'")
+        await tx.execute("UPDATE episodes SET closed_at = now(), recovered = false")
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "done: scaled back"), within=10)
+
+    assert len(written) == 1
+    assert await tells(database, "a person must look")
+
+
 @pytest.fixture
 async def looking(fake_cluster: FakeCluster, tmp_path: Path) -> AsyncIterator[Toolbox]:
     """At a cluster with a Deployment `backend` in it."""
@@ -164,7 +217,9 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
 ) -> None:
     files = {"service-down": rule_with("{ use: scale, by: 1, undo_after: 45m }")}
     [rule] = load_rules(write_rules(tmp_path / "rules", **files)).rulebook.rules
-    incident = overdue(await claimed(database), new_id(), phase=Phase.DIAGNOSED)
+    first = PendingUndo(new_id(), datetime.now(UTC) + timedelta(minutes=30))
+    progress = Progress(diagnosed_at=datetime.now(UTC), undo=first)
+    incident = replace(await claimed(database), phase=Phase.DIAGNOSED, progress=progress)
     desk = changed(desk_for(Intent(new_id(), incident.id, "", SCALED), IntentState.DONE), tools=looking)
 
     move = await next_move(incident, rule, desk)
