@@ -64,7 +64,7 @@ class Restart(Action):
 def recreates(spec: Any) -> bool:
     """Whether a roll-out ends all pods before it starts a new one. Only a Deployment can: a StatefulSet and a DaemonSet
     have an `updateStrategy`, which knows no such thing."""
-    return bool(spec.get("strategy", {}).get("type") == "Recreate")
+    return bool((spec.get("strategy") or {}).get("type") == "Recreate")
 
 
 def disturbed_by_roll_out(spec: Any) -> int:

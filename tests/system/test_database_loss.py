@@ -275,6 +275,14 @@ async def test_a_pooler_in_transaction_mode_costs_nothing_and_its_loss_is_the_da
         crowd = [made.client.alert(alertname="Down", instance=f"crowd {number}") for number in range(100)]
         assert set(await asyncio.gather(*crowd)) == {202}
         assert await postgres.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert (
+            await _run(
+                "deliveries", "list", REMEDIATOR_DATABASE_URL=pooler.dsn, REMEDIATOR_DATABASE_STATEMENT_CACHE="0"
+            )
+            == 0
+        )
+        again = [made.client.alert(alertname="Down", instance=f"crowd {number}") for number in range(100)]
+        assert set(await asyncio.gather(*again)) == {202}, "no session was left read-only"
         await lost_and_found(made, pooler.gone())
 
 
@@ -426,6 +434,13 @@ async def starting(environment: dict[str, str]) -> AsyncIterator[tuple[asyncio.s
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def _run(*command: str, **environment: str) -> int:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-m", "remediator", *command, env=os.environ | environment
+    )
+    return await process.wait()
 
 
 async def _look(database: Database) -> None:
