@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 from aiohttp import web
 
@@ -275,15 +276,22 @@ async def test_a_pooler_in_transaction_mode_costs_nothing_and_its_loss_is_the_da
         crowd = [made.client.alert(alertname="Down", instance=f"crowd {number}") for number in range(100)]
         assert set(await asyncio.gather(*crowd)) == {202}
         assert await postgres.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
-        assert (
-            await _run(
-                "deliveries", "list", REMEDIATOR_DATABASE_URL=pooler.dsn, REMEDIATOR_DATABASE_STATEMENT_CACHE="0"
-            )
-            == 0
-        )
-        again = [made.client.alert(alertname="Down", instance=f"crowd {number}") for number in range(100)]
-        assert set(await asyncio.gather(*again)) == {202}, "no session was left read-only"
         await lost_and_found(made, pooler.gone())
+
+
+async def test_a_command_that_reads_leaves_the_poolers_session_as_it_was(
+    postgres: BreakablePostgres, tmp_path: Path
+) -> None:
+    """It is the daemon's next, and a session that is read-only stores no alert."""
+    dsn = await postgres.database()
+    await migrate(dsn)
+
+    async with PgBouncer.before(dsn, tmp_path, ignoring=",".join(POOLED_LIMITS)) as pooler:
+        pooled = {"REMEDIATOR_DATABASE_URL": pooler.dsn, "REMEDIATOR_DATABASE_STATEMENT_CACHE": "0"}
+        assert await _run("deliveries", "list", **pooled) == 0
+        connection = await asyncpg.connect(pooler.dsn, statement_cache_size=0)
+        assert await connection.fetchval("SHOW default_transaction_read_only") == "off"
+        await connection.close()
 
 
 async def test_a_pooler_that_is_not_set_up_for_us_is_named_with_what_to_do(
