@@ -2,7 +2,10 @@
 
 from typing import Any, ClassVar
 
+import msgspec
+
 from remediator.actions import Action
+from remediator.clients.kubernetes.objects import WorkloadSpec
 from remediator.clients.kubernetes.reader import workload_path
 from remediator.clients.kubernetes.writer import INTENT_ANNOTATION
 from remediator.domain.ids import IntentId
@@ -40,7 +43,8 @@ class Restart(Action):
             {"op": "test", "path": "/metadata/generation", "value": metadata["generation"]},
             {"op": "add", "path": "/spec/template/metadata/annotations", "value": annotations},
         ]
-        pace = "all at once" if recreates(spec) else "rolling"
+        shape = msgspec.convert(spec, WorkloadSpec)
+        pace = "all at once" if shape.recreates else "rolling"
         return Plan(
             action=self.yaml_name(),
             target=incident.target,
@@ -48,7 +52,7 @@ class Restart(Action):
             calls=(Call("kubernetes", "PATCH", workload_path(incident.target), body=patch, content_type=JSON_PATCH),),
             precondition=f"{incident.target} is still generation {metadata['generation']}",
             pre_image={"uid": metadata["uid"], "generation": metadata["generation"]},
-            units=disturbed_by_roll_out(spec),
+            units=shape.disturbed_by_roll_out,
         )
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
@@ -59,17 +63,6 @@ class Restart(Action):
         workload: Any = await tools.kubernetes.raw(workload_path(plan.target))
         marks = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
         return seen(marks.get(INTENT_ANNOTATION), intent, workload["metadata"], plan)
-
-
-def recreates(spec: Any) -> bool:
-    """Whether a roll-out ends all pods before it starts a new one. Only a Deployment can: a StatefulSet and a DaemonSet
-    have an `updateStrategy`, which knows no such thing."""
-    return bool((spec.get("strategy") or {}).get("type") == "Recreate")
-
-
-def disturbed_by_roll_out(spec: Any) -> int:
-    """How many pods are away at once."""
-    return max(spec.get("replicas", 1), 1) if recreates(spec) else 1
 
 
 def seen(mark: object, intent: IntentId, metadata: Any, plan: Plan) -> Observed:

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 from remediator.actions import Action
-from remediator.actions.restart import disturbed_by_roll_out, recreates
 from remediator.clients.kubernetes.objects import Workload, has_newer_roll_out, newest_first
 from remediator.clients.kubernetes.reader import namespace_path, workload_path
 from remediator.clients.kubernetes.writer import INTENT_ANNOTATION
@@ -53,7 +52,7 @@ class Rollback(Action):
         if len(revisions) < 2:
             return NoPlan(f"{incident.target} has no earlier revision")
         template = await self._template(revisions[1], tools)
-        return self._planned(incident.target, deployment, revisions[1], template=template, spec=raw["spec"])
+        return self._planned(incident.target, deployment, revisions[1], template=template)
 
     async def _template(self, replica_set: Workload, tools: Toolbox) -> dict[str, Any]:
         path = (
@@ -64,17 +63,15 @@ class Rollback(Action):
         template.get("metadata", {}).get("labels", {}).pop(_HASH_LABEL, None)
         return template
 
-    def _planned(
-        self, target: Target, deployment: Workload, previous: Workload, *, template: dict[str, Any], spec: Any
-    ) -> Plan:
-        metadata, units = deployment.metadata, disturbed_by_roll_out(spec)
+    def _planned(self, target: Target, deployment: Workload, previous: Workload, *, template: dict[str, Any]) -> Plan:
+        metadata, units = deployment.metadata, deployment.spec.disturbed_by_roll_out
         patch: list[Any] = [
             {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
             {"op": "test", "path": "/metadata/generation", "value": metadata.generation},
             {"op": "replace", "path": "/spec/template", "value": template},
             _mark(metadata.annotations),
         ]
-        pace = f", {units} pods all at once" if recreates(spec) else ""
+        pace = f", {units} pods all at once" if deployment.spec.recreates else ""
         return Plan(
             action=self.yaml_name(),
             target=target,

@@ -86,13 +86,15 @@ class KeptDelivery:
     """As kept."""
 
 
-_KEPT = "SELECT id, received_at, source, alerts, rejected, truncated, octet_length(body) AS bytes FROM deliveries"
-_LATEST = f"{_KEPT} ORDER BY id DESC LIMIT $1"
+_KEPT = """
+SELECT id, received_at, source, alerts, rejected, truncated, octet_length(body) AS bytes
+FROM deliveries {among} ORDER BY id DESC LIMIT $1
+"""
+_LATEST = _KEPT.format(among="")
 # Few are: they are not looked for among all that ever came.
-_LATEST_REJECTED = f"""
-{_KEPT} WHERE id = ANY(ARRAY(SELECT DISTINCT delivery_id FROM quarantine ORDER BY delivery_id DESC LIMIT $1))
-ORDER BY id DESC
-"""  # noqa: S608  # constants only
+_LATEST_REJECTED = _KEPT.format(
+    among="WHERE id = ANY(ARRAY(SELECT DISTINCT delivery_id FROM quarantine ORDER BY delivery_id DESC LIMIT $1))"
+)
 
 
 async def latest(connection: Connection, *, limit: int, rejected_only: bool) -> list[KeptDelivery]:

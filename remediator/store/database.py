@@ -61,10 +61,10 @@ _FAILURES = (
     OSError,
     TimeoutError,
 )
-_PASSING = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
-"""Worth another try."""
 _OF_NO_CONCERN = (asyncpg.TransactionRollbackError, asyncpg.InvalidCachedStatementError)
-"""No sign that the database is not well. A lock may be: somebody may hold a whole table."""
+"""No sign that the database is not well."""
+_PASSING = (*_OF_NO_CONCERN, asyncpg.LockNotAvailableError)
+"""Worth another try. A lock may be a sign all the same: somebody may hold a whole table."""
 
 _NUL = "\\u0000"
 """As it is written in JSON."""

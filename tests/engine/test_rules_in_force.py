@@ -13,7 +13,7 @@ import pytest
 
 from remediator.domain.errors import Temporary
 from remediator.engine import rules_in_force
-from remediator.engine.rules_in_force import RulesInForce
+from remediator.engine.rules_in_force import RulesInForce, remember
 from remediator.metrics import Metrics
 from remediator.rules.loader import Loaded
 from remediator.store import rule_versions
@@ -95,6 +95,20 @@ async def test_rules_that_changed_while_a_start_waited_for_its_database_are_in_f
 
     async with looking_at(rules, database):
         await eventually(is_in_force, within=5)
+
+
+async def test_a_rule_that_was_in_force_long_ago_and_is_again_is_not_about_to_be_forgotten(
+    tmp_path: Path, database: Database
+) -> None:
+    rulebook = RulesInForce.load(write_rules(tmp_path)).rulebook()
+    await remember(rulebook, database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE rule_versions SET seen_at = now() - interval '2 years'")
+
+    await remember(rulebook, database)
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT min(seen_at) > now() - interval '1 minute' FROM rule_versions")
 
 
 async def test_rules_that_an_outage_kept_from_being_stored_are_in_force_soon_after_it(

@@ -111,10 +111,26 @@ class PodTemplate(Struct, frozen=True):
     spec: PodSpec = PodSpec()
 
 
+class Strategy(Struct, frozen=True):
+    type: str = ""
+
+
 class WorkloadSpec(Struct, frozen=True):
     replicas: int = 1
     selector: Selector = Selector()
     template: PodTemplate = PodTemplate()
+    strategy: Strategy = Strategy()
+    """A Deployment's. StatefulSets and DaemonSets have an `updateStrategy`, and none that takes all pods at once."""
+
+    @property
+    def recreates(self) -> bool:
+        """Whether a roll-out ends all pods before it starts a new one."""
+        return self.strategy.type == "Recreate"
+
+    @property
+    def disturbed_by_roll_out(self) -> int:
+        """How many pods are away at once."""
+        return max(self.replicas, 1) if self.recreates else 1
 
 
 class WorkloadStatus(Struct, frozen=True):
