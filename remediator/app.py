@@ -293,6 +293,7 @@ def _desk(settings: Settings, connections: Connections, opened: _Opened, *, cloc
         clock=clock,
         read_ledger=journal.ledger,
         read_intent=journal.intent,
+        read_stand_in=journal.stand_in,
         global_guards=lambda: opened.rules.rulebook().guards,
         recheck=timedelta(seconds=settings.engine.recheck_seconds),
         writers=connections.writers,

@@ -41,6 +41,11 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
         return self.labels.get("alertname", "unnamed alert")
 
     @property
+    def labels_told(self) -> str:
+        """All but the name, for people."""
+        return ", ".join(f"{name}={value!r}" for name, value in sorted(self.labels.items()) if name != "alertname")
+
+    @property
     def is_firing(self) -> bool:
         return self.status is AlertStatus.FIRING
 

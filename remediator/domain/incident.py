@@ -141,13 +141,15 @@ class Incident(msgspec.Struct, frozen=True):
     status: Status
     phase: Phase
     alert: Alert
-    """The alert that opened it."""
+    """What its fixes are for: the alert that opened it, or one that has taken its place (`engine/stand_in.py`)."""
     target: Target | None
     opened_at: datetime
     firing: bool
     """Whether any of its episodes is still open."""
     recovered: bool = True
     """False where an episode ended without a recovery (see `Alert.recovered`)."""
+    alert_fires: bool = True
+    """Whether `alert` itself does, and nobody has silenced it."""
     progress: Progress = msgspec.field(default_factory=Progress)
     epoch: int = 0
     """The fencing number of the current lease."""
@@ -212,6 +214,8 @@ class Move(msgspec.Struct, frozen=True):
     """Journalled with this move; the write follows in the same claim or is observed by the next."""
     result: IntentResult | None = None
     pages: PageOrder = PageOrder.KEEP
+    alert: Alert | None = None
+    """What the incident is about from now on; None: what it was."""
 
     @property
     def kept(self) -> Progress:

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from remediator.domain.ids import IntentId
+from remediator.domain.alert import Alert
+from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.guards import Guard
@@ -26,6 +27,7 @@ class Desk:
     """Follows the database's clock, so that replicas agree."""
     read_ledger: Callable[[Incident, Sequence[Guard], Proposal], Awaitable[Ledger]]
     read_intent: Callable[[IntentId], Awaitable[StoredIntent]]
+    read_stand_in: Callable[[IncidentId], Awaitable[Alert | None]]
     global_guards: Callable[[], Sequence[Guard]]
     """Those of the rulebook in force; a rule adds its own."""
     recheck: timedelta

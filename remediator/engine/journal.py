@@ -5,14 +5,15 @@ Read for many incidents at once, as their moves are committed: a round trip each
 
 from collections.abc import Sequence
 
+from remediator.domain.alert import Alert
 from remediator.domain.budget import Budget
-from remediator.domain.ids import IntentId
+from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.mode import Mode, lower
 from remediator.engine.group_commit import GroupCommit
 from remediator.guards import Guard
-from remediator.store import intents, ledger
+from remediator.store import incidents, intents, ledger
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.store.ledger import Snapshot
@@ -42,6 +43,10 @@ class Journal:
 
     async def intent(self, intent: IntentId) -> StoredIntent:
         return await self._intents.submit(intent)
+
+    async def stand_in(self, incident: IncidentId) -> Alert | None:
+        async with self._database.connection() as connection:
+            return await incidents.stand_in(connection, incident)
 
     async def _read_snapshots(self, wanted: Sequence[Budgets]) -> list[Snapshot]:
         """The same for all, whose budgets are among those of all."""

@@ -8,13 +8,14 @@
 
 A stage takes (incident, rule, desk) and returns a `Move`. It never writes to our database; the worker commits.
 An alert that ended before anything was done ends the incident, whatever the phase: a resolved alert never starts a fix.
+Nor do its labels choose one while another alert of the incident fires: that one takes its place.
 Nor does an incident whose leased fix is to be taken back: asking and waiting could go on for as long as the alert does.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 
 from remediator.domain.incident import Incident, Move, Phase
-from remediator.engine import close, diagnose, fix, guard, undo, verify
+from remediator.engine import close, diagnose, fix, guard, stand_in, undo, verify
 from remediator.engine.desk import Desk
 from remediator.rules.rule import Rule
 
@@ -40,4 +41,8 @@ async def next_move(incident: Incident, rule: Rule, desk: Desk) -> Move:
         return await close.await_the_end(incident, rule, desk)
     if incident.phase in _NOTHING_DONE_YET and undo.is_due(incident, desk):
         return close.handed_over(incident, desk, UNDO_FIRST)
+    if incident.phase in _NOTHING_DONE_YET and not incident.alert_fires:
+        alert = await desk.read_stand_in(incident.id)
+        if alert is not None:
+            return stand_in.takes_over(incident, alert)
     return await STAGES[incident.phase](incident, rule, desk)

@@ -1,6 +1,6 @@
 """Incidents: claimed under a lease with a fencing number, read and changed by people. Moves are in `moves`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -25,12 +25,17 @@ log = structlog.get_logger()
 # on closed_at by reading every open one.
 FIRING = "COALESCE((SELECT bool_or(e.closed_at IS NULL) FROM episodes e WHERE e.incident_id = i.id), false)"
 RECOVERED = "COALESCE((SELECT bool_and(e.recovered) FROM episodes e WHERE e.incident_id = i.id), true)"
+ITS_OWN = "e.incident_id = i.id AND e.source = i.alert ->> 'source' AND e.fingerprint = i.alert ->> 'fingerprint'"
+ALERT_FIRES = f"""COALESCE((
+    SELECT bool_or(e.closed_at IS NULL AND e.suppressed_by = '') FROM episodes e WHERE {ITS_OWN}
+), false)"""  # noqa: S608  # constants only
 """Of incident `i`. Facts about its episodes, read with it in one snapshot."""
 
 _COLUMNS = f"""
     i.id, i.rule, i.rule_version, i.title, i.severity, i.mode, i.status, i.phase, i.alert::text AS alert,
     i.target::text AS target, i.progress::text AS progress, i.opened_at, i.acknowledged_by, i.resolved_at,
-    i.resolution, i.epoch, i.lease_until, {{}}.nudges, {FIRING} AS firing, {RECOVERED} AS recovered
+    i.resolution, i.epoch, i.lease_until, {{}}.nudges, {FIRING} AS firing, {RECOVERED} AS recovered,
+    {ALERT_FIRES} AS alert_fires
 """
 
 # Rules take turns, each with its longest overdue incident first: a storm of one rule must not starve another.
@@ -146,6 +151,31 @@ async def list_incidents(connection: Connection, *, status: Status | None = None
     return readable(rows, _to_show)
 
 
+# What is said of an episode is less than what was said of its alert: annotations and links are not kept.
+_STAND_IN = """
+SELECT jsonb_build_object('source', source, 'fingerprint', fingerprint, 'status', 'firing', 'labels', labels,
+    'starts_at', starts_at)::text
+FROM episodes e WHERE incident_id = $1 AND closed_at IS NULL AND suppressed_by = '' ORDER BY starts_at, id LIMIT 1
+"""
+
+
+async def stand_in(connection: Connection, incident: IncidentId) -> Alert | None:
+    """The one of its alerts that has fired for the longest and is not silenced, as far as it is kept."""
+    found = await connection.fetchval(_STAND_IN, incident)
+    return from_json(found, Alert) if found is not None else None
+
+
+_HAND_ON = """
+UPDATE incidents i SET alert = a.alert FROM jsonb_to_recordset($1) a(id bigint, alert jsonb) WHERE i.id = a.id
+"""
+
+
+async def hand_on(tx: Connection, alerts: Mapping[IncidentId, Alert]) -> None:
+    """What the incidents are about from now on."""
+    if alerts:
+        await tx.execute(_HAND_ON, [{"id": incident, "alert": alert} for incident, alert in alerts.items()])
+
+
 async def stop_paging(tx: Connection, numbers: Sequence[int]) -> None:
     """The chain first: whoever is ordering its pages is waited for, and they are stopped too."""
     if numbers:
@@ -257,6 +287,7 @@ def _incident(row: Any) -> Incident:
         opened_at=row["opened_at"],
         firing=row["firing"],
         recovered=row["recovered"],
+        alert_fires=row["alert_fires"],
         progress=progress_from(row["progress"]),
         epoch=row["epoch"],
         lease_until=row["lease_until"],

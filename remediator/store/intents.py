@@ -18,7 +18,7 @@ from remediator.marks import Mark, reached
 from remediator.store import ledger
 from remediator.store.database import Connection, clean, is_storable, to_json
 from remediator.store.documents import from_json
-from remediator.store.incidents import FIRING
+from remediator.store.incidents import ITS_OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,7 @@ async def begin(tx: Connection, wanted: Sequence[Begun]) -> list[Refusal | None]
 _STILL_ALLOWED = f"""
 SELECT i.id, k.is_on, k.reason, i.status <> 'resolved' AS is_open,
     COALESCE(i.lease_until - clock_timestamp() > w.timeout, false) AS in_time,
-    {FIRING} AS firing,
-    (SELECT min(e.suppressed_by) FILTER (WHERE e.closed_at IS NULL)
-     FROM episodes e WHERE e.incident_id = i.id) AS suppressed_by
+    (SELECT min(e.suppressed_by) FILTER (WHERE e.closed_at IS NULL) FROM episodes e WHERE {ITS_OWN}) AS suppressed_by
 FROM unnest($1::bigint[], $2::interval[]) w(id, timeout) JOIN incidents i USING (id), kill_switch k
 FOR SHARE OF k
 """  # noqa: S608  # constants only
@@ -83,9 +81,11 @@ def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:
         return NotAllowed(f"the kill switch is on: {facts['reason'] if facts else 'unknown'}")
     if not facts["in_time"]:
         return NotAllowed("the lease has less time left than the write may take")
-    if intent.undoes is None and not (facts["is_open"] and facts["firing"]):
+    if intent.undoes is not None:
+        return None
+    if facts["suppressed_by"] is None or not facts["is_open"]:
         return NotAllowed("the alert no longer fires, or the incident was resolved")
-    if intent.undoes is None and facts["suppressed_by"]:  # the least is empty while any alert of it is not suppressed
+    if facts["suppressed_by"]:
         return NotAllowed(f"the alert is suppressed at its source: {facts['suppressed_by']}")
     return None
 

@@ -15,7 +15,7 @@ from remediator.domain.incident import Incident, Move, PageOrder, Phase, Status
 from remediator.store import incidents, intents, timeline
 from remediator.store.database import Connection, clean
 from remediator.store.documents import progress_from, progress_json
-from remediator.store.incidents import FIRING, RECOVERED
+from remediator.store.incidents import ALERT_FIRES, FIRING, RECOVERED
 from remediator.store.intents import Begun
 
 Refusal = StaleFence | Outdated | BudgetSpent | NotAllowed
@@ -38,6 +38,7 @@ async def commit(tx: Connection, decided: Sequence[Decided], *, lease: timedelta
     written = [one for position, one in enumerate(decided) if position not in refused]
     await intents.finish(tx, [one.move.result for one in written if one.move.result is not None])
     await _order_pages(tx, written)
+    await incidents.hand_on(tx, {one.incident.id: one.move.alert for one in written if one.move.alert is not None})
     after = await _update(tx, written, lease)
     return [refused.get(position) or after[one.incident.id] for position, one in enumerate(decided)]
 
@@ -104,7 +105,7 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::in
     m(id, phase, progress, status, resolution, wake_in, nudges, lease)
 WHERE i.id = m.id
 RETURNING i.id, i.status, i.resolution, i.resolved_at, i.acknowledged_by, i.lease_until, i.nudges,
-    {FIRING} AS firing, {RECOVERED} AS recovered
+    {FIRING} AS firing, {RECOVERED} AS recovered, {ALERT_FIRES} AS alert_fires
 """  # noqa: S608  # constants only
 
 
@@ -142,6 +143,7 @@ def _after(one: Decided, progress: str, row: Any) -> Incident:
     """The progress as it was stored: the next stage sees the same whether or not it is in another process."""
     return replace(
         one.incident,
+        alert=one.move.alert or one.incident.alert,
         phase=one.move.phase,
         progress=progress_from(progress),
         status=Status(row["status"]),
@@ -152,4 +154,5 @@ def _after(one: Decided, progress: str, row: Any) -> Incident:
         nudges=row["nudges"],
         firing=row["firing"],
         recovered=row["recovered"],
+        alert_fires=row["alert_fires"],
     )

@@ -233,5 +233,4 @@ def row(request: Requested) -> dict[str, object]:
 
 
 def start_of(alert: Alert) -> Entry:
-    labels = ", ".join(f"{name}={value!r}" for name, value in sorted(alert.labels.items()) if name != "alertname")
-    return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {labels}")
+    return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {alert.labels_told}")

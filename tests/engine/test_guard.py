@@ -62,7 +62,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def desk(clock: Clock) -> Desk:
-    return Desk(NOBODY, clock, NOBODY, NOBODY, lambda: (), timedelta(seconds=15))
+    return Desk(NOBODY, clock, NOBODY, NOBODY, NOBODY, lambda: (), timedelta(seconds=15))
 
 
 def held(incident: Incident, desk: Desk, *, wait: timedelta) -> Move:

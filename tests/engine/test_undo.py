@@ -76,6 +76,7 @@ def desk_for(journalled: Intent, state: IntentState, *, writers: Any = NOBODY) -
         clock=lambda: datetime.now(UTC),
         read_ledger=NOBODY,
         read_intent=read,
+        read_stand_in=NOBODY,
         global_guards=lambda: (),
         recheck=timedelta(seconds=15),
         writers=writers,

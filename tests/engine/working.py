@@ -48,6 +48,7 @@ async def at_work(database: Database, *, lease: timedelta = LEASE) -> AsyncItera
         clock=clock,
         read_ledger=journal.ledger,
         read_intent=journal.intent,
+        read_stand_in=journal.stand_in,
         global_guards=lambda: (),
         recheck=timedelta(seconds=15),
         writers=NOT_REACHED,

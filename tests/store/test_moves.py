@@ -332,20 +332,28 @@ async def test_the_first_result_of_an_intent_counts(database: Database) -> None:
     assert (stored.state, stored.detail, stored.intent.plan) == (IntentState.DONE, "done", PLAN)
 
 
-async def test_no_write_begins_while_every_alert_of_the_incident_is_suppressed_at_its_source(
-    database: Database,
-) -> None:
+async def test_no_write_begins_while_its_alert_is_suppressed_at_the_source(database: Database) -> None:
     incident = await claimed(database)
     await file(database, alert("f2"))
     move = replace(ON, intent=intent_of(incident))
     async with database.transaction() as tx:
-        await tx.execute("UPDATE episodes SET suppressed_by = 'silence s-1'")
+        await tx.execute("UPDATE episodes SET suppressed_by = 'silence s-1' WHERE fingerprint = 'f1'")
 
     with pytest.raises(NotAllowed, match="suppressed at its source: silence s-1"):
         await commit(database, incident, move)
     async with database.transaction() as tx:
-        await tx.execute("UPDATE episodes SET suppressed_by = '' WHERE fingerprint = 'f2'")
+        await tx.execute("UPDATE episodes SET suppressed_by = ''")
     await commit(database, incident, move)
+
+
+async def test_no_write_begins_for_an_alert_that_has_ended_while_another_of_its_incident_fires(
+    database: Database,
+) -> None:
+    incident = await claimed(database)
+    await file(database, alert("f2"), resolved("f1"))
+
+    with pytest.raises(NotAllowed, match="the alert no longer fires"):
+        await commit(database, incident, replace(ON, intent=intent_of(incident)))
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,31 @@ async def test_suggest_mode_waits_for_a_person_who_approves_this_very_plan(
     assert len(fake_cluster.requests.writes) == 1
 
 
+async def test_a_fix_is_for_the_alert_that_fires_and_not_for_the_one_that_opened_the_incident(
+    settings_of: SettingsOf, fake_cluster: FakeCluster
+) -> None:
+    """Both are of one workload, and so of one incident: the first one's pod is well again, the other's is not."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    well, broken = fake_cluster.break_until_restarted("prod", "backend", pods=2)
+    rule = rule_with("{ use: delete_pod, pods: '${{ [alert.labels.pod] }}' }")
+
+    async with running(settings_of("suggest", **{"service-down": rule})) as (_, client):
+        await client.alert(**ALERT, pod=well)
+        proposed = await client.until(1, lambda seen: seen["phase"] == "proposed")
+        await client.alert(**ALERT, pod=broken)
+        await client.resolve(**ALERT, pod=well)
+        for_the_other = await client.until(
+            1, lambda seen: seen["phase"] == "proposed" and seen["plan"]["digest"] != proposed["plan"]["digest"]
+        )
+        too_late, _ = await client.post("/api/v1/incidents/1/approve", {"plan": proposed["plan"]["digest"]})
+        await client.post("/api/v1/incidents/1/approve", {"plan": for_the_other["plan"]["digest"]})
+        await client.until(1, lambda seen: any(line.startswith("fix fix[0]: done") for line in told(seen)))
+
+    assert too_late == 409
+    assert for_the_other["labels"]["pod"] == broken
+    assert [write.path.split("/")[-2] for write in fake_cluster.requests.writes] == [broken]
+
+
 @pytest.mark.parametrize(
     "step",
     [
