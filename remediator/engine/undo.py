@@ -125,15 +125,29 @@ def _left_of(incident: Incident, result: IntentResult, desk: Desk) -> PendingUnd
     due = incident.progress.undo
     if due is None or result.result is IntentState.DONE:
         return None
-    if result.result is not IntentState.FAILED or due.tries >= MOST_TRIES:
+    left = _again(due, desk) if result.result is IntentState.FAILED else None
+    if left is None:
         log.error("leased fix not taken back", incident=incident.id, state=result.result.value, detail=result.detail)
+    return left
+
+
+def _again(due: PendingUndo, desk: Desk) -> PendingUndo | None:
+    if due.tries >= MOST_TRIES:
         return None
     return PendingUndo(due.intent, desk.clock() + FIRST_RETRY * 2**due.tries, due.tries + 1)
 
 
-def forgotten(incident: Incident, desk: Desk) -> Incident:
-    """Without its undo where that is due: what raises now would raise again at once, and for ever."""
-    return replace(incident, progress=replace(incident.progress, undo=None)) if is_due(incident, desk) else incident
+def put_off(incident: Incident, desk: Desk, *, because: str) -> Incident:
+    """What raises while its undo is due would raise again at once: it is tried later, and not for ever; not at all
+    where its own write is under way, which may be in the world."""
+    due = incident.progress.undo
+    if due is None or not is_due(incident, desk):
+        return incident
+    is_written = incident.progress.intent is not None and incident.phase in (Phase.UNDOING, Phase.CLOSED)
+    left = None if is_written else _again(due, desk)
+    if left is None:
+        log.error("leased fix not taken back", incident=incident.id, detail=because)
+    return replace(incident, progress=replace(incident.progress, undo=left))
 
 
 def postponed(incident: Incident, reason: str, *, wait: timedelta) -> Move:

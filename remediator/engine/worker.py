@@ -211,7 +211,7 @@ class Worker:
         except Exception as error:  # a bug must end in a page, not in silence
             log.exception("stage failed", phase=incident.phase.value)
             reason = f"{type(error).__name__}: {error}"
-        return self._given_up(undo.forgotten(incident, self._desk), f"{incident.phase.value}: {reason}")
+        return self._given_up(undo.put_off(incident, self._desk, because=reason), f"{incident.phase.value}: {reason}")
 
     def _given_up(self, incident: Incident, reason: str) -> Move:
         """To people; also what may have been written, for nobody looks for it any more."""
@@ -252,7 +252,7 @@ class Worker:
         """A person has it. What a write did, and what is still to be taken back, is told all the same."""
         owed = replace(incident, progress=replace(incident.progress, undo=move.progress.undo))
         reason = f"{move.phase.value}: it cannot be stored: {type(error).__name__}: {error}"
-        instead = close.handed_over(undo.forgotten(owed, self._desk), self._desk, reason)
+        instead = close.handed_over(undo.put_off(owed, self._desk, because=reason), self._desk, reason)
         return replace(instead, result=move.result)
 
     async def _commit(self, incident: Incident, move: Move) -> tuple[Incident, Move]:

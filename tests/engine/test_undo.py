@@ -59,6 +59,7 @@ SCALED = Plan(
     undo_after=timedelta(minutes=45),
     parameters=Scale(by=2, undo_after="45m").model_dump(mode="json", exclude_unset=True),
 )
+LATER = changed(SCALED, action="of_a_later_release")
 NO_RULE: Any = None
 """Not asked for what is tried here."""
 
@@ -335,14 +336,34 @@ async def test_a_worker_that_is_told_to_stop_ends_the_write_it_has_begun(
     assert await count(database, "incidents WHERE lease_until IS NULL") == 1
 
 
-async def test_an_undo_that_cannot_be_read_is_told_once(database: Database) -> None:
-    """As after going back to a release that does not know the action."""
-    await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+async def test_an_undo_that_cannot_be_read_is_told_and_left_for_a_while_to_whoever_can(database: Database) -> None:
+    """As beside a later release, which knows the action."""
+    incident = await wakes_for_its_undo(database, LATER)
 
     async with at_work(database):
         await eventually(lambda: tells(database, "of_a_later_release"), within=10)
 
+    async with database.connection() as connection:
+        left = owed(await incidents.get(connection, incident.id))
     assert await count(database, "timeline") < 10
+    assert (left.intent, left.tries) == (owed(incident).intent, 1)
+    assert left.at > datetime.now(UTC)
+
+
+async def test_an_undo_whose_own_write_may_be_in_the_world_is_not_repeated_where_it_cannot_be_read(
+    database: Database,
+) -> None:
+    incident = await wakes_for_its_undo(database, LATER)
+    own = replace(incident.progress, undo=owed(incident), intent=owed(incident).intent)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE intents SET state = 'begun', plan = '7'")
+        await tx.execute("UPDATE incidents SET phase = 'undoing', progress = $1", own)
+
+    async with at_work(database):
+        await eventually(lambda: tells(database, "handed over to people: undoing"), within=10)
+
+    async with database.connection() as connection:
+        assert (await incidents.get(connection, incident.id)).progress.undo is None
 
 
 SAID = "kubernetes: PATCH: 503"
@@ -397,7 +418,7 @@ async def test_every_channel_hears_of_what_is_left_behind_where_nobody_can_read_
     database: Database, spoil: str, mode: Mode
 ) -> None:
     """But for a dry run. The move is made all the same: it was tried again for ever, and nobody was told."""
-    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    incident = await wakes_for_its_undo(database, LATER, tries=undo.MOST_TRIES)
     async with database.transaction() as tx:
         await tx.execute("UPDATE incidents SET mode = $1", mode)
         await tx.execute(spoil)
@@ -640,7 +661,7 @@ async def its_acknowledgement_runs_out_and_its_alert_ends(database: Database) ->
 
 async def test_what_is_left_behind_is_told_whatever_happens_to_the_incident(database: Database) -> None:
     """An open one, here: its own pages end with it, this one does not."""
-    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    incident = await wakes_for_its_undo(database, LATER, tries=undo.MOST_TRIES)
     async with at_work(database):
         await eventually(lambda: tells(database, "of_a_later_release"), within=10)
 
@@ -656,7 +677,7 @@ async def test_what_is_left_behind_is_told_whatever_happens_to_the_incident(data
 
 
 async def test_in_observe_mode_nobody_is_woken_for_what_is_left_behind(database: Database) -> None:
-    incident = await wakes_for_its_undo(database, changed(SCALED, action="of_a_later_release"))
+    incident = await wakes_for_its_undo(database, LATER, tries=undo.MOST_TRIES)
     async with database.transaction() as tx:
         await tx.execute("UPDATE incidents SET mode = 'observe'")
     await close(database, incident)
