@@ -6,7 +6,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from remediator.actions import Action
+from remediator.clients.kubernetes.read_only import FIELD_MANAGER
 from remediator.clients.kubernetes.reader import workload_path
+from remediator.clients.kubernetes.writer import manager_of
 from remediator.domain.escalation import LONGEST_WAIT
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent
@@ -53,6 +55,8 @@ class Scale(Action):
             return NoPlan(f"the autoscaler {autoscaler.metadata.name} decides on the replicas of {incident.target}")
         workload = await tools.kubernetes.workload(incident.target)
         present = workload.spec.replicas
+        if present == 0:
+            return NoPlan(f"{incident.target} is scaled to none: somebody has switched it off")
         wanted = self.wanted(present)
         if wanted == present:
             return NoPlan(f"{incident.target} has {present} replicas already (at most {self.at_most})")
@@ -71,18 +75,25 @@ class Scale(Action):
         return Outcome(done=True, detail=f"{plan.target} is asked for {plan.post_image['replicas']} replicas")
 
     async def observe(self, plan: Plan, intent: IntentId, tools: Toolbox) -> Observed:
-        """What was wanted is there, whoever did it; what was before is still there; or somebody else was at work."""
+        """What was wanted is there, whoever did it; what was before is still there; or somebody else was at work. For a
+        while is ours alone: to take back what a person has set to the same number would undo their work."""
         workload = await tools.kubernetes.workload(plan.target)
         if workload.metadata.uid != plan.pre_image["uid"]:
             return Observed.UNKNOWN
         if workload.spec.replicas == plan.post_image["replicas"]:
-            return Observed.DONE
+            is_theirs = plan.undo_after is not None and workload.scaled_by not in _ours(intent)
+            return Observed.NOT_DONE if is_theirs else Observed.DONE
         return Observed.NOT_DONE if workload.spec.replicas == plan.pre_image["replicas"] else Observed.UNKNOWN
 
     def undo(self, intent: Intent) -> Plan | NoPlan:
         before: Any = intent.plan.pre_image
         after: Any = intent.plan.post_image
         return _planned(intent.plan.target, before["uid"], present=after["replicas"], wanted=before["replicas"])
+
+
+def _ours(intent: IntentId) -> tuple[str, ...]:
+    """As this release signs, as the one before did, and what an API server that tells no owners says."""
+    return manager_of(intent), FIELD_MANAGER, ""
 
 
 def _planned(target: Target, uid: str, *, present: int, wanted: int, undo_after: timedelta | None = None) -> Plan:

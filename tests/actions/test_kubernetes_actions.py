@@ -1,6 +1,7 @@
 """Each Kubernetes action on the fake and the real API server: rehearsed, done once, recognised, refused when stale."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,47 @@ async def test_a_scaled_deployment_goes_back_only_from_where_it_was_left(bench: 
     assert await action.observe(inverse, INTENT, bench.tools) is Observed.DONE
     with pytest.raises(RemediatorError):
         await action.run(inverse, INTENT, bench.writers)
+
+
+@pytest.mark.parametrize(
+    ("leased", "seen"),
+    [
+        pytest.param("45m", Observed.NOT_DONE, id="for a while: what a person did is not taken back"),
+        pytest.param(None, Observed.DONE, id="for good: it is as it was to be"),
+    ],
+)
+async def test_what_a_person_scaled_to_the_same_number_is_theirs(
+    bench: Bench, leased: str | None, seen: Observed
+) -> None:
+    """We had journalled it, and were gone before we sent it."""
+    action = Scale.model_validate({"by": 2, "undo_after": leased})
+    ours = await bench.planned(action)
+    somebody = Scale(by=2)
+    await somebody.run(await bench.planned(somebody), IntentId("another"), bench.writers)
+
+    assert await action.observe(ours, INTENT, bench.tools) is seen
+
+
+async def test_what_was_scaled_for_a_while_is_ours_though_a_person_asks_for_the_same_then(bench: Bench) -> None:
+    action = Scale.model_validate({"by": 2, "undo_after": "45m"})
+    ours = await bench.planned(action)
+    await action.run(ours, INTENT, bench.writers)
+    replicas = (await bench.tools.kubernetes.workload(bench.target)).spec.replicas
+    again: Any = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
+    await bench.writers.kubernetes.send(replace(ours.calls[0], body=again), IntentId("another"))
+
+    assert await action.observe(ours, INTENT, bench.tools) is Observed.DONE
+
+
+async def test_what_somebody_has_scaled_to_none_stays_so(bench: Bench) -> None:
+    none: Any = [{"op": "replace", "path": "/spec/replicas", "value": 0}]
+    by_one = await bench.planned(Scale(by=1))
+    await bench.writers.kubernetes.send(replace(by_one.calls[0], body=none), IntentId("another"))
+
+    answer = await Scale(to=3).plan(bench.incident, bench.tools)
+
+    assert isinstance(answer, NoPlan)
+    assert "switched it off" in answer.reason
 
 
 async def test_a_pod_nobody_named_and_a_pod_of_somebody_else_are_not_deleted(bench: Bench) -> None:

@@ -37,6 +37,17 @@ class Metadata(Struct, frozen=True):
         return next((owner for owner in self.owner_references if owner.controller), None)
 
 
+class FieldOwner(Struct, frozen=True):
+    """Whoever set the fields that it names, under `fieldsV1`, as `f:spec`, `f:replicas` and so on."""
+
+    manager: str = ""
+    fields: Mapping[str, Mapping[str, object]] = field(default_factory=dict, name="fieldsV1")
+
+
+class WorkloadMetadata(Metadata, frozen=True):
+    managed_fields: list[FieldOwner] = field(default_factory=list)
+
+
 class Selector(Struct, frozen=True):
     match_labels: Mapping[str, str] = field(default_factory=dict)
     match_expressions: list[Mapping[str, object]] = field(default_factory=list)
@@ -151,7 +162,7 @@ class Workload(Struct, frozen=True):
     """A Deployment, StatefulSet, DaemonSet or ReplicaSet."""
 
     kind: str = ""
-    metadata: Metadata = Metadata()
+    metadata: WorkloadMetadata = WorkloadMetadata()
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
 
@@ -160,6 +171,13 @@ class Workload(Struct, frozen=True):
         """Of a ReplicaSet, as its Deployment counts; of a Deployment, its newest; 0 where it says none."""
         text = self.metadata.annotations.get(REVISION_ANNOTATION, "0")
         return int(text) if text.isascii() and text.isdecimal() else 0
+
+    @property
+    def scaled_by(self) -> str:
+        """The field manager of whoever set the replicas to what they are; empty where the API server does not say.
+        To set them to what they are is no change (tests/contract/test_managed_fields.py)."""
+        owners = (owner for owner in self.metadata.managed_fields if "f:replicas" in owner.fields.get("f:spec", {}))
+        return next((owner.manager for owner in owners), "")
 
     @property
     def images(self) -> str:

@@ -25,13 +25,18 @@ class KubernetesWriter:
         body = await self.transport.send(
             call.method,
             call.resource,
-            {**call.query, "fieldManager": FIELD_MANAGER},
+            {**call.query, "fieldManager": manager_of(intent)},
             body=marked(call.body, intent),
             content_type=call.content_type,
             fence=self.fence,
         )
         answer: Mapping[str, Any] = msgspec.json.decode(body) if body.startswith(b"{") else {}
         return answer
+
+
+def manager_of(intent: IntentId) -> str:
+    """Whose the fields are that the intent's write sets: its mark where a plan's body has room for none."""
+    return f"{FIELD_MANAGER}-{intent}"
 
 
 def marked(body: Any, intent: IntentId) -> Any:

@@ -18,7 +18,7 @@ from .resources import (
     controller_of,
 )
 from .rollouts import short_hash
-from .scaling import scale_of, with_replicas
+from .scaling import owned_by, scale_of, with_replicas
 from .selectors import field_matcher, label_matcher
 from .store import Store
 
@@ -109,13 +109,15 @@ class Api:
         if at.subresource not in {"", "status"}:
             raise _no_such_resource()
         obj = prepare_update(at.resource, body, current, subresource=at.subresource)
-        updated = self._store.update(at.resource, obj, dry_run=options.is_dry_run)
+        owned = owned_by(obj, current, manager=options.field_manager)
+        updated = self._store.update(at.resource, owned, dry_run=options.is_dry_run)
         return 200, self._settled(at.resource, updated, options)
 
     def _rescale(self, at: Address, current: Object, scale: Object, options: Options) -> Answer:
         if not at.resource.has_scale:
             raise _no_such_resource()
-        updated = self._store.update(at.resource, with_replicas(current, scale), dry_run=options.is_dry_run)
+        rescaled = owned_by(with_replicas(current, scale), current, manager=options.field_manager, subresource="scale")
+        updated = self._store.update(at.resource, rescaled, dry_run=options.is_dry_run)
         if not options.is_dry_run:
             self._controllers.settle()
         return 200, scale_of(updated)

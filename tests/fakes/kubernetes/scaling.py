@@ -33,3 +33,17 @@ def with_replicas(workload: Object, scale: Object) -> Object:
     changed["spec"]["replicas"] = replicas
     changed["metadata"]["resourceVersion"] = (scale.get("metadata") or {}).get("resourceVersion", "")
     return changed
+
+
+def owned_by(updated: Object, current: Object, *, manager: str, subresource: str = "") -> Object:
+    """With whoever has changed the replicas in its managed fields. Of no other field the fake tells the owner."""
+    replicas = [obj.get("spec", {}).get("replicas") for obj in (updated, current)]
+    if replicas[0] == replicas[1]:
+        return updated
+    owner = {"manager": manager, "operation": "Update", "fieldsType": "FieldsV1"}
+    fields = {"fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    return {**updated, "metadata": {**updated["metadata"], "managedFields": [owner | fields | _through(subresource)]}}
+
+
+def _through(subresource: str) -> Object:
+    return {"subresource": subresource} if subresource else {}
