@@ -287,10 +287,11 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
 
 
 def _desk(settings: Settings, connections: Connections, opened: _Opened, *, clock: DatabaseClock) -> Desk:
-    journal = Journal(opened.database, Mode(settings.mode))
+    journal = Journal(opened.database, opened.rules.rulebook, Mode(settings.mode))
     return Desk(
         tools=connections.tools,
         clock=clock,
+        read_rule=journal.rule,
         read_ledger=journal.ledger,
         read_intent=journal.intent,
         read_stand_in=journal.stand_in,

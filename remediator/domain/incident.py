@@ -114,6 +114,11 @@ class Progress(msgspec.Struct, frozen=True):
     last_word: str = ""
     """On the automation, for whoever is paged: what it waits for, or why it is through."""
 
+    @property
+    def has_failed_proof(self) -> bool:
+        """Something was done, and health did not come back: no end of an alert alone says that it did."""
+        return any(attempt.result is AttemptResult.INEFFECTIVE for attempt in self.attempts)
+
     def attempted(self, result: AttemptResult, why: str) -> "Progress":
         """The step under way is over; the next one is chosen afresh."""
         tried = (*self.attempts, Attempt(self.step, result, why)) if self.step is not None else self.attempts

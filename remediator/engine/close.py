@@ -6,10 +6,9 @@ from remediator.domain.incident import Incident, Move, PageOrder, Phase, Progres
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine import undo
 from remediator.engine.desk import Desk
-from remediator.rules.rule import Rule
 
 
-async def await_the_end(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def await_the_end(incident: Incident, desk: Desk) -> Move:
     """Nothing is left to do but to notice the end of the alert, and to take back a leased fix in time."""
     if incident.recovered and not incident.firing:
         return resolved(incident, desk, "the alert resolved", f"the alert {incident.alert.name} stopped firing")

@@ -9,6 +9,7 @@ from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Incident
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.guards import Guard
+from remediator.rules.rule import Rule
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Clock, Toolbox, WriteToolbox
 
@@ -25,6 +26,8 @@ class Desk:
     tools: Toolbox
     clock: Clock
     """Follows the database's clock, so that replicas agree."""
+    read_rule: Callable[[Incident], Awaitable[Rule]]
+    """In the version that the incident began with, whatever the files say now."""
     read_ledger: Callable[[Incident, Sequence[Guard], Proposal], Awaitable[Ledger]]
     read_intent: Callable[[IntentId], Awaitable[StoredIntent]]
     read_stand_in: Callable[[IncidentId], Awaitable[Alert | None]]

@@ -14,14 +14,15 @@ from remediator.domain.finding import Finding
 from remediator.domain.incident import Incident, Move, Phase
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.desk import Desk
-from remediator.rules.rule import Rule, Step
+from remediator.rules.rule import Step
 from remediator.rules.values import values_of
 from remediator.toolbox import Toolbox
 
 log = structlog.get_logger()
 
 
-async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def stage(incident: Incident, desk: Desk) -> Move:
+    rule = await desk.read_rule(incident)
     values = values_of(incident, now=desk.clock())
     async with asyncio.TaskGroup() as group:
         looks = {

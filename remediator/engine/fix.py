@@ -19,10 +19,9 @@ from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine import close, undo
 from remediator.engine.desk import Desk
 from remediator.engine.execution import carry_out
-from remediator.rules.rule import Rule
 
 
-async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def stage(incident: Incident, desk: Desk) -> Move:
     if incident.progress.intent is None:
         return _let_go(incident, desk, "the journal names no intent for this phase; nothing was written")
     journalled = await desk.read_intent(incident.progress.intent)

@@ -40,9 +40,10 @@ class Planned(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
-async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def stage(incident: Incident, desk: Desk) -> Move:
     if not _are_facts_fresh(incident.progress, desk):
         return _look_again(incident)
+    rule = await desk.read_rule(incident)
     values = values_of(incident, now=desk.clock())
     choice = choose_step(rule, values, incident.progress.attempts)
     if not isinstance(choice, Chosen):
@@ -143,7 +144,7 @@ def _proposed(incident: Incident, planned: Planned, reason: str, desk: Desk, *, 
     return Move(Phase.PROPOSED, progress, entries=(*entries, told), wake_in=wake_in, pages=PageOrder.NOW)
 
 
-async def expire_proposal(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def expire_proposal(incident: Incident, desk: Desk) -> Move:
     """Nobody approved in time, so the facts are looked at again; the chain of pages goes on meanwhile. Woken before, by
     an alert that joins or ends say, it waits on: the plan is as good as it was, and somebody may be reading it."""
     proposed_at = incident.progress.proposed_at

@@ -1,9 +1,9 @@
-"""What the engine reads of its own past: the ledger that guards judge by, and what was journalled.
+"""What the engine reads of its own past: rules as they were, the ledger that guards judge by, what was journalled.
 
 Read for many incidents at once, as their moves are committed: a round trip each would be most of what a move costs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from remediator.domain.alert import Alert
 from remediator.domain.budget import Budget
@@ -13,7 +13,9 @@ from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.mode import Mode, lower
 from remediator.engine.group_commit import GroupCommit
 from remediator.guards import Guard
-from remediator.store import incidents, intents, ledger
+from remediator.rules.rule import Rule
+from remediator.rules.rulebook import Rulebook
+from remediator.store import incidents, intents, ledger, rule_versions
 from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.store.ledger import Snapshot
@@ -22,12 +24,22 @@ Budgets = frozenset[Budget]
 
 
 class Journal:
-    def __init__(self, database: Database, ceiling: Mode) -> None:
+    def __init__(self, database: Database, rulebook: Callable[[], Rulebook], ceiling: Mode) -> None:
         """`ceiling`: of this daemon, now; it may have been lowered since the incident was opened."""
         self._database = database
+        self._rulebook = rulebook
         self._ceiling = ceiling
         self._snapshots: GroupCommit[Budgets, Snapshot] = GroupCommit(self._read_snapshots)
         self._intents: GroupCommit[IntentId, StoredIntent] = GroupCommit(self._read_intents)
+
+    async def rule(self, incident: Incident) -> Rule:
+        rulebook = self._rulebook()
+        known = rulebook.version(incident.rule_version)
+        if known is not None:
+            return known
+        async with self._database.connection() as connection:
+            document = await rule_versions.load(connection, incident.rule_version)
+        return rulebook.compile_document(document)
 
     async def ledger(self, incident: Incident, guards: Sequence[Guard], proposal: Proposal) -> Ledger:
         budgets = frozenset(budget for guard in guards for budget in guard.budgets(proposal))

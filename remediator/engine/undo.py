@@ -23,7 +23,6 @@ from remediator.domain.plan import NoPlan
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.desk import Desk
 from remediator.engine.execution import carry_out, new_intent, planned_by, revive
-from remediator.rules.rule import Rule
 
 log = structlog.get_logger()
 
@@ -56,7 +55,7 @@ def pending(intent: Intent, desk: Desk) -> PendingUndo | None:
     return PendingUndo(intent.id, desk.clock() + lease) if lease is not None else None
 
 
-async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def stage(incident: Incident, desk: Desk) -> Move:
     """A closed incident wakes for its undo, and for a write that was under way when a person closed it."""
     if incident.progress.intent is not None:
         return await _settle(incident, incident.progress.intent, desk)
@@ -110,7 +109,7 @@ async def begin(incident: Incident, desk: Desk) -> Move:
     )
 
 
-async def take_back(incident: Incident, rule: Rule, desk: Desk) -> Move:
+async def take_back(incident: Incident, desk: Desk) -> Move:
     if incident.progress.intent is None:
         return _rest(incident, replace(incident.progress, undo=None), desk)
     result = await carry_out(await desk.read_intent(incident.progress.intent), incident, desk)

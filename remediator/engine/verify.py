@@ -11,24 +11,49 @@ from remediator.checks import Check, Sign
 from remediator.domain.errors import RemediatorError
 from remediator.domain.incident import AttemptResult, Incident, Move, PageOrder, Phase, Progress
 from remediator.domain.timeline import Entry, EntryKind
-from remediator.engine import close
+from remediator.engine import close, undo
 from remediator.engine.desk import Desk
 from remediator.language.duration import format_duration
-from remediator.rules.rule import Rule, Step, Verify
+from remediator.rules.rule import Step, Verify
 from remediator.rules.values import values_of
 from remediator.toolbox import Toolbox
 
 log = structlog.get_logger()
 
 
-async def stage(incident: Incident, rule: Rule, desk: Desk) -> Move:
+LOOK_EVERY = timedelta(minutes=1)
+"""At what does not recover though its alert has ended; a person was paged."""
+
+
+async def stage(incident: Incident, desk: Desk) -> Move:
+    rule = await desk.read_rule(incident)
+    return judge_health(incident, rule.verify, await _look(incident, rule.verify, desk), desk=desk)
+
+
+async def await_health(incident: Incident, desk: Desk) -> Move:
+    """The alert has ended after a fix whose proof failed. What our fix took down reports nothing any more, and that
+    ends alerts too: only the same proof closes the incident."""
+    rule = await desk.read_rule(incident)
+    signs = await _look(incident, rule.verify, desk)
+    words = _in_words(signs)
+    if all(sign.healthy for sign in signs.values()):
+        return close.resolved(incident, desk, "the alert resolved", f"the alert stopped firing; {words or 'no check'}")
+    progress = replace(incident.progress, checked=words)
+    wake_in = undo.in_time(progress, desk, wait=LOOK_EVERY)
+    if incident.phase is not Phase.HANDED_OVER:
+        why = f"the alert ended, but a fix was not proven and it is not healthy: {words}"
+        return replace(close.handed_over(incident, desk, why, progress=progress), wake_in=wake_in)
+    entries = _told(signs) if words != incident.progress.checked else ()
+    return Move(Phase.HANDED_OVER, progress, entries=entries, wake_in=wake_in)
+
+
+async def _look(incident: Incident, verify: Verify, desk: Desk) -> dict[str, Sign]:
     values = values_of(incident, now=desk.clock())
     async with asyncio.TaskGroup() as group:
         checks = {
-            step.path: group.create_task(_check(step, incident, values, tools=desk.tools))
-            for step in rule.verify.checks
+            step.path: group.create_task(_check(step, incident, values, tools=desk.tools)) for step in verify.checks
         }
-    return judge_health(incident, rule.verify, {path: check.result() for path, check in checks.items()}, desk=desk)
+    return {path: check.result() for path, check in checks.items()}
 
 
 def judge_health(incident: Incident, verify: Verify, signs: Mapping[str, Sign], *, desk: Desk) -> Move:

@@ -28,9 +28,8 @@ from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
-from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
-from remediator.store import incidents, ledger, moves, rule_versions
+from remediator.store import incidents, ledger, moves
 from remediator.store.database import Connection, Database, despite_others
 from remediator.store.moves import Decided, Refusal, goes_on
 
@@ -200,9 +199,8 @@ class Worker:
 
     async def _decide(self, incident: Incident) -> Move:
         try:
-            rule = await self._rule_of(incident)
             async with asyncio.timeout(self._time_for(incident)):
-                return await next_move(incident, rule, self._desk)
+                return await next_move(incident, self._desk)
         except (StaleFence, Temporary):
             raise
         except TimeoutError:
@@ -228,16 +226,6 @@ class Worker:
         if incident.phase in _WRITE_FOLLOWS or incident.lease_until is None:
             return None
         return (incident.lease_until - self._clock()).total_seconds() * SHARE_TO_DECIDE
-
-    async def _rule_of(self, incident: Incident) -> Rule:
-        """The version the incident started with, whatever the files say now."""
-        rulebook = self._rulebook()
-        known = rulebook.version(incident.rule_version)
-        if known is not None:
-            return known
-        async with self._database.connection() as connection:
-            document = await rule_versions.load(connection, incident.rule_version)
-        return rulebook.compile_document(document)
 
     async def _commit_somehow(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
         try:

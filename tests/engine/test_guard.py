@@ -62,7 +62,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def desk(clock: Clock) -> Desk:
-    return Desk(NOBODY, clock, NOBODY, NOBODY, NOBODY, lambda: (), timedelta(seconds=15))
+    return Desk(NOBODY, clock, NOBODY, NOBODY, NOBODY, NOBODY, lambda: (), timedelta(seconds=15))
 
 
 def held(incident: Incident, desk: Desk, *, wait: timedelta) -> Move:
@@ -161,7 +161,7 @@ class Suggesting:
         async with self.database.transaction() as tx:
             [incident] = await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
         while True:
-            move = await next_move(incident, self.rulebook.rules[0], self.desk)
+            move = await next_move(incident, self.desk)
             async with self.database.transaction() as tx:
                 [after] = await moves.commit(tx, [Decided(incident, move)], lease=LEASE)
             assert isinstance(after, Incident)
@@ -173,8 +173,14 @@ class Suggesting:
 @pytest.fixture
 async def suggesting(database: Database, desk: Desk, looking: Toolbox, tmp_path: Path) -> Suggesting:
     rulebook = load_rules(write_rules(tmp_path / "rules", **{"service-down": SUGGESTED})).rulebook
-    journal = Journal(database, Mode.SUGGEST)
-    able = changed(desk, tools=looking, read_ledger=journal.ledger, global_guards=lambda: rulebook.guards)
+    journal = Journal(database, lambda: rulebook, Mode.SUGGEST)
+    able = changed(
+        desk,
+        tools=looking,
+        read_rule=journal.rule,
+        read_ledger=journal.ledger,
+        global_guards=lambda: rulebook.guards,
+    )
     return Suggesting(database, rulebook, able)
 
 
@@ -252,11 +258,10 @@ async def test_what_waits_for_approval_wakes_in_time_for_its_undo(suggesting: Su
     await suggesting.go_on()
     incident = await suggesting.claim()
     due_in = APPROVAL_LIFE / 2
-    rule, desk = suggesting.rulebook.rules[0], suggesting.desk
 
-    waiting = await next_move(leased(incident, clock, due_in=due_in), rule, desk)
+    waiting = await next_move(leased(incident, clock, due_in=due_in), suggesting.desk)
     afresh = replace(incident, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now))
-    proposed = await next_move(leased(afresh, clock, due_in=due_in), rule, desk)
+    proposed = await next_move(leased(afresh, clock, due_in=due_in), suggesting.desk)
 
     assert (waiting.phase, waiting.wake_in) == (Phase.PROPOSED, due_in)
     assert (proposed.phase, proposed.wake_in) == (Phase.PROPOSED, due_in)
@@ -281,9 +286,7 @@ async def test_no_fix_is_chosen_on_old_facts(
     incident = await suggesting.claim()
     found = Progress(diagnosed_at=clock.now - age if age is not None else None)
 
-    move = await next_move(
-        replace(incident, phase=Phase.DIAGNOSED, progress=found), suggesting.rulebook.rules[0], suggesting.desk
-    )
+    move = await next_move(replace(incident, phase=Phase.DIAGNOSED, progress=found), suggesting.desk)
 
     told = [entry.message for entry in move.entries]
     assert move.phase is phase
@@ -322,7 +325,7 @@ async def test_an_approval_counts_for_ten_minutes(
     approval = Approval(proposed.progress.plan.digest, "alice", clock.now - age)
     approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
 
-    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+    move = await next_move(approved, suggesting.desk)
 
     told = [entry.message for entry in move.entries]
     assert move.phase is phase

@@ -15,6 +15,7 @@ from remediator.domain.verdict import Allow, Verdict
 from remediator.engine.journal import Journal
 from remediator.guards import Guard
 from remediator.store.database import Database
+from tests.engine.working import NOBODY
 from tests.store.facts import claimed
 from tests.store.test_moves import ON, PLAN, commit, intent_of
 
@@ -35,7 +36,7 @@ async def test_an_intent_that_is_missing_costs_nobody_else_theirs(database: Data
     incident = await claimed(database)
     begun = intent_of(incident)
     await commit(database, incident, replace(ON, intent=begun))
-    journal = Journal(database, Mode.ACT)
+    journal = Journal(database, NOBODY, Mode.ACT)
 
     found, missing = await asyncio.gather(
         journal.intent(begun.id), journal.intent(IntentId(str(uuid4()))), return_exceptions=True
@@ -50,7 +51,7 @@ async def test_a_judgement_sees_what_was_spent_of_its_own_budgets(database: Data
     incident = await claimed(database)
     budget = Budget("attempts/backend", at_most=5, within=timedelta(hours=1), units=2)
     await commit(database, incident, replace(ON, intent=intent_of(incident, budget)))
-    journal = Journal(database, Mode.OBSERVE)
+    journal = Journal(database, NOBODY, Mode.OBSERVE)
     proposal = Proposal(incident.rule, PLAN.target, PLAN, "fix[0]")
 
     backend, frontend = await asyncio.gather(

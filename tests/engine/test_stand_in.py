@@ -15,7 +15,7 @@ from remediator.engine.pipeline import next_move
 from remediator.store import incidents, moves
 from remediator.store.database import Database
 from remediator.store.moves import Decided
-from tests.engine.working import NOBODY
+from tests.engine.working import NOBODY, always
 from tests.store.facts import LEASE, alert, file, resolved
 
 NO_LOOKS: Any = type("NoLooks", (), {"diagnose": {}, "fix": ()})
@@ -24,10 +24,11 @@ FIRST, SECOND, THIRD = alert("f1"), alert("f2"), alert("f3", starts_at=EARLIER)
 
 
 def desk_of(database: Database) -> Desk:
-    journal = Journal(database, Mode.ACT)
+    journal = Journal(database, NOBODY, Mode.ACT)
     return Desk(
         tools=NOBODY,
         clock=lambda: datetime.now(UTC),
+        read_rule=always(NO_LOOKS),
         read_ledger=journal.ledger,
         read_intent=journal.intent,
         read_stand_in=journal.stand_in,
@@ -44,7 +45,7 @@ async def claim(database: Database) -> Incident:
 
 
 async def move_on(database: Database, incident: Incident) -> Incident:
-    move = await next_move(incident, NO_LOOKS, desk_of(database))
+    move = await next_move(incident, desk_of(database))
     async with database.transaction() as tx:
         [after] = await moves.commit(tx, [Decided(incident, move)], lease=LEASE)
     assert isinstance(after, Incident)

@@ -42,7 +42,7 @@ from remediator.store.database import Database
 from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox
 from tests.cluster.eventually import eventually
-from tests.engine.working import NOBODY, NOT_REACHED, at_work, is_resolved, tells
+from tests.engine.working import NOBODY, NOT_REACHED, always, at_work, is_resolved, tells
 from tests.fakes.kubernetes import FakeCluster
 from tests.store.facts import LEASE, alert, claimed, count, file, resolved
 from tests.system.rules import rule_with, write_rules
@@ -60,8 +60,6 @@ SCALED = Plan(
     parameters=Scale(by=2, undo_after="45m").model_dump(mode="json", exclude_unset=True),
 )
 LATER = changed(SCALED, action="of_a_later_release")
-NO_RULE: Any = None
-"""Not asked for what is tried here."""
 
 
 def new_id() -> IntentId:
@@ -75,6 +73,7 @@ def desk_for(journalled: Intent, state: IntentState, *, writers: Any = NOBODY) -
     return Desk(
         tools=NOBODY,
         clock=lambda: datetime.now(UTC),
+        read_rule=NOBODY,
         read_ledger=NOBODY,
         read_intent=read,
         read_stand_in=NOBODY,
@@ -106,7 +105,7 @@ async def test_an_undo_that_failed_is_tried_again_later_and_people_are_told(
     inverse = Intent(new_id(), incident.id, "fix[0].undo", SCALED, undoes=new_id())
     incident = replace(incident, progress=replace(incident.progress, intent=inverse.id))
 
-    move = await next_move(incident, NO_RULE, desk_for(inverse, state))
+    move = await next_move(incident, desk_for(inverse, state))
 
     left = move.progress.undo
     assert move.pages is pages
@@ -122,7 +121,7 @@ async def test_what_was_scaled_for_a_while_is_scaled_back(database: Database, mo
     fix = Intent(new_id(), incident.id, "fix[0]", SCALED)
 
     move = await next_move(
-        replace(overdue(incident, fix.id), mode=mode), NO_RULE, desk_for(fix, IntentState.DONE, writers=NOT_REACHED)
+        replace(overdue(incident, fix.id), mode=mode), desk_for(fix, IntentState.DONE, writers=NOT_REACHED)
     )
 
     assert move.phase is Phase.UNDOING
@@ -133,8 +132,8 @@ async def test_a_daemon_that_may_only_look_leaves_the_undo_to_another_and_says_s
     fix = Intent(new_id(), incident.id, "fix[0]", SCALED)
     desk = desk_for(fix, IntentState.DONE)
 
-    move = await next_move(overdue(incident, fix.id), NO_RULE, desk)
-    again = await next_move(replace(incident, phase=move.phase, progress=move.progress), NO_RULE, desk)
+    move = await next_move(overdue(incident, fix.id), desk)
+    again = await next_move(replace(incident, phase=move.phase, progress=move.progress), desk)
 
     assert (move.progress.undo is not None, move.wake_in) == (True, undo.UNTIL_SOMEBODY_CAN)
     assert (len(move.entries), again.entries, again.wake_in) == (1, (), undo.UNTIL_SOMEBODY_CAN)
@@ -146,9 +145,7 @@ async def test_a_second_fix_does_not_forget_what_the_first_left_to_be_taken_back
     first = PendingUndo(new_id(), datetime.now(UTC) + timedelta(minutes=30))
     progress = Progress(step=1, intent=flush.id, undo=first, attempts=(Attempt(0, AttemptResult.INEFFECTIVE),))
 
-    move = await next_move(
-        replace(incident, phase=Phase.CLEARED, progress=progress), NO_RULE, desk_for(flush, IntentState.DONE)
-    )
+    move = await next_move(replace(incident, phase=Phase.CLEARED, progress=progress), desk_for(flush, IntentState.DONE))
 
     assert (move.phase, move.progress.undo) == (Phase.FIXED, first)
 
@@ -222,9 +219,11 @@ async def test_a_second_leased_fix_is_passed_over_while_the_first_is_to_be_taken
     first = PendingUndo(new_id(), datetime.now(UTC) + timedelta(minutes=30))
     progress = Progress(diagnosed_at=datetime.now(UTC), undo=first)
     incident = replace(await claimed(database), phase=Phase.DIAGNOSED, progress=progress)
-    desk = changed(desk_for(Intent(new_id(), incident.id, "", SCALED), IntentState.DONE), tools=looking)
+    desk = changed(
+        desk_for(Intent(new_id(), incident.id, "", SCALED), IntentState.DONE), tools=looking, read_rule=always(rule)
+    )
 
-    move = await next_move(incident, rule, desk)
+    move = await next_move(incident, desk)
 
     why = "passed over: another leased fix is still to be taken back"
     assert [entry.message for entry in move.entries] == [why]
@@ -572,9 +571,7 @@ async def test_what_was_told_before_a_person_closed_the_incident_is_not_told_aga
     done = Intent(new_id(), incident.id, "fix[0]", changed(SCALED, undo_after=None))
     progress = Progress(step=0, intent=done.id, fixed_at=datetime.now(UTC))
 
-    move = await next_move(
-        replace(incident, phase=Phase.CLOSED, progress=progress), NO_RULE, desk_for(done, IntentState.DONE)
-    )
+    move = await next_move(replace(incident, phase=Phase.CLOSED, progress=progress), desk_for(done, IntentState.DONE))
 
     assert (move.entries, move.progress.intent) == ((), None)
 

@@ -1,11 +1,12 @@
 """A worker on a database, whose writes succeed, and what is looked for while it is at work."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from remediator.domain.incident import Incident
 from remediator.domain.mode import Mode
 from remediator.domain.oncall import Contact, Person, Roster
 from remediator.engine.bell import Bell
@@ -22,6 +23,15 @@ from tests.store.facts import LEASE
 NOBODY: Any = None
 NOT_REACHED: Any = object()
 """Only whether it is there is asked."""
+
+
+def always(rule: Any) -> Callable[[Incident], Awaitable[Any]]:
+    """For `Desk.read_rule`."""
+
+    async def read(_: Incident) -> Any:
+        return rule
+
+    return read
 
 
 class AnyRule:
@@ -42,10 +52,12 @@ class AnyRule:
 @asynccontextmanager
 async def at_work(database: Database, *, lease: timedelta = LEASE) -> AsyncIterator[None]:
     """A worker on that database; its writes succeed."""
-    clock, journal, bell = DatabaseClock(), Journal(database, Mode.ACT), Bell()
+    rules: Any = AnyRule
+    clock, journal, bell = DatabaseClock(), Journal(database, rules, Mode.ACT), Bell()
     desk = Desk(
         tools=NOBODY,
         clock=clock,
+        read_rule=journal.rule,
         read_ledger=journal.ledger,
         read_intent=journal.intent,
         read_stand_in=journal.stand_in,
@@ -53,7 +65,6 @@ async def at_work(database: Database, *, lease: timedelta = LEASE) -> AsyncItera
         recheck=timedelta(seconds=15),
         writers=NOT_REACHED,
     )
-    rules: Any = AnyRule
     made = Worker(
         database,
         rules,

@@ -247,3 +247,21 @@ async def test_a_dead_channel_falls_through_to_the_next(settings_of: SettingsOf,
         incident = await client.until(1, lambda seen: any("sent to alice by console" in line for line in told(seen)))
 
     assert any("hook did not reach alice" in line and "next: console" in line for line in told(incident))
+
+
+async def test_an_alert_that_ends_because_the_fix_broke_what_it_watched_closes_nothing(
+    settings_of: SettingsOf, fake_cluster: FakeCluster
+) -> None:
+    """After the restart no pod comes up, so none reports too much memory any more."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+
+    async with running(settings_of("act", **{"service-down": rule_with("{ use: restart }")})) as (_, client):
+        fake_cluster.break_image("registry.example/app:1")
+        await client.alert(**ALERT)
+        await client.until(1, lambda seen: seen["phase"] == "fixed")
+        await client.resolve(**ALERT)
+        handed_over = await client.until(1, lambda seen: seen["phase"] == "handed_over")
+        paged = await client.until(1, lambda seen: any("sent to alice" in line for line in told(seen)))
+
+    assert handed_over["status"] == paged["status"] == "triggered"
+    assert any("the alert ended, but a fix was not proven and it is not healthy" in line for line in told(handed_over))
