@@ -53,9 +53,13 @@ _OPEN_INCIDENTS = f"""{_TOLD}, opening AS MATERIALIZED (
 }
 , told_so AS (
     INSERT INTO timeline (incident_id, kind, path, message, data)
-    SELECT joined.id, entry.* FROM joined JOIN opening USING (run_key), LATERAL jsonb_to_recordset(
-        CASE WHEN is_new THEN said || said_if_new ELSE said END
-    ) entry({timeline.FIELDS})
+    SELECT joined.id, kind, path,
+        message || CASE WHEN kind = 'alert' AND alerts > 1 THEN format('{
+    openings.AND_MORE
+}', alerts - 1) ELSE '' END, data
+    FROM joined JOIN opening USING (run_key)
+    JOIN (SELECT run_key, count(*) AS alerts FROM unknown GROUP BY run_key) asking USING (run_key),
+    LATERAL jsonb_to_recordset(CASE WHEN is_new THEN said || said_if_new ELSE said END) entry({timeline.FIELDS})
 ), refreshed AS ({episodes.REFRESH.format(numbers=f"({_SEEN} AND (SELECT count(*) FROM joined) >= 0) n")}), opened AS ({
     episodes.OPEN.format(
         rows='''SELECT source, fingerprint, joined.id, labels, starts_at FROM unknown LEFT JOIN joined USING (run_key)

@@ -1,5 +1,6 @@
 """New incidents with their first escalation deadline, or the open ones that an alert joins."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +47,11 @@ async def open_or_join(tx: Connection, requested: Iterable[Requested], *, ends_i
     """Several may ask for one incident. Those in which an alert ends are held with those that one joins. Raises
     `Temporary` where one was resolved while others are held already: filed once more, it opens anew."""
     wanted: dict[str, Requested] = {}
+    asking: Counter[str] = Counter()
     for request in requested:
         run_key = clean(request.opening.run_key)
         wanted[run_key] = louder(wanted.get(run_key, request), request)
+        asking[run_key] += 1
     joined = await _join(tx, wanted.keys(), ends_in) if wanted or ends_in else {}
     new: dict[str, int] = {}
     if wanted and not joined:
@@ -61,7 +64,7 @@ async def open_or_join(tx: Connection, requested: Iterable[Requested], *, ends_i
         raise Temporary("an incident was resolved while an alert joined it", system="database", operation="file")
     told = [(number, entry) for key, number in new.items() for entry in wanted[key].opening.entries]
     told += await _make_more_severe(tx, wanted, joined)
-    starts = [(opened[key], start_of(request.alert)) for key, request in wanted.items()]
+    starts = [(opened[key], start_of(request.alert, others=asking[key] - 1)) for key, request in wanted.items()]
     return Opened({request.opening.run_key: opened[key] for key, request in wanted.items()}, starts + told)
 
 
@@ -232,5 +235,10 @@ def row(request: Requested) -> dict[str, object]:
     }
 
 
-def start_of(alert: Alert) -> Entry:
-    return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {alert.labels_told}")
+AND_MORE = " (and %s more of its alerts)"
+"""One line for each incident that a batch tells of, however many of its alerts there are."""
+
+
+def start_of(alert: Alert, *, others: int = 0) -> Entry:
+    more = AND_MORE % others if others else ""
+    return Entry(EntryKind.ALERT, f"{alert.name} fires ({alert.source}): {alert.labels_told}{more}")

@@ -13,10 +13,10 @@ import pytest
 from remediator.domain.alert import Alert, Delivery, Rejected
 from remediator.domain.episode import Filing
 from remediator.domain.filing import Familiar
-from remediator.domain.ids import SourceName
+from remediator.domain.ids import IncidentId, SourceName
 from remediator.domain.incident import Incident, Phase
 from remediator.domain.opening import Opening
-from remediator.store import incidents, intake
+from remediator.store import incidents, intake, timeline
 from remediator.store.database import Database
 from tests.fakes.watched import watched_database
 from tests.store.facts import LEASE, alert, claimed, count, file, opening, resolved, until_they_wait
@@ -57,6 +57,20 @@ async def test_another_alert_with_the_same_run_key_joins_the_open_incident(datab
     await file(database, alert("f2"), alert("f3"))
 
     assert (await count(database, "episodes"), await count(database, "incidents")) == (3, 1)
+
+
+@pytest.mark.parametrize("also", [(), (resolved("f9"),)], ids=["all of them fire", "one ends"])
+async def test_the_timeline_says_how_many_alerts_came_at_once(database: Database, also: tuple[Alert, ...]) -> None:
+    """In one line, however many they are; those that were known are none of them."""
+    await file(database, alert("f1"), alert("f2"), *also)
+    await file(database, alert("f1"), alert("f2"), alert("f3"), alert("f4"), alert("f5"), *also)
+
+    async with database.connection() as connection:
+        told = [entry.message for entry in await timeline.of_incident(connection, IncidentId(1))]
+    assert told == [
+        "ServiceDown fires (am): instance='f1' (and 1 more of its alerts)",
+        "ServiceDown fires (am): instance='f3' (and 2 more of its alerts)",
+    ]
 
 
 @pytest.mark.parametrize(
