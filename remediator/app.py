@@ -28,6 +28,7 @@ from remediator.engine.courier import Courier
 from remediator.engine.crossed_ends import CrossedEnds
 from remediator.engine.desk import Desk
 from remediator.engine.escalate import Escalator
+from remediator.engine.guidance import GuidanceReader
 from remediator.engine.intake import Intake
 from remediator.engine.journal import Journal
 from remediator.engine.last_resort import LastResort, Terms
@@ -266,6 +267,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             intake=AttentiveIntake(intake, reconciler),
             responder=responder,
             links=links,
+            guidance=GuidanceReader(database, rules.rulebook),
             metrics=metrics,
         ),
         loops=(
@@ -339,15 +341,16 @@ def _web(
     intake: AttentiveIntake,
     responder: Responder,
     links: Links,
+    guidance: GuidanceReader,
     metrics: Metrics,
 ) -> web.Application:
     gate = ApiGate(api_tokens(settings))
     body_limit = settings.body_limit_mib << 20
     return make_app(
         Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),
-        Api(database, responder, gate=gate),
+        Api(database, responder, guidance=guidance, gate=gate),
         SourcesApi(database, tuple(map(SourceName, settings.sources)), gate=gate),
-        Pages(database, responder, links=links, gate=gate),
+        Pages(database, responder, links=links, guidance=guidance, gate=gate),
         Ops(metrics, partial(_unready, database.health)),
         body_limit=body_limit,
     )

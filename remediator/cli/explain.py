@@ -118,6 +118,8 @@ def _sections(explanation: "Explanation") -> Iterator[_Section]:
     yield _Section("fixes, in order", [line for step in explanation.fixes for line in _fix(step)])
     yield _Section("guards, the strictest counts", [_step(step) for step in explanation.guards])
     yield _Section("proof", [_step(step) for step in explanation.checks])
+    links = explanation.guidance.links.items()
+    yield _Section("links, for whoever is paged", [f"{name}: {url}" for name, url in links])
     yield _Section("pages, unless acknowledged, or proven fixed before the first", list(_pages(explanation)))
 
 
@@ -127,7 +129,10 @@ def _opening(explanation: "Explanation") -> Iterator[str]:
         return
     severity = opening.severity
     yield f"incident {opening.title!r}"
-    yield f"severity {severity.name}: {severity.title}, respond within {to_text(severity.respond_within)}"
+    if explanation.guidance.summary:
+        yield f"summary {explanation.guidance.summary}"
+    defined = f"{severity.title} ({severity.definition})"
+    yield f"severity {severity.name}: {defined}, respond within {to_text(severity.respond_within)}"
     yield f"mode {opening.mode}"
     yield f"target {opening.target or 'none'}"
     for entry in opening.entries:
@@ -149,5 +154,5 @@ def _fix(step: "StepAnswer") -> Iterator[str]:
 def _pages(explanation: "Explanation") -> Iterator[str]:
     for page in explanation.pages:
         when = f"after {to_text(page.after)}" if page.after else "at once"
-        people = ", ".join(page.people) or "NOBODY is reached"
+        people = ", ".join(page.called) or "NOBODY is reached"
         yield f"{when}: {', '.join(page.names)} -> {people}"

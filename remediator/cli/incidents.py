@@ -100,12 +100,14 @@ def _print_incident(incident: dict[str, Any]) -> None:
         "severity": incident["severity"],
         "rule": f"{incident['rule']} @ {incident['rule_version']}",
         "target": incident["target"] or "none",
+        "summary": incident.get("summary", ""),
         "resolution": incident["resolution"],
         "plan": f"{incident['plan']['digest']}: {incident['plan']['summary']}" if incident["plan"] else "",
     }
-    for name, value in rows.items():
-        if value:
-            click.echo(f"  {name:<11} {one_line(value)}")
+    told = [(name, value) for name, value in rows.items() if value]
+    links = [("link", f"{name}: {url}") for name, url in incident.get("links", {}).items()]
+    for name, value in (*told, *links):
+        click.echo(f"  {name:<11} {one_line(value)}")
 
 
 def _print_json(value: object) -> None:

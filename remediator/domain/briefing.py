@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.guidance import NO_GUIDANCE, Guidance
+from remediator.domain.ids import IncidentId, RuleName, RuleVersion
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
@@ -13,6 +14,7 @@ from remediator.domain.target import Target
 class Briefing(msgspec.Struct, frozen=True):
     incident: IncidentId
     rule: RuleName
+    rule_version: RuleVersion
     title: str
     severity: str
     target: Target | None = None
@@ -24,12 +26,15 @@ class Briefing(msgspec.Struct, frozen=True):
     summary: str = ""
     """The alert's annotation."""
     resolution: str = ""
+    guidance: Guidance = NO_GUIDANCE
+    """Of `rule_version`, where it has been asked for."""
 
 
 def briefing_on(incident: Incident) -> Briefing:
     return Briefing(
         incident=incident.id,
         rule=incident.rule,
+        rule_version=incident.rule_version,
         title=incident.title,
         severity=incident.severity,
         target=incident.target,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from remediator.domain.escalation import Due, EscalationPolicy, due_now
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleVersion
 from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification
 from remediator.domain.oncall import Contact, Recipient
@@ -56,6 +56,7 @@ class RunningChain:
     """An escalation whose next deadline is near."""
 
     incident: IncidentId
+    rule_version: RuleVersion
     title: str
     severity: str
     urgent: bool

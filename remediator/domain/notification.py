@@ -1,5 +1,6 @@
 """A message to a person, and what became of it."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -33,6 +34,8 @@ class Notification(msgspec.Struct, frozen=True):
     """Plain text, a few lines; each notifier escapes it for its sink."""
     acknowledge_url: str = ""
     incident_url: str = ""
+    links: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Name -> URL, of the incident's rule: shown last, and left out where there is no room."""
 
     @property
     def ends_with_its_chain(self) -> bool:

@@ -20,6 +20,7 @@ from remediator.engine.announce import announce_to_the_late
 from remediator.engine.bell import Bell
 from remediator.engine.clock import stopwatch
 from remediator.engine.group_commit import GroupCommit
+from remediator.engine.guidance import GuidanceReader
 from remediator.engine.pages import PageWriter
 from remediator.engine.patience import is_unanswered, retry_in
 from remediator.engine.right_of_way import RightOfWay
@@ -87,6 +88,7 @@ class Courier:
         self._rulebook = rulebook
         self._messengers = messengers
         self._writer = writer
+        self._guidance = GuidanceReader(database, rulebook)
         self._bell = bell
         self._after_escalator = after_escalator
         self._poll = poll
@@ -183,16 +185,19 @@ class Courier:
 
     async def _send(self, item: OutboxItem) -> Receipt:
         notifier = self._rulebook().notifier(item.contact.channel)
+        message = await self._message(item)
         async with asyncio.timeout(notifier.timeout.total_seconds() + 1):
-            return await notifier.send(self._message(item), self._messengers)
+            return await notifier.send(message, self._messengers)
 
-    def _message(self, item: OutboxItem) -> Notification:
+    async def _message(self, item: OutboxItem) -> Notification:
         """A page says what is known now, not what was known when it was ordered, or tried the first time."""
         key = item.notification.dedup_key
         if item.about is None:
             return self._as_ordered(item)
+        guidance = await self._guidance.of(item.about.rule_version)
+        about = msgspec.structs.replace(item.about, guidance=guidance)
         try:
-            fresh = self._writer.page(item.about, recipient=item.recipient, dedup_key=key, kind=item.kind)
+            fresh = self._writer.page(about, recipient=item.recipient, dedup_key=key, kind=item.kind)
         except Exception as error:  # a bug: a page that says less must still go out
             log.exception("page is sent as it was ordered", incident=item.incident, error=str(error))
             return self._as_ordered(item)

@@ -33,7 +33,7 @@ from remediator.domain.last_resort import (
 from remediator.domain.mode import Mode, lower
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.engine.escalate import reachable, whom
-from remediator.engine.pages import PageWriter
+from remediator.engine.pages import PageWriter, links_on_a_page
 from remediator.engine.sent_from_memory import SentFromMemory
 from remediator.language.duration import format_duration
 from remediator.metrics import Metrics
@@ -216,6 +216,8 @@ class LastResort:
             body=f"incident {chain.incident}, severity {chain.severity}",
             url=f"{self._writer.incidents_url}{chain.incident}",
         )
+        rule = self._rulebook().version(chain.rule_version)  # of another one nobody can be asked now
+        note = replace(note, links=links_on_a_page(rule.guidance) if rule is not None else {})
         return WaitingPage(note, ordered, now)
 
     def _begin_of_outage(self) -> list[WaitingPage]:

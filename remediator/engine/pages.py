@@ -1,16 +1,22 @@
 """What a page says. Plain text, worst news first; each notifier escapes it for its own sink."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
 from remediator.domain.briefing import Briefing, briefing_on
+from remediator.domain.guidance import Guidance
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.engine.links import Links
+
+MOST_LINKS = 5
+"""On a page; the incident's own has all of them."""
+LONGEST_SUMMARY = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class PageWriter:
             body=_body(about, kind),
             acknowledge_url=self.acknowledge_url(about.incident, recipient) if kind is NotificationKind.PAGE else "",
             incident_url=f"{self.incidents_url}{about.incident}",
+            links=links_on_a_page(about.guidance),
         )
 
     def left_behind(
@@ -53,6 +60,10 @@ class PageWriter:
         return f"{self.incidents_url}{incident}/acknowledge?token={quote(token, safe='')}"
 
 
+def links_on_a_page(guidance: Guidance) -> Mapping[str, str]:
+    return dict(islice(guidance.links.items(), MOST_LINKS))
+
+
 def _title(about: Briefing, kind: NotificationKind) -> str:
     match kind:
         case NotificationKind.RESOLVED:
@@ -64,7 +75,8 @@ def _title(about: Briefing, kind: NotificationKind) -> str:
 
 
 def _body(about: Briefing, kind: NotificationKind) -> str:
-    lines = [f"incident {about.incident}, severity {about.severity}, rule {about.rule}"]
+    told = " ".join(about.guidance.summary.split())[:LONGEST_SUMMARY]
+    lines = [f"incident {about.incident}, severity {about.severity}, rule {about.rule}{f': {told}' if told else ''}"]
     if about.target is not None:
         lines.append(f"target: {about.target}")
     lines += [f"{name}: {seen}" for name, seen in about.findings.items()]

@@ -20,6 +20,7 @@ class Console(Notifier):
         ]
         if notification.acknowledge_url:
             lines.append(f"acknowledge: {notification.acknowledge_url}")
+        lines += [f"{name}: {url}" for name, url in notification.links.items()]
         sys.stdout.write("\n  ".join(map(_printable, lines)) + "\n")
         sys.stdout.flush()
         return Receipt(detail="printed")

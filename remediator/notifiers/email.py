@@ -1,6 +1,7 @@
 """Pages by mail."""
 
 import hashlib
+from collections.abc import Iterable
 from email.message import EmailMessage
 from html import escape
 
@@ -33,23 +34,20 @@ def mail_of(notification: Notification) -> EmailMessage:
         message["Auto-Submitted"] = "auto-generated"
     except ValueError as error:
         raise Permanent(f"not a mail address: {error}", system="smtp", operation="send") from error
-    lines = [notification.body, *(line for line in _links(notification) if line)]
+    lines = [notification.body, *(f"{text}: {url}" for text, url in _links(notification))]
     message.set_content("\n\n".join(lines))
     message.add_alternative(_html(notification), subtype="html")
     return message
 
 
-def _links(notification: Notification) -> tuple[str, str]:
-    acknowledge = f"Acknowledge: {notification.acknowledge_url}" if notification.acknowledge_url else ""
-    return acknowledge, f"Incident: {notification.incident_url}" if notification.incident_url else ""
+def _links(notification: Notification) -> Iterable[tuple[str, str]]:
+    """Text and URL, the most urgent first."""
+    own = (("Acknowledge", notification.acknowledge_url), ("Incident", notification.incident_url))
+    return (*(each for each in own if each[1]), *notification.links.items())
 
 
 def _html(notification: Notification) -> str:
-    links = [
-        f'<p><a href="{escape(url)}">{text}</a></p>'
-        for text, url in (("Acknowledge", notification.acknowledge_url), ("Incident", notification.incident_url))
-        if url
-    ]
+    links = [f'<p><a href="{escape(url)}">{escape(text)}</a></p>' for text, url in _links(notification)]
     return f"<h2>{escape(notification.title)}</h2><pre>{escape(notification.body)}</pre>{''.join(links)}"
 
 

@@ -1,5 +1,6 @@
 """Pages into Slack."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -67,7 +68,19 @@ def message_of(notification: Notification) -> dict[str, Any]:
     ]
     if buttons:
         blocks.append({"type": "actions", "elements": buttons})
+    if links := _links(notification.links):
+        blocks.append(_section(links))
     return {"text": title, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def _links(links: Mapping[str, str]) -> str:
+    """As many as there is room for. No buttons: Slack refuses a message for a button's URL that it does not like."""
+    told = ""
+    for name, url in links.items():
+        line = f"<{escaped(url).replace('|', '%7C')}|{escaped(name)}>\n"
+        if len(told) + len(line) <= _LONGEST:
+            told += line
+    return told.rstrip()
 
 
 def escaped(text: str) -> str:

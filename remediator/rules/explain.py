@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from remediator.domain.alert import Alert
 from remediator.domain.finding import Finding
+from remediator.domain.guidance import NO_GUIDANCE, Guidance
 from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident, Phase, Progress, Status
 from remediator.domain.mode import Mode
+from remediator.domain.oncall import Roster
 from remediator.domain.opening import Opening
 from remediator.guards import Guard
 from remediator.language.expression import EvaluationError
@@ -45,6 +47,8 @@ class PageAnswer:
     """From the alert's arrival, where nobody acknowledges and no fix is proven."""
     names: tuple[str, ...]
     people: tuple[str, ...]
+    called: tuple[str, ...]
+    """The same, as their colleagues know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Explanation:
     labels: Mapping[str, str]
     rules: tuple[RuleAnswer, ...]
     opening: Opening | None = None
+    guidance: Guidance = NO_GUIDANCE
     values: Mapping[str, str] | None = None
     looks: tuple[StepAnswer, ...] = ()
     fixes: tuple[StepAnswer, ...] = ()
@@ -76,6 +81,7 @@ def explain(
         labels=alert.labels,
         rules=answers,
         opening=opening,
+        guidance=rule.guidance,
         values={name: _shown(value) for name, value in sorted(values.items())},
         looks=tuple(_step(step, values) for step in rule.diagnose.values()),
         fixes=_fixes(rule, values, looked=bool(findings)),
@@ -150,9 +156,15 @@ def _pages(rulebook: Rulebook, opening: Opening, now: datetime) -> tuple[PageAns
     after = opening.first_page_in
     for step in opening.policy.steps:
         found = [rulebook.roster.recipient(name, now + after) for name in step.page]
-        pages.append(PageAnswer(after, step.page, tuple(each.name for each in found if each is not None)))
+        people = tuple(each.name for each in found if each is not None)
+        pages.append(PageAnswer(after, step.page, people, tuple(_called(each, rulebook.roster) for each in people)))
         after += step.wait
     return tuple(pages)
+
+
+def _called(recipient: str, roster: Roster) -> str:
+    person = roster.people.get(recipient)
+    return f"{person.name} ({recipient})" if person is not None and person.name != recipient else recipient
 
 
 def _imagined(alert: Alert, opening: Opening, findings: Mapping[str, Finding], now: datetime) -> Incident:

@@ -12,6 +12,7 @@ from remediator.catalogue import Plugin
 from remediator.checks import Check
 from remediator.diagnostics import Diagnostic
 from remediator.domain.errors import BadPayload, RemediatorError
+from remediator.domain.guidance import Guidance
 from remediator.domain.ids import RuleName, RuleVersion, StepPath
 from remediator.domain.mode import Mode
 from remediator.domain.target import Target, checked_target
@@ -103,6 +104,10 @@ class Rule:
     verify: Verify = Verify()
     guards: tuple[Guard, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def guidance(self) -> Guidance:
+        return Guidance(self.summary, self.links)
 
 
 def _first(error: ValidationError) -> str:

@@ -7,10 +7,11 @@ from datetime import datetime, time, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from remediator.domain.errors import BadDocument
 from remediator.domain.escalation import LONGEST_WAIT, SHORTEST_REPEAT
+from remediator.domain.guidance import LONGEST_LINK, LONGEST_LINK_NAME, checked_link, checked_link_name
 from remediator.language.documented import Documented
 from remediator.language.duration import Duration, between
 from remediator.rules.approval import ApprovalNeed
@@ -75,6 +76,15 @@ WallClock = Annotated[datetime, BeforeValidator(_wall_clock), Field(examples=["2
 ClockTime = Annotated[time, BeforeValidator(_clock_time), Field(examples=["09:00"])]
 Names = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 """One name may stand without its brackets."""
+LinkName = Annotated[
+    str, AfterValidator(checked_link_name), WithJsonSchema({"type": "string", "maxLength": LONGEST_LINK_NAME})
+]
+Link = Annotated[
+    str,
+    AfterValidator(checked_link),
+    WithJsonSchema({"type": "string", "pattern": "^https?://", "maxLength": LONGEST_LINK}),
+]
+"""`checked_link` says all that is wrong in words; the schema is for editors."""
 
 
 class Part(Documented, BaseModel):
@@ -120,6 +130,7 @@ class RuleDocument(Part):
 
     rule: Name
     summary: str = ""
+    """What has happened, in a sentence: for the people who are paged."""
     match: Names
     """Alertmanager's matchers; any line may match, and in a line all matchers must hold."""
     priority: int = 0
@@ -139,8 +150,8 @@ class RuleDocument(Part):
     """Added to the global guards; a rule can only be stricter."""
     verify: VerifyPart | None = None
     escalate: EscalatePart = EscalatePart()
-    links: dict[str, Annotated[str, Field(pattern=r"^https?://")]] = {}
-    """For people: dashboards, documents."""
+    links: dict[LinkName, Link] = {}
+    """Where the people who are paged look next (dashboards, documents): name -> URL. A page has the first five."""
 
 
 class SeverityPart(Part):

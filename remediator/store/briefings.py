@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remediator.domain.briefing import Briefing
-from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.ids import IncidentId, RuleName, RuleVersion
 from remediator.domain.plan import Plan
 from remediator.domain.target import Target
 from remediator.store.documents import from_json
 
-COLUMNS = """rule, title, severity, target::text AS target, progress::text AS progress,
+COLUMNS = """rule, rule_version, title, severity, target::text AS target, progress::text AS progress,
     alert -> 'annotations' ->> 'summary' AS summary"""
 """Of `incidents`, for `briefing`."""
 
@@ -35,6 +35,7 @@ def briefing(incident: IncidentId, row: Any) -> Briefing:
     return Briefing(
         incident=incident,
         rule=RuleName(row["rule"]),
+        rule_version=RuleVersion(row["rule_version"]),
         title=row["title"],
         severity=row["severity"],
         target=from_json(row["target"], Target) if row["target"] is not None else None,

@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import Any
 
 from remediator.domain.escalation import EscalationPolicy, Severity
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleVersion
 from remediator.domain.last_resort import Call, Deadlines, RunningChain, WaitingPage
 from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification
@@ -22,8 +22,8 @@ SELECT id, notification::text, reach::text, due_at - now() AS due_in FROM outbox
 WHERE due_at <= now() + $1::interval AND (kind = 'page') IS true ORDER BY due_at LIMIT $2
 """
 _CHAINS = """
-SELECT e.incident_id, i.title, i.mode, e.severity::text, e.policy::text, e.run, e.due_at - now() AS due_in,
-       now() - e.started_at AS since_start
+SELECT e.incident_id, i.rule_version, i.title, i.mode, e.severity::text, e.policy::text, e.run,
+       e.due_at - now() AS due_in, now() - e.started_at AS since_start
 FROM escalations e JOIN incidents i ON i.id = e.incident_id
 """
 RUNNING_CHAINS = f"{_CHAINS} WHERE e.due_at <= now() + $1::interval ORDER BY e.due_at LIMIT $2"
@@ -67,6 +67,7 @@ def _running(rows: Sequence[Any], at: timedelta) -> list[RunningChain]:
 def _chain(row: Any, at: timedelta, policy: EscalationPolicy, *, severity: Severity) -> RunningChain:
     return RunningChain(
         incident=IncidentId(row["incident_id"]),
+        rule_version=RuleVersion(row["rule_version"]),
         title=row["title"],
         severity=severity.name,
         urgent=severity.urgent,

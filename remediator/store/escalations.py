@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import structlog
+from msgspec import MsgspecError
 
 from remediator.domain.errors import NotFound
 from remediator.domain.escalation import EscalationPolicy, Severity
@@ -16,6 +18,8 @@ from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import timeline
 from remediator.store.database import Connection
 from remediator.store.documents import each_once, from_json
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,16 @@ async def from_the_start(connection: Connection, incident: Incident) -> DueAlike
         raise NotFound(f"incident {incident.id} has no escalation")
     policy, severity = from_json(row["policy"], EscalationPolicy), from_json(row["severity"], Severity)
     return DueAlike(policy, severity, incident.mode, since_start=None, run=row["run"], incidents=[incident.id])
+
+
+async def severity_to_show(connection: Connection, incident: IncidentId) -> Severity | None:
+    """As it was defined when the incident came to have it. None where it cannot be read."""
+    text = await connection.fetchval("SELECT severity::text FROM escalations WHERE incident_id = $1", incident)
+    try:
+        return from_json(text, Severity) if text is not None else None
+    except MsgspecError as error:  # stored by another release, or by hand
+        log.warning("a stored severity cannot be read, it is not shown", incident=incident, error=str(error))
+        return None
 
 
 def _alike(rows: Sequence[Any], *, without: Collection[int]) -> list[DueAlike]:

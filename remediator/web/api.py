@@ -14,6 +14,7 @@ from remediator.domain.ids import IncidentId
 from remediator.domain.incident import Incident, Status
 from remediator.domain.ledger import KillSwitch
 from remediator.domain.timeline import Entry
+from remediator.engine.guidance import GuidanceReader
 from remediator.engine.respond import Responder
 from remediator.store import incidents, ledger, timeline
 from remediator.store.database import Database
@@ -52,9 +53,10 @@ class _Query(_Body):
 
 
 class Api:
-    def __init__(self, database: Database, responder: Responder, *, gate: ApiGate) -> None:
+    def __init__(self, database: Database, responder: Responder, *, guidance: GuidanceReader, gate: ApiGate) -> None:
         self._database = database
         self._responder = responder
+        self._guidance = guidance
         self._gate = gate
 
     def routes(self) -> list[web.RouteDef]:
@@ -81,7 +83,9 @@ class Api:
         async with self._database.connection() as connection:
             incident = await incidents.get_to_show(connection, _incident_id(request))
             entries = await timeline.of_incident(connection, incident.id)
-        return _json({**incident_view(incident), "timeline": [entry_view(entry) for entry in entries]})
+        guidance = await self._guidance.of(incident.rule_version)
+        told = {"summary": guidance.summary, "links": guidance.links}
+        return _json({**incident_view(incident), **told, "timeline": [entry_view(entry) for entry in entries]})
 
     async def acknowledge(self, request: web.Request) -> web.Response:
         caller = self._caller(request, "respond")

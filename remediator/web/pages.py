@@ -10,9 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from remediator.domain.errors import NotFound, Unauthenticated
 from remediator.domain.ids import IncidentId
+from remediator.engine.guidance import GuidanceReader
 from remediator.engine.links import Links
 from remediator.engine.respond import Responder
-from remediator.store import incidents, timeline
+from remediator.store import escalations, incidents, timeline
 from remediator.store.database import Database
 from remediator.web.auth import ApiGate, Role
 
@@ -26,10 +27,13 @@ _LATEST = 500
 
 
 class Pages:
-    def __init__(self, database: Database, responder: Responder, *, links: Links, gate: ApiGate) -> None:
+    def __init__(
+        self, database: Database, responder: Responder, *, links: Links, guidance: GuidanceReader, gate: ApiGate
+    ) -> None:
         self._database = database
         self._responder = responder
         self._links = links
+        self._guidance = guidance
         self._gate = gate
 
     def routes(self) -> list[web.RouteDef]:
@@ -74,6 +78,7 @@ class Pages:
         try:
             async with self._database.connection() as connection:
                 incident = await incidents.get_to_show(connection, incident_id)
+                severity = await escalations.severity_to_show(connection, incident_id)
                 entries = await timeline.of_incident(connection, incident_id, latest=_LATEST + 1)
         except NotFound as error:
             return _page("message.html", status=404, heading="No such incident", message=str(error))
@@ -81,6 +86,8 @@ class Pages:
         return _page(
             "incident.html",
             incident=incident,
+            severity=severity,
+            guidance=await self._guidance.of(incident.rule_version),
             timeline=entries[-_LATEST:],
             is_cut=len(entries) > _LATEST,
             form=offered,

@@ -29,13 +29,21 @@ def test_it_tells_the_whole_plan_in_words(tmp_path: Path) -> None:
     output = explain(write_rules(tmp_path), write_alert(tmp_path)).output
 
     assert "incident 'ServiceDown on deployment/prod/backend'" in output
-    assert "severity sev1: Critical, respond within 15m" in output
+    assert "severity sev1: Critical (Complete outage.), respond within 15m" in output
     assert "fix[0] delete_pod" in output
     assert "waits for what the looks find" in output
     assert "guard.kill_switch" in output
     assert "verify.checks[0] workload_ready" in output
-    assert "at once: primary -> alice" in output
-    assert "after 15m: bob, ops -> bob, ops" in output
+    assert "at once: primary -> Alice (alice)" in output
+    assert "after 15m: bob, ops -> Bob (bob), ops" in output
+
+
+def test_it_shows_what_whoever_is_paged_is_told_and_where_they_look(tmp_path: Path) -> None:
+    rule = f"{RULE}links:\n  Errors: https://grafana.example.invalid/d/errors\n"
+    output = explain(write_rules(tmp_path, service_down=rule), write_alert(tmp_path)).output
+
+    assert "summary The health check has failed." in output
+    assert "    Errors: https://grafana.example.invalid/d/errors\n" in output
 
 
 @pytest.mark.parametrize(
@@ -74,6 +82,8 @@ def test_json_holds_the_same(tmp_path: Path) -> None:
     (told,) = json.loads(result.output)
     assert told["opening"]["rule"] == "service-down"
     assert told["fixes"][0]["when"] == "diagnose.pods.failing > 0"
+    assert told["guidance"] == {"summary": "The health check has failed.", "links": {}}
+    assert (told["pages"][0]["people"], told["pages"][0]["called"]) == (["alice"], ["Alice (alice)"])
 
 
 def test_hostile_labels_reach_no_terminal(tmp_path: Path) -> None:

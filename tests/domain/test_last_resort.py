@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediator.domain.escalation import EscalationPolicy, EscalationStep
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleVersion
 from remediator.domain.last_resort import Call, Deadlines, RunningChain, WaitingPage, by_every_channel, calls, strike
 from remediator.domain.mode import Mode
 from remediator.domain.notification import Notification, NotificationKind
@@ -23,7 +23,7 @@ MOMENTS = st.integers(0, 10_000).map(lambda seconds: timedelta(seconds=seconds))
 
 
 def chain(*, started: timedelta | None = None, due: timedelta = MINUTE) -> RunningChain:
-    return RunningChain(IncidentId(7), "down", "sev1", False, Mode.ACT, CHAIN, 1, started, due)
+    return RunningChain(IncidentId(7), RuleVersion("v1"), "down", "sev1", False, Mode.ACT, CHAIN, 1, started, due)
 
 
 def page(*contacts: Contact, due: timedelta = MINUTE) -> WaitingPage:

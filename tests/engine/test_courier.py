@@ -1,7 +1,7 @@
 """The courier at work: what a channel does to the messages that wait for it, and to those of its neighbours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from remediator.clients.http import open_http
 from remediator.domain.briefing import Briefing
 from remediator.domain.errors import Temporary
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleName, RuleVersion
 from remediator.domain.incident import Incident, Status
 from remediator.domain.notification import LEFT_BEHIND, Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
@@ -31,7 +31,7 @@ from remediator.engine.right_of_way import RightOfWay
 from remediator.metrics import Metrics
 from remediator.notifiers.webhook import Webhook
 from remediator.rules.loader import load_rules
-from remediator.store import health, outbox, timeline
+from remediator.store import health, outbox, rule_versions, timeline
 from remediator.store.database import Connection, Database
 from remediator.store.outbox import OutboxItem, Outgoing
 from remediator.toolbox import Messengers
@@ -200,6 +200,52 @@ async def test_a_page_says_what_is_known_when_it_is_sent(database: Database, cou
     assert {note.dedup_key for note in busy.told} == {"1:1:0:alice"}
 
 
+async def began_with(database: Database, document: Mapping[str, object]) -> None:
+    """What every incident's rule said, which is no more in force."""
+    async with database.transaction() as tx:
+        await rule_versions.save(tx, [(RuleVersion("v1"), RuleName("service-down"), document)])
+
+
+async def test_a_page_ends_with_what_the_rule_said_when_its_incident_began(
+    database: Database, courier: Courier, busy: Channel
+) -> None:
+    links = {f"Dashboard {n}": f"https://grafana.example.invalid/d/{n}" for n in range(7)}
+    await began_with(database, {"summary": "The health check\nhas failed.", "links": links})
+    incident = await claimed(database)
+    await order(database, page(incident, "1:1:0:alice", BUSY))
+
+    await courier.deliver()
+
+    [note] = busy.told
+    opening_line = f"incident {incident.id}, severity sev1, rule service-down: The health check has failed."
+    assert note.body.splitlines()[0] == opening_line
+    assert list(note.links.items()) == list(links.items())[:5]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param("DELETE FROM rule_versions", id="gone"),
+        pytest.param("UPDATE rule_versions SET document = '[]'", id="unreadable"),
+        pytest.param("DROP TABLE rule_versions", id="no such table"),
+    ],
+)
+async def test_a_rule_that_cannot_be_read_keeps_no_page_back(
+    database: Database, courier: Courier, busy: Channel, spoil: str
+) -> None:
+    await began_with(database, {"summary": "The health check has failed."})
+    incident = await claimed(database)
+    await order(database, page(incident, "1:1:0:alice", BUSY))
+    async with database.transaction() as tx:
+        await tx.execute(spoil)
+
+    await courier.deliver()
+
+    [note] = busy.told
+    assert note.body.splitlines()[0] == f"incident {incident.id}, severity sev1, rule service-down"
+    assert note.acknowledge_url
+
+
 async def test_a_dry_run_says_what_its_page_would_have_said(
     database: Database, courier: Courier, busy: Channel
 ) -> None:
@@ -352,9 +398,9 @@ async def test_what_is_recorded_and_not_confirmed_is_told_once(
     await courier.deliver()
 
     told_of = [message for message in await told(database, incident.id) if "console" in message]
-    assert told_of == [
-        "page sent to alice by console",
+    assert sorted(told_of) == [
         "no-such-channel did not reach alice: there is no channel 'no-such-channel' any more; next: console",
+        "page sent to alice by console",
     ]
 
 

@@ -173,6 +173,22 @@ async def test_an_escalation_strikes_at_its_time_with_the_key_of_the_ordinary_pa
     assert list(await resort.tick()) == [], "the next step has its own time"
 
 
+async def test_what_strikes_from_memory_has_the_links_of_a_rule_in_force(scene: Scene) -> None:
+    """The incident's own page is lost with the database."""
+    await claimed(scene.database)
+    resort = scene.resort()
+    (rule,) = load_rules(scene.folder).rulebook.rules
+    async with scene.database.transaction() as tx:
+        await tx.execute("UPDATE escalations SET due_at = now()")
+        await tx.execute("UPDATE incidents SET rule_version = $1", rule.version)
+    await resort.tick()
+    scene.lost_for(timedelta(seconds=1))
+
+    [page] = await resort.tick()
+
+    assert page.notification.links == {"Errors": "https://grafana.example.invalid/d/errors"}
+
+
 @pytest.mark.parametrize(
     "spoil",
     ["UPDATE escalations SET severity = '{}'", "UPDATE outbox SET notification = '{}'"],

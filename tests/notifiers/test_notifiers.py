@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from remediator.clients.http import open_http
 from remediator.domain.errors import Permanent, Temporary
+from remediator.domain.guidance import LONGEST_LINK
 from remediator.domain.ids import IncidentId
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.notifiers.console import Console
@@ -153,6 +154,50 @@ def test_a_label_cannot_add_a_header_to_a_mail() -> None:
 
     assert mail["Bcc"] is None
     assert "<script>" not in str(mail.get_body(("html",)))
+
+
+LINKED = replace(
+    PAGE, links={"Errors <&|": "https://grafana.example.invalid/d?a=1&b=x|y", "Status": "https://s.example"}
+)
+
+
+def test_slack_gets_links_that_open_and_say_what_they_are() -> None:
+    *_, last = message_of(LINKED)["blocks"]
+
+    assert last["text"]["text"].splitlines() == [
+        "<https://grafana.example.invalid/d?a=1&amp;b=x%7Cy|Errors &lt;&amp;|>",
+        "<https://s.example|Status>",
+    ]
+
+
+def test_links_take_no_more_room_than_slack_has() -> None:
+    """It would refuse the message for their sake."""
+    longest = f"https://a.example.invalid/{'&' * (LONGEST_LINK - 26)}"
+    message = message_of(replace(PAGE, links={"Long": longest, "Short": "https://s.example"}))
+
+    assert message["blocks"][-1]["text"]["text"] == "<https://s.example|Short>"
+
+
+def test_a_mail_ends_with_the_links_and_shows_what_they_are() -> None:
+    mail = mail_of(replace(LINKED, address="a@example.invalid"))
+
+    plain, html = (part.get_content() for part in mail.iter_parts())
+    assert plain.splitlines()[-1] == "Status: https://s.example"
+    assert '<a href="https://s.example">Status</a>' in html
+    assert "Errors &lt;&amp;|" in html
+
+
+async def test_the_console_prints_links_last(tools: Messengers, capsys: pytest.CaptureFixture[str]) -> None:
+    await Console().send(LINKED, tools)
+
+    assert capsys.readouterr().out.splitlines()[-1] == "  Status: https://s.example"
+
+
+async def test_a_program_gets_links_by_name(sink: Sink, tools: Messengers) -> None:
+    await Webhook(url=sink.url, secret="signing").send(LINKED, tools)
+
+    [(_, body)] = sink.got
+    assert json.loads(body)["links"] == LINKED.links
 
 
 async def test_without_a_mail_server_or_an_address_the_next_channel_is_used(tools: Messengers) -> None:

@@ -109,6 +109,24 @@ def test_a_rule_knows_everything_its_document_says(tmp_path: Path) -> None:
         pytest.param(
             "${{ alert.labels.deployment }}", "Back_End", "6:1 target deployment: 'Back_End' is not", id="no such name"
         ),
+        pytest.param(
+            "verify:",
+            "links:\n  Errors: javascript:alert(1)\nverify:",
+            "16:11 'javascript:alert(1)' is no link: write it like https://grafana.example.com/d/errors",
+            id="a link to a script",
+        ),
+        pytest.param(
+            "verify:",
+            "links:\n  Errors: https://a.example.invalid/${{ alert.labels.job }}\nverify:",
+            "16:11 a link takes no ${{ }}: write it out",
+            id="a link that asks the alert",
+        ),
+        pytest.param(
+            "verify:",
+            'links:\n  "": https://a.example.invalid/\nverify:',
+            "16:7 '' is no name for a link",
+            id="a link without a name",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_at_its_place(tmp_path: Path, written: str, instead: str, problem: str) -> None:

@@ -22,6 +22,8 @@ verify:
   steady_for: 200ms
   checks:
     - use: workload_ready
+links:
+  Errors: https://grafana.example.invalid/d/errors
 """
 
 SEVERITIES = """

@@ -61,6 +61,8 @@ async def test_people_get_a_table_and_programs_json(terminal: Terminal) -> None:
     assert "deployment/prod/backend" in table
     assert (code, json.loads(document)[0]["phase"]) == (DONE, "proposed")
     assert "waits for approval of plan" in shown
+    assert "summary     The health check has failed." in shown
+    assert "link        Errors: https://grafana.example.invalid/d/errors" in shown
 
 
 async def test_an_approval_for_another_plan_is_refused_and_for_this_one_taken(terminal: Terminal) -> None:

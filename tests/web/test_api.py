@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +12,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from remediator.engine.bell import Bell
+from remediator.engine.guidance import GuidanceReader
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
+from remediator.rules.loader import load_rules
 from remediator.settings import ApiToken
 from remediator.store.database import Database
 from remediator.web import api as door
 from remediator.web.api import MOST_BYTES, Api
 from remediator.web.auth import ApiGate
 from remediator.web.server import make_app
+from tests.rules.folder import write_rules
 
 Client = TestClient[web.Request, web.Application]
 
@@ -34,10 +38,12 @@ PADDED = b'{"on": true, "reason": ""}'.ljust(MOST_BYTES)
 
 
 @pytest.fixture
-async def client(database: Database) -> AsyncIterator[Client]:
+async def client(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     gate = ApiGate({name: ApiToken.model_validate(token) for name, token in TOKENS.items()})
     writer = PageWriter("https://remediator.example.invalid", Links(b"secret", lambda: NOW))
-    api = Api(database, Responder(database, writer, Bell()), gate=gate)
+    rulebook = load_rules(write_rules(tmp_path)).rulebook
+    guidance = GuidanceReader(database, lambda: rulebook)
+    api = Api(database, Responder(database, writer, Bell()), guidance=guidance, gate=gate)
     async with TestClient(TestServer(make_app(api, body_limit=64 << 20))) as client:
         yield client
 

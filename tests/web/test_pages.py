@@ -2,29 +2,33 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from remediator.domain.ids import IncidentId
+from remediator.domain.ids import IncidentId, RuleName, RuleVersion
 from remediator.domain.incident import Incident
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
+from remediator.engine.guidance import GuidanceReader
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
+from remediator.rules.loader import load_rules
 from remediator.settings import ApiToken
-from remediator.store import outbox, timeline
+from remediator.store import outbox, rule_versions, timeline
 from remediator.store.database import Database
 from remediator.store.outbox import Outgoing
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate
 from remediator.web.pages import Pages
 from remediator.web.server import make_app
+from tests.rules.folder import write_rules
 from tests.store.facts import LEASE, claimed
 
 Client = TestClient[web.Request, web.Application]
@@ -43,11 +47,14 @@ def logged_in(token: str) -> Mapping[str, str]:
 
 
 @pytest.fixture
-async def client(database: Database) -> AsyncIterator[Client]:
+async def client(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     gate = ApiGate({name: ApiToken.model_validate(token) for name, token in TOKENS.items()})
     responder = Responder(database, PageWriter("https://remediator.example.invalid", LINKS), Bell())
-    pages = Pages(database, responder, links=LINKS, gate=gate)
-    async with TestClient(TestServer(make_app(pages, Api(database, responder, gate=gate), body_limit=1 << 20))) as made:
+    rulebook = load_rules(write_rules(tmp_path)).rulebook
+    guidance = GuidanceReader(database, lambda: rulebook)
+    pages = Pages(database, responder, links=LINKS, guidance=guidance, gate=gate)
+    api = Api(database, responder, guidance=guidance, gate=gate)
+    async with TestClient(TestServer(make_app(pages, api, body_limit=1 << 20))) as made:
         yield made
 
 
@@ -95,6 +102,68 @@ async def test_a_page_has_the_latest_of_a_timeline_that_thousands_have_joined(
 
     assert ("alert 1999 of many" in page, "alert 1400 of many" in page) == (True, False)
     assert "The latest 500 entries" in page
+
+
+SAID = {
+    "summary": "Five percent <b>fail</b>.",
+    "links": {"Errors & more": "https://grafana.example.invalid/d?a=1&b=2", "Bad": "javascript:alert(1)"},
+}
+
+
+async def began_with(database: Database, document: Mapping[str, object]) -> Incident:
+    async with database.transaction() as tx:
+        await rule_versions.save(tx, [(RuleVersion("v1"), RuleName("service-down"), document)])
+    return await claimed(database)
+
+
+async def test_a_page_shows_what_the_rule_says_and_where_to_look(client: Client, database: Database) -> None:
+    """The other site is not told the address: whoever has that can acknowledge."""
+    incident = await began_with(database, SAID)
+    token = {"token": LINKS.sign(incident.id, "alice")}
+
+    async with client.get(f"/incidents/{incident.id}/acknowledge", params=token) as answer:
+        page = await answer.text()
+
+    assert "Five percent &lt;b&gt;fail&lt;/b&gt;." in page
+    link = '<a href="https://grafana.example.invalid/d?a=1&amp;b=2" rel="noreferrer">Errors &amp; more</a>'
+    assert link in page
+    assert "javascript:" not in page
+
+
+async def test_a_page_says_what_the_severity_means(client: Client, database: Database) -> None:
+    incident = await claimed(database)
+    defined = """UPDATE escalations SET severity = severity || '{"definition": "Nobody <i>can</i> buy."}'"""
+    async with database.transaction() as tx:
+        await tx.execute(defined)
+
+    async with client.get(f"/incidents/{incident.id}", headers=logged_in("reads")) as answer:
+        page = await answer.text()
+
+    assert "severity sev1 (Critical: Nobody &lt;i&gt;can&lt;/i&gt; buy.)," in page
+
+
+@pytest.mark.parametrize(
+    "spoil", ["UPDATE escalations SET severity = '{}'", "DELETE FROM escalations", "DROP TABLE rule_versions"]
+)
+async def test_a_page_goes_without_what_cannot_be_read_of_rule_and_severity(
+    client: Client, database: Database, spoil: str
+) -> None:
+    incident = await began_with(database, SAID)
+    async with database.transaction() as tx:
+        await tx.execute(spoil)
+
+    async with client.get(f"/incidents/{incident.id}", headers=logged_in("reads")) as answer:
+        assert (answer.status, "severity sev1" in await answer.text()) == (200, True)
+
+
+async def test_programs_see_what_the_rule_says(client: Client, database: Database) -> None:
+    incident = await began_with(database, SAID)
+
+    async with client.get(f"/api/v1/incidents/{incident.id}", headers={"Authorization": "Bearer reads"}) as answer:
+        told = await answer.json()
+
+    assert told["summary"] == SAID["summary"]
+    assert told["links"] == {"Errors & more": "https://grafana.example.invalid/d?a=1&b=2"}
 
 
 SPOILED = pytest.mark.parametrize(
