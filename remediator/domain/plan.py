@@ -62,8 +62,6 @@ class Plan:
     undo_after: timedelta | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     """The action's own fields as JSON, so that after a crash it is revived from the journal, not from today's rule."""
-    needs_approval: str = ""
-    """A reason why this plan wants a person whatever the rule says ("the only ready replica")."""
 
     @property
     def digest(self) -> str:
@@ -104,7 +102,6 @@ class Observed(StrEnum):
 class Outcome:
     done: bool
     detail: str
-    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

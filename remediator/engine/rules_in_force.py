@@ -51,10 +51,6 @@ class RulesInForce:
     def rulebook(self) -> Rulebook:
         return self._loaded.rulebook
 
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        return tuple(self._loaded.problems)
-
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
         """Reloads when the files change, also while a start waited for its database. Until cancelled."""
         while True:

@@ -22,7 +22,7 @@ class Console(Notifier):
             lines.append(f"acknowledge: {notification.acknowledge_url}")
         sys.stdout.write("\n  ".join(map(_printable, lines)) + "\n")
         sys.stdout.flush()
-        return Receipt(detail="printed")
+        return Receipt()
 
 
 def _printable(line: str) -> str:

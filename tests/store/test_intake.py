@@ -14,12 +14,12 @@ from remediator.domain.alert import Alert, Delivery, Rejected
 from remediator.domain.episode import Filing
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import SourceName
-from remediator.domain.incident import Incident, Phase
+from remediator.domain.incident import Phase
 from remediator.domain.opening import Opening
 from remediator.store import incidents, intake
 from remediator.store.database import Database
 from tests.fakes.watched import watched_database
-from tests.store.facts import LEASE, alert, claimed, count, file, opening, resolved, until_they_wait
+from tests.store.facts import alert, claimed, count, file, opening, resolved, until_they_wait
 
 
 async def test_an_alert_told_again_is_the_same_episode_and_the_same_incident(database: Database) -> None:
@@ -305,11 +305,6 @@ async def _tell(database: Database, familiar: Familiar, *alerts: Alert, opens: O
     async with database.connection() as connection:
         sent = [Delivery(SourceName("am"), b"{}", alerts)]
         return await intake.file(connection, sent, alerts, lambda _: opens, familiar)
-
-
-async def _claim(database: Database) -> list[Incident]:
-    async with database.transaction() as tx:
-        return await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
 
 
 @pytest.mark.parametrize("is_ruled", [True, False])

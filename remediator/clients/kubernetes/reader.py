@@ -30,10 +30,6 @@ class _Page(msgspec.Struct, frozen=True):
     metadata: _ListMeta = _ListMeta()
 
 
-class _Review(msgspec.Struct, frozen=True):
-    status: Mapping[str, object] = msgspec.field(default_factory=dict)
-
-
 def workload_path(target: Target) -> str:
     return f"{namespace_path('/apis/apps/v1', target.namespace)}/{_PLURALS[target.kind]}/{quote(target.name)}"
 
@@ -108,19 +104,6 @@ class KubernetesReader:
         except NotFound:
             return None
         return next((hpa for hpa in found if _scales(hpa, target)), None)
-
-    async def may(self, permission: Permission, namespace: str) -> bool:
-        """Whether our own identity has it, by the API server's word."""
-        resource, _, subresource = permission.resource.partition("/")
-        attributes = {
-            "verb": permission.verb,
-            "group": permission.api_group,
-            "resource": resource,
-            "subresource": subresource,
-            "namespace": namespace,
-        }
-        body = await self.server.review(attributes)
-        return msgspec.json.decode(body, type=_Review).status.get("allowed") is True
 
     async def rehearse(self, call: Call) -> Rehearsal:
         """Asks the API server with `dryRun=All`: permissions, admission, quotas and preconditions all answer.
