@@ -27,7 +27,7 @@ class Restart(Action):
 
     def permissions(self, target: Target) -> tuple[Permission, ...]:
         resource = f"{target.kind}s"
-        return (Permission("get", resource, "apps"), Permission("patch", resource, "apps", writes=True))
+        return (Permission("get", resource, "apps"), Permission("patch", resource, "apps"))
 
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:
         if incident.target is None:

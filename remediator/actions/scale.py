@@ -44,7 +44,7 @@ class Scale(Action):
         return (
             Permission("get", resource, "apps"),
             Permission("list", "horizontalpodautoscalers", "autoscaling"),
-            Permission("patch", f"{resource}/scale", "apps", writes=True),
+            Permission("patch", f"{resource}/scale", "apps"),
         )
 
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:

@@ -104,6 +104,9 @@ class Outcome:
     detail: str
 
 
+_READS = frozenset({"get", "list", "watch"})
+
+
 @dataclass(frozen=True, slots=True)
 class Permission:
     """One Kubernetes permission, in the terms of a Role rule."""
@@ -112,4 +115,7 @@ class Permission:
     resource: str
     """With the subresource: `pods/eviction`."""
     api_group: str = ""
-    writes: bool = False
+
+    @property
+    def writes(self) -> bool:
+        return self.verb not in _READS

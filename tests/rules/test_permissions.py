@@ -35,8 +35,8 @@ def test_a_rule_needs_what_its_steps_declare(tmp_path: Path) -> None:
     (need,) = permissions_of(load_rules(write_rules(tmp_path, service_down=PINNED)).rulebook)
 
     assert {each for each in need.permissions if each.writes} == {
-        Permission("create", "pods/eviction", writes=True),
-        Permission("delete", "pods", writes=True),
+        Permission("create", "pods/eviction"),
+        Permission("delete", "pods"),
     }
     assert Permission("list", "pods") in need.permissions
 
