@@ -194,6 +194,17 @@ class IntentState(StrEnum):
     UNKNOWN = "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class JournalledIntent:
+    """What the journal says of a write, read back."""
+
+    intent: Intent
+    epoch: int
+    """The claim that journalled it: only that one may run it."""
+    state: IntentState
+    detail: str
+
+
 class IntentResult(msgspec.Struct, frozen=True):
     id: IntentId
     result: IntentState

@@ -15,11 +15,10 @@ from remediator.catalogue import plugins_of
 from remediator.domain.budget import Budget
 from remediator.domain.errors import Ambiguous, NotAllowed, RemediatorError
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, Intent, IntentResult, IntentState
+from remediator.domain.incident import Incident, Intent, IntentResult, IntentState, JournalledIntent
 from remediator.domain.plan import Fence, Observed, Outcome, Plan
 from remediator.engine.desk import Desk
 from remediator.marks import Mark, reached
-from remediator.store.intents import StoredIntent
 
 log = structlog.get_logger()
 
@@ -58,7 +57,7 @@ def new_intent(
     )
 
 
-async def carry_out(journalled: StoredIntent, incident: Incident, desk: Desk) -> IntentResult:
+async def carry_out(journalled: JournalledIntent, incident: Incident, desk: Desk) -> IntentResult:
     """Never raises for what the other system does; `unknown` is an answer, and it goes to a person."""
     intent = journalled.intent
     if journalled.state is not IntentState.BEGUN:

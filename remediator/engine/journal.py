@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from remediator.domain.alert import Alert
 from remediator.domain.budget import Budget
 from remediator.domain.ids import IncidentId, IntentId
-from remediator.domain.incident import Incident
+from remediator.domain.incident import Incident, JournalledIntent
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.mode import Mode, lower
 from remediator.engine.group_commit import GroupCommit
 from remediator.guards import Guard
 from remediator.store import incidents, intents, ledger
 from remediator.store.database import Database
-from remediator.store.intents import StoredIntent
 from remediator.store.ledger import Snapshot
 
 Budgets = frozenset[Budget]
@@ -27,7 +26,7 @@ class Journal:
         self._database = database
         self._ceiling = ceiling
         self._snapshots: GroupCommit[Budgets, Snapshot] = GroupCommit(self._read_snapshots)
-        self._intents: GroupCommit[IntentId, StoredIntent] = GroupCommit(self._read_intents)
+        self._intents: GroupCommit[IntentId, JournalledIntent] = GroupCommit(self._read_intents)
 
     async def ledger(self, incident: Incident, guards: Sequence[Guard], proposal: Proposal) -> Ledger:
         budgets = frozenset(budget for guard in guards for budget in guard.budgets(proposal))
@@ -41,7 +40,7 @@ class Journal:
             workload_health=_health(incident, proposal),
         )
 
-    async def intent(self, intent: IntentId) -> StoredIntent:
+    async def intent(self, intent: IntentId) -> JournalledIntent:
         return await self._intents.submit(intent)
 
     async def stand_in(self, incident: IncidentId) -> Alert | None:
@@ -54,7 +53,7 @@ class Journal:
             snapshot = await ledger.snapshot(connection, Budgets().union(*wanted))
         return [snapshot] * len(wanted)
 
-    async def _read_intents(self, wanted: Sequence[IntentId]) -> list[StoredIntent]:
+    async def _read_intents(self, wanted: Sequence[IntentId]) -> list[JournalledIntent]:
         async with self._database.connection() as connection:
             return await intents.get_many(connection, wanted)
 
