@@ -279,7 +279,7 @@ class Worker:
         return guard.hold(incident, self._desk, str(error), wait=wait, entries=())
 
     async def _write(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
-        """Not left to the leases of a whole batch."""
+        """Tried again on a deadlock: else every incident of the batch waits for its lease to run out."""
         return await despite_others(partial(self._write_once, decided))
 
     async def _write_once(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:

@@ -1,4 +1,5 @@
-"""Every version of every rule that was ever in force: an open incident finishes on the one it began with."""
+"""The rules as they are and were: an incident finishes on the version it began with. What no incident refers to, and no
+replica has had in force for long, retention forgets."""
 
 from collections.abc import Mapping, Sequence
 
