@@ -48,6 +48,10 @@ class Phase(StrEnum):
         return cls.LATER
 
 
+WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
+"""The intent is journalled: whoever has the incident makes the write, or looks whether it was made."""
+
+
 class AttemptResult(StrEnum):
     PASSED_OVER = "passed_over"
     """There was nothing it could do, or the other system would not have it."""
@@ -227,6 +231,11 @@ class Move(msgspec.Struct, frozen=True):
     pages: PageOrder = PageOrder.KEEP
     alert: Alert | None = None
     """What the incident is about from now on; None: what it was."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something to do at once, under the same lease."""
+        return self.wake_in == timedelta() and self.phase is not Phase.CLOSED
 
     @property
     def kept(self) -> Progress:
