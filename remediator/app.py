@@ -46,7 +46,7 @@ from remediator.logs import configure_logs
 from remediator.metrics import Metrics
 from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import Days, Settings
-from remediator.store import retention as kept
+from remediator.store import retention
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
@@ -130,16 +130,16 @@ async def reading(settings: Settings) -> AsyncIterator[Connection]:
     async with database_address(settings) as dsn:
         if await status(dsn):
             raise BadDocument("the database lacks migrations of this release: `remediator migrate` applies them")
-        kept = settings.database_statement_cache
-        async with Database.open(dsn, pool=1, statements_kept=kept) as database, database.transaction() as tx:
+        opening = Database.open(dsn, pool=1, statements_kept=settings.database_statement_cache)
+        async with opening as database, database.transaction() as tx:
             # Of this transaction alone: behind a pooler the session is the daemon's as soon as we are gone.
             await tx.execute("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '5min'")
             yield tx
 
 
-async def report_retention(settings: Settings) -> Sequence[kept.Kept]:
+async def report_retention(settings: Settings) -> Sequence[retention.Kept]:
     async with reading(settings) as connection:
-        return await kept.report(connection, _keep(settings))
+        return await retention.report(connection, _keep(settings))
 
 
 @asynccontextmanager
@@ -205,11 +205,11 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
 @asynccontextmanager
 async def _opened(settings: Settings, rules: RulesInForce, dsn: str) -> AsyncIterator[_Opened]:
     await migrate(dsn)
-    kept = settings.database_statement_cache
-    async with Database.open(dsn, pool=settings.database_pool, statements_kept=kept) as database:
+    statements_kept = settings.database_statement_cache
+    async with Database.open(dsn, pool=settings.database_pool, statements_kept=statements_kept) as database:
         await remember(rules.rulebook(), database)
         secret = await link_secret(settings, database)
-        yield _Opened(rules, database, Watch(dsn, database, statements_kept=kept), secret)
+        yield _Opened(rules, database, Watch(dsn, database, statements_kept=statements_kept), secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,9 +356,9 @@ def _web(
     )
 
 
-def _keep(settings: Settings) -> kept.Keep:
+def _keep(settings: Settings) -> retention.Keep:
     days = settings.retention
-    return kept.Keep(_age(days.raw_days), _age(days.decisions_days), _age(days.diagnostics_days))
+    return retention.Keep(_age(days.raw_days), _age(days.decisions_days), _age(days.diagnostics_days))
 
 
 def _age(days: Days) -> timedelta | None:

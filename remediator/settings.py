@@ -114,7 +114,8 @@ class Engine(_Section):
     """Incidents in hand at once, in this replica."""
     lease_seconds: float = Field(default=60, ge=5)
     poll_seconds: float = Field(default=1, gt=0, le=1)
-    """The truth about due work; notifications only make it faster."""
+    """How often due work is looked for: so what another replica leaves is found. What this one takes in wakes it at
+    once."""
     recheck_seconds: float = Field(default=15, gt=0)
     """How often a fix under verification is looked at."""
 

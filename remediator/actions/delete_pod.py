@@ -35,8 +35,8 @@ class DeletePod(Action):
     def permissions(self, target: Target) -> tuple[Permission, ...]:
         return (
             *to_read_pods(target),
-            Permission("create", "pods/eviction", writes=True),
-            Permission("delete", "pods", writes=True),
+            Permission("create", "pods/eviction"),
+            Permission("delete", "pods"),
         )
 
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:

@@ -71,8 +71,8 @@ class FlushCache(Action):
             except RemediatorError as error:
                 if not removed:
                     raise
-                return Outcome(done=True, detail=f"{removed} keys unlinked, then: {error}", facts={"removed": removed})
-        return Outcome(done=True, detail=f"{removed} keys unlinked", facts={"removed": removed})
+                return Outcome(done=True, detail=f"{removed} keys unlinked, then: {error}")
+        return Outcome(done=True, detail=f"{removed} keys unlinked")
 
     def _bound(self, plan: Plan) -> int:
         """What was planned, and approved. The release before wrote none down."""

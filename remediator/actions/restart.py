@@ -26,8 +26,7 @@ class Restart(Action):
     target_kinds: ClassVar[tuple[str, ...]] = WORKLOADS
 
     def permissions(self, target: Target) -> tuple[Permission, ...]:
-        resource = f"{target.kind}s"
-        return (Permission("get", resource, "apps"), Permission("patch", resource, "apps", writes=True))
+        return (Permission("get", target.plural, "apps"), Permission("patch", target.plural, "apps"))
 
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:
         if incident.target is None:

@@ -34,7 +34,7 @@ class Rollback(Action):
             Permission("get", "deployments", "apps"),
             Permission("get", "replicasets", "apps"),
             Permission("list", "replicasets", "apps"),
-            Permission("patch", "deployments", "apps", writes=True),
+            Permission("patch", "deployments", "apps"),
         )
 
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:

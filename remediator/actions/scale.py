@@ -40,11 +40,10 @@ class Scale(Action):
         return self
 
     def permissions(self, target: Target) -> tuple[Permission, ...]:
-        resource = f"{target.kind}s"
         return (
-            Permission("get", resource, "apps"),
+            Permission("get", target.plural, "apps"),
             Permission("list", "horizontalpodautoscalers", "autoscaling"),
-            Permission("patch", f"{resource}/scale", "apps", writes=True),
+            Permission("patch", f"{target.plural}/scale", "apps"),
         )
 
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:

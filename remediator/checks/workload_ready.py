@@ -14,7 +14,7 @@ class WorkloadReady(Check):
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         if target is None or target.kind == "pod":
             return (Permission("get", "pods"),)
-        return (Permission("get", f"{target.kind}s", "apps"),)
+        return (Permission("get", target.plural, "apps"),)
 
     async def passes(self, incident: Incident, tools: Toolbox) -> Sign:
         if incident.target is None:

@@ -8,6 +8,7 @@ RemediatorError
 ├── NotAllowed         the request is understood and refused (state, permission, mode)
 ├── Overloaded         we cannot accept more now: answered 503
 ├── StaleFence         the lease was lost: this replica must not write
+├── Outdated           something happened meanwhile: decide again
 ├── BudgetSpent        a reservation did not fit its budget
 └── SystemFailure      another system failed us
     ├── Temporary      may work later: worth a retry

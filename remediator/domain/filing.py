@@ -90,7 +90,7 @@ class Recent(Generic[Key, Value]):
 
 class Familiar:
     """Open episodes of alerts, and run keys of open incidents, as we last heard of them. A guess that saves a look-up,
-    or what it would bring, and nothing is relied on it: either may be closed meanwhile, by whichever replica."""
+    or what it would bring; nobody relies on it: either may be closed meanwhile, by whichever replica."""
 
     def __init__(self, most: int = 20_000) -> None:
         self._episodes: Recent[AlertKey, OpenEpisode] = Recent(most)

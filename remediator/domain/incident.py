@@ -48,6 +48,10 @@ class Phase(StrEnum):
         return cls.LATER
 
 
+WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
+"""The intent is journalled: whoever has the incident makes the write, or looks whether it was made."""
+
+
 class AttemptResult(StrEnum):
     PASSED_OVER = "passed_over"
     """There was nothing it could do, or the other system would not have it."""
@@ -199,6 +203,17 @@ class IntentState(StrEnum):
     UNKNOWN = "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class JournalledIntent:
+    """What the journal says of a write, read back."""
+
+    intent: Intent
+    epoch: int
+    """The claim that journalled it: only that one may run it."""
+    state: IntentState
+    detail: str
+
+
 class IntentResult(msgspec.Struct, frozen=True):
     id: IntentId
     result: IntentState
@@ -221,6 +236,11 @@ class Move(msgspec.Struct, frozen=True):
     pages: PageOrder = PageOrder.KEEP
     alert: Alert | None = None
     """What the incident is about from now on; None: what it was."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something to do at once, under the same lease."""
+        return self.wake_in == timedelta() and self.phase is not Phase.CLOSED
 
     @property
     def kept(self) -> Progress:

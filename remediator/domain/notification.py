@@ -10,7 +10,6 @@ from remediator.domain.ids import IncidentId
 
 class NotificationKind(StrEnum):
     PAGE = "page"
-    APPROVAL = "approval"
     RESOLVED = "resolved"
     REVIEW = "review"
     """A page that would have been sent in `act`: observe mode's review log."""
@@ -42,17 +41,7 @@ class Notification(msgspec.Struct, frozen=True):
         return self.dedup_key.split(":")[1:2] != [LEFT_BEHIND]
 
 
-class DeliveryState(StrEnum):
-    QUEUED = "queued"
-    SENT = "sent"
-    FAILED = "failed"
-    """For good on this channel."""
-    UNKNOWN = "unknown"
-    """Sent, and no answer came: the next channel is used at once, a second page is better than none."""
-
-
 class Receipt(msgspec.Struct, frozen=True):
     """The channel took it."""
 
     provider_id: str = ""
-    detail: str = ""

@@ -62,8 +62,6 @@ class Plan:
     undo_after: timedelta | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     """The action's own fields as JSON, so that after a crash it is revived from the journal, not from today's rule."""
-    needs_approval: str = ""
-    """A reason why this plan wants a person whatever the rule says ("the only ready replica")."""
 
     @property
     def digest(self) -> str:
@@ -104,7 +102,9 @@ class Observed(StrEnum):
 class Outcome:
     done: bool
     detail: str
-    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+_READS = frozenset({"get", "list", "watch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +115,7 @@ class Permission:
     resource: str
     """With the subresource: `pods/eviction`."""
     api_group: str = ""
-    writes: bool = False
+
+    @property
+    def writes(self) -> bool:
+        return self.verb not in _READS

@@ -23,6 +23,11 @@ class Target:
     def key(self) -> str:
         return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
 
+    @property
+    def plural(self) -> str:
+        """As a URL and a role name its kind, where it lies in Kubernetes: `deployments`."""
+        return f"{self.kind}s"
+
     def __str__(self) -> str:
         return self.key
 

@@ -42,17 +42,15 @@ def resolved(
     )
 
 
-def handed_over(
-    incident: Incident, desk: Desk, reason: str, *, progress: Progress | None = None, page: bool = True
-) -> Move:
-    """The automation is through without a proven fix; `page` tells the escalation clock not to wait any longer."""
+def handed_over(incident: Incident, desk: Desk, reason: str, *, progress: Progress | None = None) -> Move:
+    """The automation is through without a proven fix: the escalation clock need not wait any longer."""
     left = _without_plan(progress or incident.progress)
     return Move(
         Phase.HANDED_OVER,
         left,
         entries=(Entry(EntryKind.NOTE, f"handed over to people: {reason}"),),
         wake_in=undo.due_in(left, desk),
-        pages=PageOrder.NOW if page else PageOrder.KEEP,
+        pages=PageOrder.NOW,
     )
 
 

@@ -216,7 +216,7 @@ class Courier:
         return msgspec.structs.replace(note, acknowledge_url=link)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> list[None]:
-        """What was sent goes out anew, where it is not written."""
+        """Tried again on a deadlock: what is not written down when its lease runs out is sent once more."""
         return await despite_others(partial(self._write_once, outcomes))
 
     async def _write_once(self, outcomes: Sequence[Outcome]) -> list[None]:

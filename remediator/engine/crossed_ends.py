@@ -11,10 +11,10 @@ from datetime import timedelta
 import structlog
 
 from remediator.domain.alert import Alert, Delivery
-from remediator.domain.errors import Overloaded, Temporary
 from remediator.domain.ids import SourceName
 from remediator.engine.bell import Bell
 from remediator.engine.intake import Intake
+from remediator.engine.looking import looking_for
 from remediator.store import crossed_ends
 from remediator.store.database import Database
 
@@ -35,14 +35,8 @@ class CrossedEnds:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            try:
+            async with looking_for("alerts that are over", self.database.health):
                 await self.tell_again()
-            except Temporary as error:
-                await self.database.health.sit_out("look for alerts that are over", error)
-            except Overloaded as error:
-                log.info("to be looked for again", reason=str(error))
-            except Exception as error:  # a bug: alerts, pages and fixes must go on
-                log.exception("alerts that are over not found", error=str(error))
             await self.bell.wait(EVERY)
             await asyncio.sleep(SOON.total_seconds())
 

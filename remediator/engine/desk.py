@@ -6,11 +6,10 @@ from datetime import timedelta
 
 from remediator.domain.alert import Alert
 from remediator.domain.ids import IncidentId, IntentId
-from remediator.domain.incident import Incident
+from remediator.domain.incident import Incident, JournalledIntent
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.guards import Guard
 from remediator.rules.rule import Rule
-from remediator.store.intents import StoredIntent
 from remediator.toolbox import Clock, Toolbox, WriteToolbox
 
 APPROVAL_LIFE = timedelta(minutes=10)
@@ -29,7 +28,7 @@ class Desk:
     read_rule: Callable[[Incident], Awaitable[Rule]]
     """In the version that the incident began with, whatever the files say now."""
     read_ledger: Callable[[Incident, Sequence[Guard], Proposal], Awaitable[Ledger]]
-    read_intent: Callable[[IntentId], Awaitable[StoredIntent]]
+    read_intent: Callable[[IntentId], Awaitable[JournalledIntent]]
     read_stand_in: Callable[[IncidentId], Awaitable[Alert | None]]
     global_guards: Callable[[], Sequence[Guard]]
     """Those of the rulebook in force; a rule adds its own."""

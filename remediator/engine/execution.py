@@ -15,11 +15,10 @@ from remediator.catalogue import plugins_of
 from remediator.domain.budget import Budget
 from remediator.domain.errors import Ambiguous, NotAllowed, RemediatorError
 from remediator.domain.ids import IntentId
-from remediator.domain.incident import Incident, Intent, IntentResult, IntentState
+from remediator.domain.incident import Incident, Intent, IntentResult, IntentState, JournalledIntent
 from remediator.domain.plan import Fence, Observed, Outcome, Plan
 from remediator.engine.desk import Desk
 from remediator.marks import Mark, reached
-from remediator.store.intents import StoredIntent
 
 log = structlog.get_logger()
 
@@ -58,7 +57,7 @@ def new_intent(
     )
 
 
-async def carry_out(journalled: StoredIntent, incident: Incident, desk: Desk) -> IntentResult:
+async def carry_out(journalled: JournalledIntent, incident: Incident, desk: Desk) -> IntentResult:
     """Never raises for what the other system does; `unknown` is an answer, and it goes to a person."""
     intent = journalled.intent
     if journalled.state is not IntentState.BEGUN:
@@ -66,7 +65,7 @@ async def carry_out(journalled: StoredIntent, incident: Incident, desk: Desk) ->
     try:
         action = revive(intent.plan)
     except NotAllowed as error:
-        return _unknown(intent, because=str(error))
+        return cannot_tell(intent.id, because=str(error))
     if journalled.epoch != incident.epoch:
         return await _look(action, intent, desk, because="it was begun before a restart")
     return await _run(action, intent, incident, desk)
@@ -136,8 +135,9 @@ async def _look(action: Action, intent: Intent, desk: Desk, *, because: str) -> 
         case Observed.NOT_DONE:
             return IntentResult(intent.id, IntentState.FAILED, f"not in the world: {intent.plan.summary} ({because})")
         case Observed.UNKNOWN:
-            return _unknown(intent, because=because)
+            return cannot_tell(intent.id, because=because)
 
 
-def _unknown(intent: Intent, *, because: str) -> IntentResult:
-    return IntentResult(intent.id, IntentState.UNKNOWN, f"cannot tell whether it happened ({because}); not repeated")
+def cannot_tell(intent: IntentId, *, because: str) -> IntentResult:
+    """For a person to decide."""
+    return IntentResult(intent, IntentState.UNKNOWN, f"cannot tell whether it happened ({because}); not repeated")

@@ -178,7 +178,7 @@ def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entrie
 def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, entries: tuple[Entry, ...]) -> Move:
     dry_run = incident.mode is Mode.OBSERVE
     summary = f"would have done: {planned.plan.summary}" if dry_run else f"not done: {reason}"
-    move = close.handed_over(incident, desk, summary, page=True)
+    move = close.handed_over(incident, desk, summary)
     return replace(move, entries=(*entries, *move.entries))
 
 

@@ -25,10 +25,9 @@ from remediator.engine.room import Hold, Room
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
-from remediator.store import bodies
-from remediator.store import intake as filing
+from remediator.store import bodies, filing
 from remediator.store.database import Database, passes, was_locked_out
-from remediator.store.intake import FilingResult
+from remediator.store.filing import FilingResult
 from remediator.toolbox import system_clock
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from remediator.domain.alert import Alert
 from remediator.domain.budget import Budget
 from remediator.domain.ids import IncidentId, IntentId
-from remediator.domain.incident import Incident
+from remediator.domain.incident import Incident, JournalledIntent
 from remediator.domain.ledger import Ledger, Proposal
 from remediator.domain.mode import Mode, lower
 from remediator.engine.group_commit import GroupCommit
@@ -17,7 +17,6 @@ from remediator.rules.rule import Rule
 from remediator.rules.rulebook import Rulebook
 from remediator.store import incidents, intents, ledger, rule_versions
 from remediator.store.database import Database
-from remediator.store.intents import StoredIntent
 from remediator.store.ledger import Snapshot
 
 Budgets = frozenset[Budget]
@@ -30,7 +29,7 @@ class Journal:
         self._rulebook = rulebook
         self._ceiling = ceiling
         self._snapshots: GroupCommit[Budgets, Snapshot] = GroupCommit(self._read_snapshots)
-        self._intents: GroupCommit[IntentId, StoredIntent] = GroupCommit(self._read_intents)
+        self._intents: GroupCommit[IntentId, JournalledIntent] = GroupCommit(self._read_intents)
 
     async def rule(self, incident: Incident) -> Rule:
         rulebook = self._rulebook()
@@ -53,7 +52,7 @@ class Journal:
             workload_health=_health(incident, proposal),
         )
 
-    async def intent(self, intent: IntentId) -> StoredIntent:
+    async def intent(self, intent: IntentId) -> JournalledIntent:
         return await self._intents.submit(intent)
 
     async def stand_in(self, incident: IncidentId) -> Alert | None:
@@ -66,7 +65,7 @@ class Journal:
             snapshot = await ledger.snapshot(connection, Budgets().union(*wanted))
         return [snapshot] * len(wanted)
 
-    async def _read_intents(self, wanted: Sequence[IntentId]) -> list[StoredIntent]:
+    async def _read_intents(self, wanted: Sequence[IntentId]) -> list[JournalledIntent]:
         async with self._database.connection() as connection:
             return await intents.get_many(connection, wanted)
 

@@ -17,6 +17,7 @@ from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.domain.timeline import Entry, EntryKind
 from remediator.engine.bell import Bell
+from remediator.engine.looking import looking_for
 from remediator.language.duration import format_duration
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
@@ -49,12 +50,8 @@ class Strays:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            try:
+            async with looking_for("alerts that nobody works on", self.database.health):
                 await self.look()
-            except Temporary as error:
-                await self.database.health.sit_out("look for alerts that nobody works on", error)
-            except Exception as error:  # a bug: alerts, pages and fixes must go on
-                log.exception("alerts that nobody works on not found", error=str(error))
             await asyncio.sleep(EVERY.total_seconds())
 
     async def look(self) -> int:

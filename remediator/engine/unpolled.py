@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import structlog
 
-from remediator.domain.errors import Temporary
 from remediator.domain.ids import SourceName
+from remediator.engine.looking import looking_for
 from remediator.store import reconciliation, sources
 from remediator.store.database import Database
 
@@ -31,13 +31,9 @@ class Unpolled:
         """Until cancelled. Not at once: when all have been down, whoever polls the source is only starting too."""
         while True:
             await asyncio.sleep(EVERY.total_seconds())
-            try:
+            async with looking_for("sources that nobody polls any more", self.database.health):
                 while await self.forget_one():
                     pass
-            except Temporary as error:
-                await self.database.health.sit_out("look for sources that nobody polls any more", error)
-            except Exception as error:  # a bug: alerts, pages and fixes must go on
-                log.exception("sources that nobody polls any more not found", error=str(error))
 
     async def forget_one(self) -> SourceName | None:
         """The source of which something was known until now."""

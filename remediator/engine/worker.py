@@ -15,12 +15,13 @@ import structlog
 from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, RemediatorError, StaleFence, Temporary
-from remediator.domain.incident import Incident, IntentResult, IntentState, Move, PageOrder, Phase
+from remediator.domain.incident import WRITE_FOLLOWS, Incident, Move, PageOrder, Phase
 from remediator.engine import close, guard, undo
 from remediator.engine.announce import announce_ends
 from remediator.engine.bell import Bell
 from remediator.engine.clock import DatabaseClock, stopwatch
 from remediator.engine.desk import Desk
+from remediator.engine.execution import cannot_tell
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.late_results import LateResults
 from remediator.engine.left_behind import left_behind, tell_of
@@ -31,7 +32,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.store import incidents, ledger, moves
 from remediator.store.database import Connection, Database, despite_others
-from remediator.store.moves import Decided, Refusal, goes_on
+from remediator.store.moves import Decided, Refusal
 
 log = structlog.get_logger()
 
@@ -44,9 +45,7 @@ STOP_WITHIN = timedelta(seconds=20)
 """For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
 SHARE_TO_DECIDE = 0.8
 """Of the lease: the rest is for committing the move."""
-_WRITE_FOLLOWS = (Phase.CLEARED, Phase.UNDOING)
-"""The intent is journalled: a stop here would leave a write that nobody made, to be looked for by the next owner."""
-_A_WRITE_IS_OPEN = (*_WRITE_FOLLOWS, Phase.CLOSED)
+_A_WRITE_IS_OPEN = (*WRITE_FOLLOWS, Phase.CLOSED)
 """What became of the intent is still to be told, also where a person closed the incident under it."""
 
 
@@ -156,9 +155,10 @@ class Worker:
                 self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
                     self._page_bell.ring()
-                if not goes_on(move):
+                if not move.goes_on:
                     return
-                if self._stopping and move.phase not in _WRITE_FOLLOWS:
+                # A stop before its write would leave it unmade, to be looked for by the next owner.
+                if self._stopping and move.phase not in WRITE_FOLLOWS:
                     await self._give_back(incident)
                     return
         except Outdated as error:
@@ -217,13 +217,12 @@ class Worker:
         if write is None or incident.phase not in _A_WRITE_IS_OPEN:
             return close.handed_over(incident, self._desk, reason)
         unsure = replace(incident, progress=replace(incident.progress, unsure_of=write))
-        unknown = IntentResult(write, IntentState.UNKNOWN, f"cannot tell whether it happened ({reason}); not repeated")
-        return replace(close.handed_over(unsure, self._desk, reason), result=unknown)
+        return replace(close.handed_over(unsure, self._desk, reason), result=cannot_tell(write, because=reason))
 
     def _time_for(self, incident: Incident) -> float | None:
         """In seconds: whoever takes longer than the lease is overtaken by the next claim, as that one is, for ever.
         None for a write: it has bounds of its own, and what became of it is known at its end alone."""
-        if incident.phase in _WRITE_FOLLOWS or incident.lease_until is None:
+        if incident.phase in WRITE_FOLLOWS or incident.lease_until is None:
             return None
         return (incident.lease_until - self._clock()).total_seconds() * SHARE_TO_DECIDE
 
@@ -267,7 +266,7 @@ class Worker:
         return guard.hold(incident, self._desk, str(error), wait=wait, entries=())
 
     async def _write(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:
-        """Not left to the leases of a whole batch."""
+        """Tried again on a deadlock: else every incident of the batch waits for its lease to run out."""
         return await despite_others(partial(self._write_once, decided))
 
     async def _write_once(self, decided: Sequence[Decided]) -> list[Incident | Refusal]:

@@ -1,7 +1,7 @@
 """CEL, behind one door: type-checked at load, bounded at run time, and never false in silence.
 
 A `Scope` says which dotted names exist and what they are; an `Expression` compiled in it can be evaluated any number
-of times. Where several expressions look at the same values, `Scope.bind` them once.
+of times, and is handed only the values that it looks at.
 """
 
 import re
@@ -34,7 +34,6 @@ __all__ = [
     "EvaluationError",
     "Expression",
     "ExpressionError",
-    "Facts",
     "Scope",
     "python_type_to_cel",
 ]
@@ -66,46 +65,28 @@ class BadName(BadDocument):
     """Part of a variable's name cannot be written in an expression."""
 
 
-class Facts:
-    """Values bound to a scope, ready to be asked many questions."""
-
-    __slots__ = ("_activation",)
-
-    def __init__(self, activation: cel.Activation) -> None:
-        self._activation = activation
-
-    @property
-    def activation(self) -> cel.Activation:
-        return self._activation
-
-
 class Expression:
-    __slots__ = ("__weakref__", "_entry", "_program", "_references", "_scope", "result_type", "source")
+    __slots__ = ("__weakref__", "_entry", "_looks_at", "_program", "_scope", "result_type", "source")
 
     def __init__(self, source: str, program: cel.Expression, scope: "Scope") -> None:
         self.source = source
         self.result_type = _from_native(program.return_type().name())
         self._program = program
         self._scope = scope
-        self._references: frozenset[str] | None = None
+        self._looks_at: frozenset[str] | None = None
         self._entry = scope.entry_of_text(source)
 
-    @property
-    def references(self) -> frozenset[str]:
-        """The variables it may look at; a few too many where names share their parts."""
-        if self._references is None:
-            self._references = self._scope.names_among(words(self.source))
-        return self._references
-
-    def evaluate(self, values: Mapping[str, object] | Facts) -> object:
+    def evaluate(self, values: Mapping[str, object]) -> object:
         """Raises `EvaluationError` wherever the answer is not a plain value of the declared type."""
-        if self._entry is not None and isinstance(values, Mapping):
+        if self._entry is not None:
             known = _known_text(values, *self._entry)
             if known is not None:
                 return known
-        facts = values if isinstance(values, Facts) else self._scope.bind(values, only=self.references)
+        if self._looks_at is None:
+            self._looks_at = self._scope.names_among(words(self.source))
+        bound = self._scope.bound(values, only=self._looks_at)
         try:
-            value = self._program.eval(facts.activation)
+            value = self._program.eval(bound)
             result = value.plain_value()
         except RuntimeError as error:
             raise EvaluationError(explain_failure(str(error))) from error
@@ -152,6 +133,7 @@ class Scope:
         return scope
 
     def names_among(self, found: frozenset[str]) -> frozenset[str]:
+        """The variables that a text of these words may look at; a few too many where names share their parts."""
         return frozenset(name for word in found for name, parts in self._by_last_part.get(word, ()) if found >= parts)
 
     def entry_of_text(self, source: str) -> tuple[str, str] | None:
@@ -186,15 +168,15 @@ class Scope:
             raise ExpressionError(f"a condition must be true or false, this is {expression.result_type}", 1, 1)
         return expression
 
-    def bind(self, values: Mapping[str, object], *, only: frozenset[str] | None = None) -> Facts:
+    def bound(self, values: Mapping[str, object], *, only: frozenset[str]) -> cel.Activation:
         """Names without a value (absent, or None) are errors only to the expressions that need them."""
         data: dict[str, object] = {}
-        for name in self.variables if only is None else only:
+        for name in only:
             value, kind = values.get(name), self.variables[name]
             data[f"{KNOWN}{name}"] = value is not None
             if value is not None or (name in values and kind.kind is CelKind.DYN):
                 data[name] = to_cel(value, kind)
-        return Facts(self._env.Activation(data))
+        return self._env.Activation(data)
 
 
 def _known_text(values: Mapping[str, object], name: str, key: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from remediator.language.cel_source import end_of_marker
 from remediator.language.cel_type import CelType, python_type_to_cel
-from remediator.language.expression import EvaluationError, Expression, ExpressionError, Facts, Scope
+from remediator.language.expression import EvaluationError, Expression, ExpressionError, Scope
 from remediator.language.text import to_text
 
 _MARKER: Final = "${{"
@@ -27,11 +27,7 @@ class Value(Protocol):
     @property
     def type(self) -> CelType: ...
 
-    @property
-    def references(self) -> frozenset[str]:
-        """The variables it may look at."""
-
-    def render(self, values: Mapping[str, object] | Facts) -> object:
+    def render(self, values: Mapping[str, object]) -> object:
         """Raises `EvaluationError`."""
 
 
@@ -47,11 +43,7 @@ class Constant:
     def type(self) -> CelType:
         return python_type_to_cel(type(self.content))
 
-    @property
-    def references(self) -> frozenset[str]:
-        return frozenset()
-
-    def render(self, values: Mapping[str, object] | Facts) -> object:
+    def render(self, values: Mapping[str, object]) -> object:
         return self.content
 
 
@@ -71,11 +63,7 @@ class Template:
         alone = self._alone()
         return alone.result_type if alone else CelType.STRING
 
-    @property
-    def references(self) -> frozenset[str]:
-        return frozenset().union(*(part.references for part in self.parts if isinstance(part, Expression)))
-
-    def render(self, values: Mapping[str, object] | Facts) -> object:
+    def render(self, values: Mapping[str, object]) -> object:
         if alone := self._alone():
             return alone.evaluate(values)
         escapes = iter(self.escapes or repeat(str))
@@ -115,11 +103,7 @@ class ListValue:
     def type(self) -> CelType:
         return CelType.list_of(_common_type(self.items))
 
-    @property
-    def references(self) -> frozenset[str]:
-        return frozenset().union(*(item.references for item in self.items))
-
-    def render(self, values: Mapping[str, object] | Facts) -> object:
+    def render(self, values: Mapping[str, object]) -> object:
         return [item.render(values) for item in self.items]
 
 
@@ -135,11 +119,7 @@ class MappingValue:
     def type(self) -> CelType:
         return CelType.map_of(_common_type(tuple(self.entries.values())))
 
-    @property
-    def references(self) -> frozenset[str]:
-        return frozenset().union(*(entry.references for entry in self.entries.values()))
-
-    def render(self, values: Mapping[str, object] | Facts) -> object:
+    def render(self, values: Mapping[str, object]) -> object:
         return {name: entry.render(values) for name, entry in self.entries.items()}
 
 
@@ -213,7 +193,7 @@ def place_of(text: str, offset: int) -> tuple[int, int]:
     return before.count("\n") + 1, offset - before.rfind("\n")
 
 
-def _part_to_text(expression: Expression, values: Mapping[str, object] | Facts) -> str:
+def _part_to_text(expression: Expression, values: Mapping[str, object]) -> str:
     value = expression.evaluate(values)
     if value is None:
         raise EvaluationError(f"{expression.source.strip()} is null")

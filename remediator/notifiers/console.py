@@ -23,7 +23,7 @@ class Console(Notifier):
         lines += [f"{name}: {url}" for name, url in notification.links.items()]
         sys.stdout.write("\n  ".join(map(_printable, lines)) + "\n")
         sys.stdout.flush()
-        return Receipt(detail="printed")
+        return Receipt()
 
 
 def _printable(line: str) -> str:

@@ -19,8 +19,8 @@ class Email(Notifier):
             raise Permanent("no SMTP server is configured: set REMEDIATOR_SMTP__HOST", system="smtp", operation="send")
         if not notification.address:
             raise Permanent("the contact has no address", system="smtp", operation="send")
-        answer = await tools.mailer.send(mail_of(notification), timeout=self.timeout.total_seconds())
-        return Receipt(detail=answer)
+        await tools.mailer.send(mail_of(notification), timeout=self.timeout.total_seconds())
+        return Receipt()
 
 
 def mail_of(notification: Notification) -> EmailMessage:

@@ -51,7 +51,7 @@ class Slack(Notifier):
 def _receipt(answer: Any) -> Receipt:
     """Slack answers 200 with an error inside."""
     if answer.get("ok") is True:
-        return Receipt(provider_id=str(answer.get("ts", "")), detail=f"in {answer.get('channel', '')}")
+        return Receipt(provider_id=str(answer.get("ts", "")))
     error = str(answer.get("error", "no error named"))
     kind = Temporary if error in _PASSING else Permanent
     raise kind(error, system="slack", operation="post")

@@ -24,14 +24,6 @@ class Need:
     """A name, `ANY_NAMESPACE` or `CLUSTER`."""
     permissions: frozenset[Permission]
 
-    @property
-    def reads(self) -> frozenset[Permission]:
-        return frozenset(each for each in self.permissions if not each.writes)
-
-    @property
-    def writes(self) -> frozenset[Permission]:
-        return self.permissions - self.reads
-
 
 def permissions_of(rulebook: Rulebook) -> tuple[Need, ...]:
     """In the order of the namespaces' names; nothing for rules that touch no Kubernetes."""

@@ -21,11 +21,6 @@ _MARKS = '"$'
 """No text without it has either of them in it."""
 
 
-def to_document(value: object) -> Any:
-    """Plain JSON values only."""
-    return msgspec.to_builtins(value)
-
-
 @cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind, strict=False)

@@ -2,7 +2,7 @@
 
 It looks them up, keeps the bodies, refreshes the episodes that are open, and opens those of alerts it does not know,
 with their incidents where a rule wants one. What it leaves (an alert that has fired before, an incident that somebody
-opens or resolves at that moment) is filed as the rest is (`store/intake.py`).
+opens or resolves at that moment) is filed as the rest is (`store/filing.py`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from remediator.domain.alert import Alert
 from remediator.domain.errors import NotAllowed, NotFound
 from remediator.domain.ids import IncidentId, RuleName, RuleVersion
-from remediator.domain.incident import Approval, Incident, Phase, Status
+from remediator.domain.incident import WRITE_FOLLOWS, Approval, Incident, Phase, Status
 from remediator.domain.mode import Mode
 from remediator.domain.target import Target
 from remediator.domain.timeline import Entry, EntryKind
@@ -229,7 +229,7 @@ async def resolve(tx: Connection, incident: IncidentId, *, by: str, note: str) -
                epoch = epoch + 1, nudges = nudges + 1 WHERE id = $1""",
         incident,
         clean(told),
-        [Phase.CLEARED, Phase.UNDOING],
+        WRITE_FOLLOWS,
     )
     await stop_paging(tx, [incident])
     await timeline.append(tx, [(incident, Entry(EntryKind.RESOLVED, told))])

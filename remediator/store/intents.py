@@ -1,7 +1,6 @@
 """The journal of writes: begun before the world is touched, finished after, read back after a crash."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ import msgspec
 from remediator.domain.budget import Budget
 from remediator.domain.errors import BudgetSpent, NotAllowed, NotFound
 from remediator.domain.ids import IncidentId, IntentId
-from remediator.domain.incident import Intent, IntentResult, IntentState
+from remediator.domain.incident import Intent, IntentResult, IntentState, JournalledIntent
 from remediator.domain.ledger import Reservation, free_in, spends
 from remediator.domain.plan import Plan
 from remediator.marks import Mark, reached
@@ -19,16 +18,6 @@ from remediator.store import ledger
 from remediator.store.database import Connection, clean, is_storable, to_json
 from remediator.store.documents import from_json
 from remediator.store.incidents import ITS_OWN
-
-
-@dataclass(frozen=True, slots=True)
-class StoredIntent:
-    intent: Intent
-    epoch: int
-    """The claim that journalled it: only that one may run it."""
-    state: IntentState
-    detail: str
-
 
 Refusal = NotAllowed | BudgetSpent
 
@@ -195,7 +184,7 @@ async def results(connection: Connection, wanted: Sequence[IntentId]) -> list[In
     return [IntentResult(IntentId(row["id"]), IntentState(row["state"]), row["detail"]) for row in rows]
 
 
-async def get_many(connection: Connection, wanted: Sequence[IntentId]) -> list[StoredIntent]:
+async def get_many(connection: Connection, wanted: Sequence[IntentId]) -> list[JournalledIntent]:
     """In the order asked for. Raises `NotFound` where one is missing."""
     rows = await connection.fetch(f"{_SELECT} WHERE id = ANY($1::uuid[])", [UUID(intent) for intent in wanted])
     found = {stored.intent.id: stored for stored in map(_stored, rows)}
@@ -211,7 +200,7 @@ async def summary(connection: Connection, intent: IntentId) -> str:
     return found or f"intent {intent}, of which the journal tells nothing"
 
 
-async def of_incident(connection: Connection, incident: IncidentId) -> list[StoredIntent]:
+async def of_incident(connection: Connection, incident: IncidentId) -> list[JournalledIntent]:
     rows = await connection.fetch(f"{_SELECT} WHERE incident_id = $1 ORDER BY begun_at", incident)
     return [_stored(row) for row in rows]
 
@@ -219,7 +208,7 @@ async def of_incident(connection: Connection, incident: IncidentId) -> list[Stor
 _SELECT = "SELECT id, incident_id, path, plan::text AS plan, timeout, epoch, state, detail, undoes FROM intents"
 
 
-def _stored(row: Any) -> StoredIntent:
+def _stored(row: Any) -> JournalledIntent:
     intent = Intent(
         id=IntentId(str(row["id"])),
         incident=IncidentId(row["incident_id"]),
@@ -228,4 +217,4 @@ def _stored(row: Any) -> StoredIntent:
         timeout=row["timeout"],
         undoes=IntentId(str(row["undoes"])) if row["undoes"] else None,
     )
-    return StoredIntent(intent, row["epoch"], IntentState(row["state"]), row["detail"])
+    return JournalledIntent(intent, row["epoch"], IntentState(row["state"]), row["detail"])

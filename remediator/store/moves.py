@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from remediator.domain.errors import BudgetSpent, NotAllowed, Outdated, StaleFence
-from remediator.domain.incident import Incident, Move, PageOrder, Phase, Status
+from remediator.domain.incident import Incident, Move, PageOrder, Status
 from remediator.store import incidents, intents, timeline
 from remediator.store.database import Connection, clean
 from remediator.store.documents import progress_from, progress_json
@@ -124,7 +124,7 @@ async def _update(tx: Connection, written: Sequence[Decided], lease: timedelta) 
         [clean(move.resolution) for move in moves],
         [move.wake_in for move in moves],
         [one.incident.nudges for one in written],
-        [lease if goes_on(move) else None for move in moves],
+        [lease if move.goes_on else None for move in moves],
         timeline.rows([(one.incident.id, entry) for one in written for entry in one.move.entries]),
     )
     now = {row["id"]: row for row in rows}
@@ -132,11 +132,6 @@ async def _update(tx: Connection, written: Sequence[Decided], lease: timedelta) 
         one.incident.id: _after(one, stored, now[one.incident.id])
         for one, stored in zip(written, progress, strict=True)
     }
-
-
-def goes_on(move: Move) -> bool:
-    """Whether there is something to do at once, under the same lease."""
-    return move.wake_in == timedelta() and move.phase is not Phase.CLOSED
 
 
 def _after(one: Decided, progress: str, row: Any) -> Incident:

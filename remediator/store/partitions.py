@@ -21,14 +21,12 @@ LOCK_TIMEOUT = "200ms"
 @dataclass(frozen=True, slots=True)
 class Partitioned:
     table: str
-    moment: str
-    """The column it is partitioned by."""
     period: Period
 
 
-DELIVERIES = Partitioned("deliveries", "received_at", Period.WEEK)
-QUARANTINE = Partitioned("quarantine", "received_at", Period.WEEK)
-TIMELINE = Partitioned("timeline", "at", Period.MONTH)
+DELIVERIES = Partitioned("deliveries", Period.WEEK)
+QUARANTINE = Partitioned("quarantine", Period.WEEK)
+TIMELINE = Partitioned("timeline", Period.MONTH)
 ALL = (DELIVERIES, QUARANTINE, TIMELINE)
 
 

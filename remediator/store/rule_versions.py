@@ -1,11 +1,13 @@
-"""Every version of every rule that was ever in force: an open incident finishes on the one it began with."""
+"""The rules as they are and were: an incident finishes on the version it began with. What no incident refers to, and no
+replica has had in force for long, retention forgets."""
 
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from remediator.domain.errors import NotFound
 from remediator.domain.ids import RuleName, RuleVersion
 from remediator.store.database import Connection
-from remediator.store.documents import to_document
 
 _KNOWN = "SELECT version FROM rule_versions WHERE version = ANY($1::text[])"
 _INSERT = """
@@ -14,8 +16,8 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[])
 ON CONFLICT DO NOTHING"""
 
 
-async def save(tx: Connection, versions: Sequence[tuple[RuleVersion, RuleName, Mapping[str, object]]]) -> int:
-    """How many were new. Most starts and reloads bring few new versions, so only those travel."""
+async def save(tx: Connection, versions: Sequence[tuple[RuleVersion, RuleName, Mapping[str, object]]]) -> None:
+    """Most starts and reloads bring few new versions, so only those travel."""
     known = {record["version"] for record in await tx.fetch(_KNOWN, [version for version, _, _ in versions])}
     # In one order everywhere: replicas that start together must not wait for each other in a circle.
     missing = sorted((v for v in versions if v[0] not in known), key=lambda v: v[0])
@@ -24,9 +26,8 @@ async def save(tx: Connection, versions: Sequence[tuple[RuleVersion, RuleName, M
             _INSERT,
             [version for version, _, _ in missing],
             [rule for _, rule, _ in missing],
-            [to_document(document) for _, _, document in missing],
+            [msgspec.to_builtins(document) for _, _, document in missing],
         )
-    return len(missing)
 
 
 async def still_in_force(tx: Connection, versions: Sequence[RuleVersion]) -> None:

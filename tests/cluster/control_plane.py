@@ -71,9 +71,6 @@ class ControlPlane:
         credentials = {"client-certificate-data": _encoded(identity.cert), "client-key-data": _encoded(identity.key)}
         return self._write_kubeconfig(identity.cert.stem, credentials)
 
-    def token_kubeconfig(self, name: str, token: str) -> Path:
-        return self._write_kubeconfig(name, {"token": token})
-
     async def service_account_token(self, namespace: str, name: str) -> str:
         """A token as a pod of that service account would find it mounted."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"

@@ -14,11 +14,10 @@ from remediator.actions.flush_cache import FlushCache
 from remediator.clients.kubernetes import KubernetesWriter
 from remediator.clients.redis_target import RedisReader, RedisWriter
 from remediator.domain.errors import NotFound
-from remediator.domain.incident import IntentResult, IntentState
+from remediator.domain.incident import IntentResult, IntentState, JournalledIntent
 from remediator.domain.plan import Observed, Plan
 from remediator.domain.target import Target
 from remediator.engine.execution import carry_out, new_intent
-from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox, WriteToolbox
 from tests.actions.bench import incident_of
 
@@ -94,7 +93,7 @@ async def _carried_out(wire: Any) -> IntentResult:
     incident = replace(incident_of(PLAN.target), epoch=1, lease_until=NOW + LEASE)
     intent = new_intent(incident, "fix[0]", PLAN, action=FLUSH)
 
-    return await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, desk)
+    return await carry_out(JournalledIntent(intent, 1, IntentState.BEGUN, ""), incident, desk)
 
 
 async def test_a_write_that_this_release_cannot_read_has_a_result_all_the_same() -> None:
@@ -102,7 +101,7 @@ async def test_a_write_that_this_release_cannot_read_has_a_result_all_the_same()
     incident = replace(incident_of(PLAN.target), epoch=2)
     intent = new_intent(incident, "fix[0]", changed(PLAN, action="of_a_later_release"), action=FLUSH)
 
-    result = await carry_out(StoredIntent(intent, 1, IntentState.BEGUN, ""), incident, NOBODY)
+    result = await carry_out(JournalledIntent(intent, 1, IntentState.BEGUN, ""), incident, NOBODY)
 
     assert (result.result, "of_a_later_release" in result.detail) == (IntentState.UNKNOWN, True)
 
@@ -119,7 +118,7 @@ async def test_a_write_that_cannot_be_looked_for_has_a_result_all_the_same(
     desk: Any = SimpleNamespace(tools=NOBODY)
 
     result = await carry_out(
-        StoredIntent(new_intent(incident, "fix[0]", PLAN, action=FLUSH), 1, IntentState.BEGUN, ""), incident, desk
+        JournalledIntent(new_intent(incident, "fix[0]", PLAN, action=FLUSH), 1, IntentState.BEGUN, ""), incident, desk
     )
 
     assert result.result is IntentState.UNKNOWN

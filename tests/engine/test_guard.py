@@ -34,7 +34,7 @@ from remediator.rules.rulebook import Rulebook
 from remediator.store import incidents, moves, timeline
 from remediator.store.database import Database
 from remediator.store.documents import progress_from, progress_json
-from remediator.store.moves import Decided, goes_on
+from remediator.store.moves import Decided
 from remediator.toolbox import Toolbox
 from tests.engine.test_undo import looking
 from tests.store.facts import LEASE, alert, claimed, count, file
@@ -166,7 +166,7 @@ class Suggesting:
                 [after] = await moves.commit(tx, [Decided(incident, move)], lease=LEASE)
             assert isinstance(after, Incident)
             incident = after
-            if not goes_on(move):
+            if not move.goes_on:
                 return incident
 
 

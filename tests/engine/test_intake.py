@@ -16,8 +16,7 @@ from remediator.domain.ids import SourceName
 from remediator.engine import intake as engine
 from remediator.engine.fair_queue import FEWEST_ALERTS_A_BATCH
 from remediator.engine.intake import Intake
-from remediator.store import bodies, episodes
-from remediator.store import intake as filing
+from remediator.store import bodies, episodes, filing
 from remediator.store.database import Connection, Database
 from tests.cluster.eventually import eventually
 from tests.engine.taking_in import Rules, of, running

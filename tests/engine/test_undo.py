@@ -23,6 +23,7 @@ from remediator.domain.incident import (
     Intent,
     IntentResult,
     IntentState,
+    JournalledIntent,
     Move,
     PageOrder,
     PendingUndo,
@@ -39,7 +40,6 @@ from remediator.engine.pipeline import UNDO_FIRST, next_move
 from remediator.rules.loader import load_rules
 from remediator.store import escalations, incidents, moves, outbox, timeline
 from remediator.store.database import Database
-from remediator.store.intents import StoredIntent
 from remediator.toolbox import Toolbox
 from tests.cluster.eventually import eventually
 from tests.engine.working import NOBODY, NOT_REACHED, always, at_work, is_resolved, tells
@@ -67,8 +67,8 @@ def new_id() -> IntentId:
 
 
 def desk_for(journalled: Intent, state: IntentState, *, writers: Any = NOBODY) -> Desk:
-    async def read(_: IntentId) -> StoredIntent:
-        return StoredIntent(journalled, 1, state, "kubernetes: PATCH: 503")
+    async def read(_: IntentId) -> JournalledIntent:
+        return JournalledIntent(journalled, 1, state, "kubernetes: PATCH: 503")
 
     return Desk(
         tools=NOBODY,
@@ -235,7 +235,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[IntentId]:
     """What was carried out."""
     made: list[IntentId] = []
 
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         made.append(journalled.intent.id)
         return IntentResult(journalled.intent.id, IntentState.DONE, "scaled back")
 
@@ -319,7 +319,7 @@ async def test_a_worker_that_is_told_to_stop_ends_the_write_it_has_begun(
 ) -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
 
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         begun.set()
         await may_end.wait()
         return IntentResult(journalled.intent.id, IntentState.DONE, "scaled back")
@@ -380,7 +380,7 @@ SAID = "kubernetes: PATCH: 503"
 async def test_a_change_that_is_left_behind_is_told_though_its_incident_is_closed(
     database: Database, monkeypatch: pytest.MonkeyPatch, state: IntentState, tries: int, *, is_left: bool
 ) -> None:
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         return IntentResult(journalled.intent.id, state, SAID)
 
     monkeypatch.setattr(undo, "carry_out", carry_out)
@@ -433,7 +433,7 @@ async def test_every_channel_hears_of_what_is_left_behind_where_nobody_can_read_
 async def test_a_write_that_nobody_can_tell_of_is_told_though_its_incident_is_closed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
 
     monkeypatch.setattr(undo, "carry_out", carry_out)
@@ -478,7 +478,7 @@ async def test_a_write_that_nobody_can_tell_of_is_told_whoever_has_acknowledged_
 
 
 async def wakes_for_a_fix_that_nobody_can_tell_of(database: Database, monkeypatch: pytest.MonkeyPatch) -> Incident:
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         return IntentResult(journalled.intent.id, IntentState.UNKNOWN, SAID)
 
     monkeypatch.setattr("remediator.engine.fix.carry_out", carry_out)
@@ -513,7 +513,7 @@ async def test_a_write_that_a_later_claim_looked_for_in_vain_is_told(
 ) -> None:
     """A replica froze while its write was on its way; another looked, recorded what it saw, and went on."""
 
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         async with database.transaction() as tx:
             await tx.execute("UPDATE intents SET state = $1", recorded)
             await tx.execute("UPDATE incidents SET epoch = epoch + 1, phase = 'handed_over', wake_at = NULL")
@@ -539,7 +539,7 @@ async def test_what_a_write_did_is_told_once_where_a_person_closes_its_incident_
     prepared = wakes_for_a_fix_that_nobody_can_tell_of(database, monkeypatch) if stage == "fix" else None
     incident = await (prepared or wakes_for_its_undo(database))
 
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         if journalled.state is IntentState.BEGUN:
             await close(database, incident)
         return IntentResult(journalled.intent.id, IntentState.DONE, SAID)
@@ -598,7 +598,7 @@ async def test_a_result_that_is_recorded_while_another_looks_for_the_write_is_to
 ) -> None:
     """By a replica that wakes just then. Whoever looked goes on by what it saw, and takes nothing back."""
 
-    async def carry_out(journalled: StoredIntent, *_: object) -> IntentResult:
+    async def carry_out(journalled: JournalledIntent, *_: object) -> IntentResult:
         async with database.transaction() as tx:
             await tx.execute("UPDATE intents SET state = $1, detail = 'by whoever wrote it'", known)
         return IntentResult(journalled.intent.id, seen, SAID)

@@ -15,7 +15,7 @@ from remediator.domain.alert import Alert, Delivery
 from remediator.domain.episode import Filing, OpenEpisode
 from remediator.domain.filing import Book, Familiar, decide
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
-from remediator.store import intake
+from remediator.store import filing
 from remediator.store.database import Database
 from tests.fakes.postgres import database_dsn
 from tests.faults.telling import Note, Telling
@@ -36,8 +36,8 @@ class InMemory(Telling):
         if self.book.born is not None:
             self.book.born, self.book.open_episode = None, OpenEpisode(EpisodeId(1), note.starts_at)
             self.book.seen_lately = False
-        [filing] = changes.filings
-        return filing
+        [became] = changes.filings
+        return became
 
     def believes(self) -> bool:
         return self.book.open_episode is not None
@@ -96,11 +96,11 @@ def test_the_database_believes_the_same(postgres_dsn: str, runner: asyncio.Runne
 async def _file(database: Database, told: Alert, familiar: Familiar, *, is_ruled: bool) -> Filing:
     delivery = Delivery(SourceName("am"), b"{}", (told,))
     async with database.connection() as connection:
-        result = await intake.file(
+        result = await filing.file(
             connection, [delivery], [told], lambda told: opening(told.fingerprint) if is_ruled else None, familiar
         )
-    [filing] = result.filings
-    return filing
+    [became] = result.filings
+    return became
 
 
 async def _count_open(database: Database, fingerprint: Fingerprint) -> int:

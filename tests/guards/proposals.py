@@ -21,7 +21,6 @@ def propose(
     rule: str = "service-down",
     path: str = "fix[0]",
     approved_by: str = "",
-    needs_approval: str = "",
 ) -> Proposal:
     plan = Plan(
         "delete_pod",
@@ -31,7 +30,6 @@ def propose(
         precondition="",
         units=units,
         unit=unit,
-        needs_approval=needs_approval,
     )
     return Proposal(RuleName(rule), target, plan, path, approved_by)
 

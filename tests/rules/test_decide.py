@@ -185,13 +185,6 @@ def test_whose_yes_it_takes(
     assert isinstance(with_approval(judgement, step(approve=need), proposal, at=at).verdict, verdict)
 
 
-def test_a_plan_may_ask_for_a_person_whatever_the_rule_says() -> None:
-    proposal = propose(needs_approval="the only ready replica")
-    judgement = judge_all([Says(verdict=ALLOW)], proposal, ledger())
-
-    assert with_approval(judgement, step(), proposal, at=NOW).verdict == Ask("the only ready replica")
-
-
 def test_an_approved_fix_still_reserves_its_budgets() -> None:
     proposal = propose(approved_by="alice")
     judgement = judge_all([Says(verdict=ALLOW), Says(verdict=ASK)], proposal, ledger())

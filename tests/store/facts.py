@@ -16,7 +16,7 @@ from remediator.domain.incident import Incident
 from remediator.domain.mode import Mode
 from remediator.domain.opening import Opening
 from remediator.domain.target import Target
-from remediator.store import incidents, intake
+from remediator.store import filing, incidents
 from remediator.store.database import Connection, Database
 
 LEASE = timedelta(seconds=60)
@@ -58,7 +58,7 @@ async def file(
 ) -> dict[Filing, int]:
     async with database.connection() as connection:
         sent = [Delivery(SourceName("am"), b"{}", alerts)]
-        result = await intake.file(connection, sent, alerts, opens, Familiar())
+        result = await filing.file(connection, sent, alerts, opens, Familiar())
     return dict(result.filings)
 
 

@@ -13,7 +13,7 @@ from remediator.domain.escalation import EscalationPolicy, EscalationStep, Sever
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import IncidentId, SourceName
 from remediator.domain.opening import Opening
-from remediator.store import escalations, incidents, intake, timeline
+from remediator.store import escalations, filing, incidents, timeline
 from remediator.store.database import Database
 from remediator.store.escalations import Struck
 from tests.fakes.watched import watched_database
@@ -37,7 +37,7 @@ def firing(fingerprint: str, severity: str) -> Alert:
 async def tell(database: Database, *alerts: Alert, familiar: Familiar | None = None) -> None:
     async with database.connection() as connection:
         sent = [Delivery(SourceName("am"), b"{}", alerts)]
-        await intake.file(connection, sent, alerts, asked_for, familiar or Familiar())
+        await filing.file(connection, sent, alerts, asked_for, familiar or Familiar())
 
 
 def asked_for(told: Alert) -> Opening:

@@ -29,8 +29,8 @@ from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import (
     crossed_ends,
     escalations,
+    filing,
     incidents,
-    intake,
     intents,
     ledger,
     moves,
@@ -144,7 +144,7 @@ async def file_what_is_remembered(database: Database) -> None:
     told, familiar = [alert(f"open{1_000 * n}") for n in range(1, 101)], Familiar()
     for _ in range(2):
         async with database.connection() as connection:
-            await intake.file(connection, [], told, lambda _: None, familiar)
+            await filing.file(connection, [], told, lambda _: None, familiar)
 
 
 async def file_quietly(database: Database) -> None:
@@ -460,7 +460,7 @@ async def test_an_episode_is_found_by_its_number_whenever_that_was_planned(
     async def tell(*alerts: Alert) -> int:
         async with database.transaction() as tx:
             before = await tx.fetchval(ROWS_READ)
-            await intake.file(tx, [], alerts, lambda _: None, familiar)
+            await filing.file(tx, [], alerts, lambda _: None, familiar)
             return int(await tx.fetchval(ROWS_READ) - before)
 
     for told in (fires(0), fires(0), then(1), fires(10), fires(10)):

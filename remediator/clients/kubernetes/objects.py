@@ -66,13 +66,10 @@ class ContainerSpec(Struct, frozen=True):
 
 class PodSpec(Struct, frozen=True):
     containers: list[ContainerSpec] = field(default_factory=list)
-    node_name: str = ""
 
 
 class Terminated(Struct, frozen=True):
     reason: str = ""
-    exit_code: int = 0
-    finished_at: datetime | None = None
 
 
 class Waiting(Struct, frozen=True):
@@ -230,8 +227,6 @@ class ScaleTargetRef(Struct, frozen=True):
 
 class HpaSpec(Struct, frozen=True):
     scale_target_ref: ScaleTargetRef = ScaleTargetRef()
-    min_replicas: int | None = 1
-    max_replicas: int = 0
 
 
 class Hpa(Struct, frozen=True):

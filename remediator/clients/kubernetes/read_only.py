@@ -1,4 +1,4 @@
-"""All that a reader may send: looks, the question what it may do, and dry runs that are ones to the API server too."""
+"""All that a reader may send: looks, and dry runs that are ones to the API server too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +8,6 @@ from remediator.domain.errors import NotAllowed
 from remediator.domain.plan import Call
 
 FIELD_MANAGER = "remediator"
-_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +16,6 @@ class ReadOnly:
 
     async def look(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         return await self._transport.look(path, query)
-
-    async def review(self, attributes: Mapping[str, str]) -> bytes:
-        """Asks for our own permissions. A review is answered and not kept."""
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        return await self._transport.send("POST", _REVIEWS, {}, body=body, content_type="application/json")
 
     async def rehearse(self, dry: Call) -> bytes:
         """Sends what `dry_run_of` has made. Raises `NotAllowed`, and sends nothing, for anything else."""

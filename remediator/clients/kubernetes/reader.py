@@ -10,13 +10,12 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from remediator.clients.kubernetes.objects import Event, Hpa, Pod, PodMetrics, Selector, Workload
 from remediator.clients.kubernetes.read_only import ReadOnly, dry_run_of
-from remediator.domain.errors import Ambiguous, NotFound, RemediatorError, Temporary
+from remediator.domain.errors import Ambiguous, BadPayload, NotFound, RemediatorError, Temporary
 from remediator.domain.plan import Call, Permission, Rehearsal
-from remediator.domain.target import Target
+from remediator.domain.target import WORKLOADS, Target
 
 PAGE = 500
 MOST_OBJECTS = 10_000
-_PLURALS = {"deployment": "deployments", "statefulset": "statefulsets", "daemonset": "daemonsets"}
 
 T = TypeVar("T")
 
@@ -30,12 +29,11 @@ class _Page(msgspec.Struct, frozen=True):
     metadata: _ListMeta = _ListMeta()
 
 
-class _Review(msgspec.Struct, frozen=True):
-    status: Mapping[str, object] = msgspec.field(default_factory=dict)
-
-
 def workload_path(target: Target) -> str:
-    return f"{namespace_path('/apis/apps/v1', target.namespace)}/{_PLURALS[target.kind]}/{quote(target.name)}"
+    """Raises `BadPayload` for what is none."""
+    if target.kind not in WORKLOADS:
+        raise BadPayload(f"{target} is no workload")
+    return f"{namespace_path('/apis/apps/v1', target.namespace)}/{target.plural}/{quote(target.name)}"
 
 
 def namespace_path(api: str, namespace: str) -> str:
@@ -109,19 +107,6 @@ class KubernetesReader:
             return None
         return next((hpa for hpa in found if _scales(hpa, target)), None)
 
-    async def may(self, permission: Permission, namespace: str) -> bool:
-        """Whether our own identity has it, by the API server's word."""
-        resource, _, subresource = permission.resource.partition("/")
-        attributes = {
-            "verb": permission.verb,
-            "group": permission.api_group,
-            "resource": resource,
-            "subresource": subresource,
-            "namespace": namespace,
-        }
-        body = await self.server.review(attributes)
-        return msgspec.json.decode(body, type=_Review).status.get("allowed") is True
-
     async def rehearse(self, call: Call) -> Rehearsal:
         """Asks the API server with `dryRun=All`: permissions, admission, quotas and preconditions all answer.
 
@@ -178,10 +163,10 @@ def is_of_a_budget(refused: Rehearsal) -> bool:
 def to_read_pods(target: Target | None) -> tuple[Permission, ...]:
     """What `pods` asks for: the workload, and of a Deployment the replica sets that control its pods."""
     pods = (Permission("get", "pods"), Permission("list", "pods"))
-    if target is None or target.kind not in _PLURALS:
+    if target is None or target.kind not in WORKLOADS:
         return pods
     replica_sets = (Permission("list", "replicasets", "apps"),) if target.kind == "deployment" else ()
-    return (*pods, Permission("get", _PLURALS[target.kind], "apps"), *replica_sets)
+    return (*pods, Permission("get", target.plural, "apps"), *replica_sets)
 
 
 def selector_text(selector: Selector) -> str:

@@ -21,16 +21,11 @@ MOST_BYTES = 32 * 1024 * 1024
 _SYSTEM = "kubernetes"
 
 
-class Details(msgspec.Struct, frozen=True):
-    causes: list[Mapping[str, Any]] | None = None
-
-
 class Status(msgspec.Struct, frozen=True):
     """The body of a refusal. Not every refusal has one: a missing API answers plain text."""
 
     message: str = ""
     reason: str = ""
-    details: Details | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,12 +136,6 @@ class FakeCluster:
         self._store.update(DEPLOYMENTS, deployment)
         self.settle()
 
-    def set_node_ready(self, name: str, *, ready: bool) -> None:
-        node = self._store.get(NODES, "", name)
-        node["status"]["conditions"][0] |= {"status": str(ready), "lastTransitionTime": self._store.now()}
-        self._store.update(NODES, node)
-        self.settle()
-
     # What goes wrong
 
     def break_pods(self, namespace: str, workload: str, *, reason: str = Fault.CRASHING) -> None:
@@ -194,9 +188,6 @@ class FakeCluster:
     def deny(self, verb: str, resource: str, *, namespace: str | None = None) -> None:
         """403 from now on; `resource` is a plural with its subresource, as RBAC has it: `pods/eviction`."""
         self._server.access.denials.append(Denial(verb, resource, namespace))
-
-    def allow_all(self) -> None:
-        self._server.access.denials.clear()
 
     def fail_next(
         self,

@@ -14,12 +14,12 @@ from remediator.domain.alert import Alert, Delivery, Rejected
 from remediator.domain.episode import Filing
 from remediator.domain.filing import Familiar
 from remediator.domain.ids import IncidentId, SourceName
-from remediator.domain.incident import Incident, Phase
+from remediator.domain.incident import Phase
 from remediator.domain.opening import Opening
-from remediator.store import incidents, intake, timeline
+from remediator.store import filing, incidents, timeline
 from remediator.store.database import Database
 from tests.fakes.watched import watched_database
-from tests.store.facts import LEASE, alert, claimed, count, file, opening, resolved, until_they_wait
+from tests.store.facts import alert, claimed, count, file, opening, resolved, until_they_wait
 
 
 async def test_an_alert_told_again_is_the_same_episode_and_the_same_incident(database: Database) -> None:
@@ -174,7 +174,7 @@ async def test_what_could_not_be_read_is_kept_aside(database: Database) -> None:
     rejected = Rejected(1, "labels: no", b"\x00\xff")
     sent = Delivery(SourceName("am"), b"{}", (alert(),), (rejected,))
     async with database.connection() as connection:
-        await intake.file(connection, [sent], sent.alerts, lambda _: opening(), Familiar())
+        await filing.file(connection, [sent], sent.alerts, lambda _: opening(), Familiar())
 
     assert (await count(database, "quarantine"), await count(database, "episodes")) == (1, 1)
 
@@ -314,16 +314,11 @@ async def test_of_an_alert_told_twice_in_a_batch_the_later_start_counts(database
         assert await connection.fetchval("SELECT starts_at FROM episodes") == later
 
 
-async def _tell(database: Database, familiar: Familiar, *alerts: Alert, opens: Opening | None) -> intake.FilingResult:
+async def _tell(database: Database, familiar: Familiar, *alerts: Alert, opens: Opening | None) -> filing.FilingResult:
     """As the intake files one delivery."""
     async with database.connection() as connection:
         sent = [Delivery(SourceName("am"), b"{}", alerts)]
-        return await intake.file(connection, sent, alerts, lambda _: opens, familiar)
-
-
-async def _claim(database: Database) -> list[Incident]:
-    async with database.transaction() as tx:
-        return await incidents.claim(tx, owner="tests", lease=LEASE, limit=10)
+        return await filing.file(connection, sent, alerts, lambda _: opens, familiar)
 
 
 @pytest.mark.parametrize("is_ruled", [True, False])
@@ -346,11 +341,11 @@ async def test_an_alert_that_another_replica_files_without_a_rule_at_this_moment
 ) -> None:
     """Its rules are older. Else the incident has no alert, and is over at once."""
     async with database.transaction() as theirs:
-        await intake.file(theirs, [], [alert()], lambda _: None, Familiar())
-        filing = asyncio.create_task(file(database, alert(), *beside))
-        await until_they_wait(theirs, filing)
-        assert not filing.done()
-    await filing
+        await filing.file(theirs, [], [alert()], lambda _: None, Familiar())
+        waiting = asyncio.create_task(file(database, alert(), *beside))
+        await until_they_wait(theirs, waiting)
+        assert not waiting.done()
+    await waiting
 
     async with database.connection() as connection:
         [incident] = await incidents.list_incidents(connection)
@@ -359,11 +354,11 @@ async def test_an_alert_that_another_replica_files_without_a_rule_at_this_moment
 
 async def test_an_alert_that_two_replicas_file_by_different_rules_stays_with_the_first(database: Database) -> None:
     async with database.transaction() as theirs:
-        await intake.file(theirs, [], [alert()], lambda _: opening("theirs"), Familiar())
-        filing = asyncio.create_task(file(database, alert(), opens=lambda _: opening("ours")))
-        await until_they_wait(theirs, filing)
-        assert not filing.done()
-    await filing
+        await filing.file(theirs, [], [alert()], lambda _: opening("theirs"), Familiar())
+        waiting = asyncio.create_task(file(database, alert(), opens=lambda _: opening("ours")))
+        await until_they_wait(theirs, waiting)
+        assert not waiting.done()
+    await waiting
 
     async with database.connection() as connection:
         ours, first = await incidents.list_incidents(connection)
