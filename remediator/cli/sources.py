@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import click
 
@@ -33,6 +34,7 @@ _COLUMNS = (
     "lag p99",
     "error",
 )
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Review:
 
     where: str
     receiver: str
+    kind: Literal["alertmanager", "grafana"]
     text: str = ""
     """As it was read."""
     problems: tuple[Problem, ...] = ()
@@ -75,7 +78,8 @@ def list_(api: Api, output: str) -> None:
 @click.option("--receiver", help="The name of our receiver there. Default: that of the settings.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def check(config: Path | None, file: Path | None, receiver: str | None, output: str) -> None:
-    """Ask every peer how it is configured, say what loses or delays alerts, and print the route to use.
+    """Ask every peer how it is configured, say what loses or delays alerts, and print the route to use: an
+    alertmanager.yml, or a file for Grafana's provisioning.
 
     With --file nobody is asked; whether polling is necessary is told, unless the settings poll for the receiver. Exits
     with 3 where there are errors, with 1 where a peer did not answer.
@@ -86,12 +90,13 @@ def check(config: Path | None, file: Path | None, receiver: str | None, output: 
     )
     if not reviews:
         raise BadSettings("no source is polled: name its peers in the settings (sources), or pass --file")
-    routes = {review.receiver: _recommended(review.receiver, settings) for review in reviews}
+    asked_for = dict.fromkeys((review.kind, review.receiver) for review in reviews)
+    routes = [_recommended(receiver, settings, kind=kind) for kind, receiver in asked_for]
     if output == "json":
         told = [_document(review) for review in reviews]
-        click.echo(json.dumps({"sources": told, "recommended": list(routes.values())}, indent=2))
+        click.echo(json.dumps({"sources": told, "recommended": routes}, indent=2))
     else:
-        _print(reviews, list(routes.values()))
+        _print(reviews, routes)
     sys.exit(_exit(reviews))
 
 
@@ -99,19 +104,22 @@ def _review_file(file: Path, receiver: str | None, settings: "Settings") -> Revi
     from remediator.language.foreign_yaml import load_foreign
     from remediator.senders.lint import lint_alertmanager, receiver_by_address
 
+    review = partial(Review, str(file), kind="alertmanager")
     try:
         text = file.read_text(encoding="utf-8")
         document = load_foreign(text, str(file))
     except BadYaml as error:
-        return Review(str(file), receiver or "remediator", text, (error.problem,))
+        return review(receiver=receiver or "remediator", text=text, problems=(error.problem,))
     except (OSError, UnicodeDecodeError) as error:
-        return Review(str(file), receiver or "remediator", error=f"cannot be read: {error}")
-    name = receiver or receiver_by_address(document) or "remediator"
-    return Review(str(file), name, text, lint_alertmanager(document, name, is_polled=_polls(settings, name)))
+        return review(receiver=receiver or "remediator", error=f"cannot be read: {error}")
+    name, polled = receiver or receiver_by_address(document) or "remediator", _polled(settings)
+    problems = lint_alertmanager(document, name, is_polled=name in polled, also_polled=polled)
+    return review(receiver=name, text=text, problems=problems)
 
 
-def _polls(settings: "Settings", receiver: str) -> bool:
-    return any(each.kind == "alertmanager" and each.receiver == receiver for each in settings.sources.values())
+def _polled(settings: "Settings") -> frozenset[str]:
+    """For which receivers of Alertmanagers its alerts are asked for."""
+    return frozenset(each.receiver for each in settings.sources.values() if each.kind == "alertmanager")
 
 
 async def _review_peers(settings: "Settings", receiver: str | None) -> list[Review]:
@@ -120,47 +128,67 @@ async def _review_peers(settings: "Settings", receiver: str | None) -> list[Revi
 
     async with open_http(private_networks=settings.private_networks) as http:
         return [
-            await _review_peer(peer, source, receiver or source.receiver)
+            await _review_peer(peer, source, receiver or source.receiver, settings=settings)
             for source in settings.sources.values()
             for peer in peers_of(source, http)
         ]
 
 
-async def _review_peer(peer: "Alertmanager", source: "PolledSource", receiver: str) -> Review:
+async def _review_peer(peer: "Alertmanager", source: "PolledSource", receiver: str, *, settings: "Settings") -> Review:
     from remediator.clients.alertmanager import original_config
     from remediator.domain.errors import RemediatorError
     from remediator.language.foreign_yaml import load_foreign
     from remediator.senders.lint import lint_alertmanager, lint_grafana
 
+    review = partial(Review, peer.url, receiver, source.kind)
     try:
         status = await peer.status()
         text = status.config.decode() if source.kind == "grafana" else original_config(status) or ""
         document = load_foreign(text, peer.url)
     except BadYaml as error:
-        return Review(peer.url, receiver, error=f"its configuration cannot be read: {error.problem.message}")
+        return review(error=f"its configuration cannot be read: {error.problem.message}")
     except RemediatorError as error:
-        return Review(peer.url, receiver, error=str(error))
-    if source.kind == "grafana":
-        return Review(peer.url, receiver, text, *lint_grafana(document, receiver))
-    return Review(peer.url, receiver, text, lint_alertmanager(document, receiver, is_polled=True))
+        return review(error=str(error))
+    match source.kind:
+        case "grafana":
+            problems, unchecked = lint_grafana(document, receiver, timestamp_headers=_timestamp_headers(settings))
+            return review(text=text, problems=problems, unchecked=unchecked)
+        case "alertmanager":
+            problems = lint_alertmanager(document, receiver, is_polled=True, also_polled=_polled(settings))
+            return review(text=text, problems=problems)
+        case _:
+            assert_never(source.kind)
 
 
-def _recommended(receiver: str, settings: "Settings") -> str:
-    from remediator.senders.recommended import recommended
+def _recommended(receiver: str, settings: "Settings", *, kind: Literal["alertmanager", "grafana"]) -> str:
+    from remediator.senders.contact_points import TIMESTAMP_HEADER
+    from remediator.senders.recommended import recommended, recommended_for_grafana
 
-    return recommended(receiver, settings.public_url or f"http://{settings.host}:{settings.port}")
+    url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    match kind:
+        case "grafana":
+            header = next(iter(_timestamp_headers(settings)), TIMESTAMP_HEADER)
+            return recommended_for_grafana(receiver, url, timestamp_header=header)
+        case "alertmanager":
+            return recommended(receiver, url)
+        case _:
+            assert_never(kind)
+
+
+def _timestamp_headers(settings: "Settings") -> Sequence[str]:
+    """Of whoever may sign."""
+    return [each.timestamp_header for each in settings.webhooks.grafana.values()]
 
 
 def _print(reviews: Sequence[Review], routes: Sequence[str]) -> None:
     for review in reviews:
         for problem in review.problems:
-            colour = "red" if problem.severity is Severity.ERROR else "yellow"
-            click.secho(problem.render(review.text), fg=colour)
+            click.secho(problem.render(review.text), fg=_COLOURS[problem.severity])
         for told in review.unchecked:
             click.secho(one_line(f"{review.where}: not checked: {told}"), fg="yellow")
         if review.error:
             click.secho(one_line(f"{review.where}: not checked: {review.error}"), fg="red")
-        elif not review.problems:
+        elif all(problem.severity is Severity.NOTE for problem in review.problems):
             click.secho(f"{review.where}: nothing to complain of", fg="green")
     for route in routes:
         click.echo(f"\nThe route and the receiver to use:\n\n{route}", nl=False)

@@ -13,6 +13,8 @@ Path = tuple[str | int, ...]
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
+    """Said, and not complained of."""
 
 
 @dataclass(frozen=True, slots=True)

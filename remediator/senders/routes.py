@@ -1,4 +1,4 @@
-"""The routing tree of Alertmanager, and Grafana's copy of it: which routes lead to a receiver, and with what timing."""
+"""The routing tree of Alertmanager, and Grafana's copy of it: who is told of what, and with what timing."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from remediator.language.document import Document, Path
 from remediator.language.duration import DurationError, parse_duration
+from remediator.senders.matching import OF_THE_ROUTE, Asked, asked_by
 
 TIMERS = {
     "group_wait": timedelta(seconds=30),
@@ -14,7 +15,6 @@ TIMERS = {
 }
 """What holds where no route says otherwise, in both programs."""
 RESOLVE_TIMEOUT = timedelta(minutes=5)
-_MATCHERS = ("match", "match_re", "matchers", "object_matchers")
 _DEEPEST = 40
 
 
@@ -30,20 +30,36 @@ class Route:
     path: Path
     receiver: str
     timers: Mapping[str, Timer]
+    asked: Asked = ()
+    asked_at: Path = ()
+    """Where its matchers are written; the route itself where it has none."""
+    goes_on: bool = False
+    """`continue`: its later siblings are asked too."""
     muted_by: Path | None = None
     """Where times are named in which it notifies nobody."""
-    shadowed_by: Path | None = None
-    """An earlier sibling, of it or of a route above it, that takes every alert first."""
-    overtaken_by: Path | None = None
-    """A child that takes every alert: a route is told of what none of its children matches."""
+    children: tuple["Route", ...] = ()
+    """It is told of what none of these matches."""
+
+    def all_below(self) -> Iterator["Route"]:
+        """Itself first."""
+        yield self
+        for child in self.children:
+            yield from child.all_below()
+
+
+def tree_of(document: Document) -> Route | None:
+    """A child inherits what it does not say."""
+    root = document.data.get("route")
+    if not isinstance(root, Mapping):
+        return None
+    return _read(root, Route(("route",), "", {name: Timer(value) for name, value in TIMERS.items()}))
 
 
 def routes_of(document: Document) -> Iterator[Route]:
-    """The root first. A child inherits what it does not say."""
-    root = document.data.get("route")
-    if isinstance(root, Mapping):
-        start = Route(("route",), "", {name: Timer(value) for name, value in TIMERS.items()})
-        yield from _walk(root, start)
+    """The root first."""
+    root = tree_of(document)
+    if root is not None:
+        yield from root.all_below()
 
 
 def resolve_timeout_of(document: Document) -> timedelta:
@@ -53,38 +69,40 @@ def resolve_timeout_of(document: Document) -> timedelta:
     return RESOLVE_TIMEOUT if written is None else written
 
 
-def _walk(node: Mapping[str, object], inherited: Route) -> Iterator[Route]:
+def spelled_path(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _read(node: Mapping[str, object], inherited: Route) -> Route:
+    """`inherited` is its parent, at the path of the child."""
     route = _told(node, inherited)
     written = node.get("routes")
-    children = {
-        (*route.path, "routes", number): child
-        for number, child in enumerate(written if isinstance(written, list) else ())
-        if isinstance(child, Mapping) and len(route.path) < _DEEPEST
-    }
-    yield replace(route, overtaken_by=next((path for path, child in children.items() if _takes_all(child)), None))
-    shadowed_by = route.shadowed_by
-    for path, child in children.items():
-        yield from _walk(child, replace(route, path=path, muted_by=None, shadowed_by=shadowed_by))
-        if _takes_all(child) and child.get("continue") is not True:
-            shadowed_by = shadowed_by or path
-
-
-def _takes_all(node: Mapping[str, object]) -> bool:
-    return not any(node.get(key) for key in _MATCHERS)
+    return replace(
+        route,
+        children=tuple(
+            _read(child, replace(route, path=(*route.path, "routes", number)))
+            for number, child in enumerate(written if isinstance(written, list) else ())
+            if isinstance(child, Mapping) and len(route.path) < _DEEPEST
+        ),
+    )
 
 
 def _told(node: Mapping[str, object], inherited: Route) -> Route:
-    timers = dict(inherited.timers)
+    path, timers = inherited.path, dict(inherited.timers)
     for name in TIMERS:
         written = _duration(node.get(name))
         if written is not None:
-            timers[name] = Timer(written, (*inherited.path, name))
+            timers[name] = Timer(written, (*path, name))
     muting = next((key for key in ("mute_time_intervals", "active_time_intervals") if node.get(key)), None)
-    return replace(
-        inherited,
-        receiver=str(node.get("receiver") or inherited.receiver),
-        timers=timers,
-        muted_by=(*inherited.path, muting) if muting else None,
+    asking = next((key for key in OF_THE_ROUTE if node.get(key)), None)
+    return Route(
+        path,
+        str(node.get("receiver") or inherited.receiver),
+        timers,
+        asked=asked_by(node),
+        asked_at=(*path, asking) if asking else path,
+        goes_on=node.get("continue") is True,
+        muted_by=(*path, muting) if muting else None,
     )
 
 

@@ -122,3 +122,87 @@ async def test_what_grafana_does_not_tell_is_said_and_not_guessed() -> None:
 
     assert result.exit_code == OK
     assert "not checked: everything" in result.output
+
+
+GRAFANAS = {
+    "route": {"receiver": "remediator", "group_wait": "5s", "group_interval": "1m", "repeat_interval": "1h"},
+    "receivers": [{"name": "remediator", "grafana_managed_receiver_configs": [{"type": "email", "settings": {}}]}],
+}
+
+
+async def test_grafana_gets_a_text_of_its_own_to_use() -> None:
+    async with fake_alertmanager(grafana=True) as peer:
+        peer.config = json.dumps(GRAFANAS)
+
+        result = await check_peers(peer, kind="grafana")
+
+    assert result.exit_code == FINDINGS
+    assert "the contact point 'remediator' has no webhook" in result.output
+    assert "/webhooks/grafana" in result.output
+    assert "timestampHeader: X-Grafana-Alerting-Timestamp" in result.output
+    assert "webhook_configs" not in result.output
+
+
+async def test_each_kind_of_sender_gets_its_text_once() -> None:
+    async with fake_alertmanager() as one, fake_alertmanager() as two, fake_alertmanager(grafana=True) as grafana:
+        one.config = two.config = SOUND
+        sources = {"am": {"peers": [one.url, two.url]}, "grafana": {"kind": "grafana", "peers": [grafana.url]}}
+        environment = {"REMEDIATOR_SOURCES": json.dumps(sources)}
+        document = await asyncio.to_thread(check, "-o", "json", environment=environment)
+
+    recommended_texts = json.loads(document.output)["recommended"]
+    assert ["/webhooks/grafana" in text for text in recommended_texts] == [False, True]
+
+
+async def test_the_settings_say_in_which_header_a_timestamp_comes() -> None:
+    """Where they look for it in another one than Grafana sends it in, every delivery would be refused."""
+    signed = {"header": "X-Grafana-Alerting-Signature", "timestampHeader": "X-Grafana-Alerting-Timestamp"}
+    point = {"type": "webhook", "settings": {"hmacConfig": signed}}
+    webhooks = {"grafana": {"g": {"secrets": ["s3cret"], "timestamp_header": "X-Stamp"}}}
+    async with fake_alertmanager(grafana=True) as peer:
+        peer.config = json.dumps(
+            {**GRAFANAS, "receivers": [{"name": "remediator", "grafana_managed_receiver_configs": [point]}]}
+        )
+        environment = {
+            "REMEDIATOR_SOURCES": json.dumps({"grafana": {"kind": "grafana", "peers": [peer.url]}}),
+            "REMEDIATOR_WEBHOOKS": json.dumps(webhooks),
+        }
+        result = await asyncio.to_thread(check, environment=environment)
+
+    assert result.exit_code == FINDINGS
+    assert "the settings look for it in X-Stamp" in result.output
+    assert "timestampHeader: X-Stamp" in result.output
+
+
+async def test_a_running_alertmanager_that_blanks_its_url_is_told_what_was_not_checked_and_nothing_worse() -> None:
+    """The login may be in the URL."""
+    async with fake_alertmanager() as peer:
+        peer.config = SOUND.replace("https://remediator.example.com/webhooks/alertmanager", "<secret>").replace(
+            "authorization", "proxy_headers"
+        )
+
+        result = await check_peers(peer)
+
+    assert result.exit_code == OK, result.output
+    assert f"{peer.url}:12:9: note: not checked: whether its URL, which is blanked, ends in" in result.output
+    assert "and whether a login is in it" in result.output
+    assert f"{peer.url}: nothing to complain of" in result.output
+
+
+def test_whoever_is_polled_for_any_receiver_is_known_as_polled(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    second = "    - { receiver: second }\nreceivers:"
+    file.write_text(
+        SOUND.replace("receivers:", second)
+        + "  - name: second\n    webhook_configs:\n"
+        + "      - { url: 'https://x:y@remediator/webhooks/alertmanager', timeout: 9s }\n"
+    )
+    both = {"am": {"peers": ["http://am-0:9093"]}, "am-second": {"peers": ["http://am-0:9093"], "receiver": "second"}}
+
+    one, all_of_them = (
+        check("--file", str(file), environment=environment)
+        for environment in (POLLING, {"REMEDIATOR_SOURCES": json.dumps(both)})
+    )
+
+    assert "the settings do not poll for 'second'" in one.output
+    assert "the settings do not poll" not in all_of_them.output

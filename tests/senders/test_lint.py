@@ -4,19 +4,23 @@ import pytest
 
 from remediator.language.document import BadYaml, Severity
 from remediator.language.foreign_yaml import load_foreign
-from remediator.senders.lint import lint_alertmanager, lint_grafana, receiver_by_address
+from remediator.senders.lint import lint_alertmanager, receiver_by_address
 from remediator.senders.recommended import recommended
 
 URL = "https://remediator.example.com"
 SOUND = recommended("remediator", URL)
-
-
 RECEIVERS = SOUND[SOUND.index("receivers:") :]
 
 
 def told(text: str, *, is_polled: bool = True) -> list[str]:
+    """What is complained of."""
     problems = lint_alertmanager(load_foreign(text, "am.yml"), "remediator", is_polled=is_polled)
-    return [f"{p.severity} {p.line}: {p.message}" for p in problems]
+    return [f"{p.severity} {p.line}: {p.message}" for p in problems if p.severity is not Severity.NOTE]
+
+
+def notes(text: str) -> list[str]:
+    problems = lint_alertmanager(load_foreign(text, "am.yml"), "remediator", is_polled=True)
+    return [f"{p.line}: {p.message}" for p in problems if p.severity is Severity.NOTE]
 
 
 def with_line(old: str, new: str) -> str:
@@ -70,6 +74,23 @@ def test_the_recommended_route_has_nothing_to_complain_of() -> None:
         pytest.param(
             with_line("continue: true", "mute_time_intervals: [nights]"), "warning 4: in these times", id="muted"
         ),
+        pytest.param(
+            with_line("/webhooks/alertmanager", "/webhook"),
+            "error 12: the path of its URL is '/webhook', and must end in /webhooks/alertmanager: nothing of ours",
+            id="another-path",
+        ),
+        pytest.param(with_line("/webhooks/alertmanager", ""), "error 12: the path of its URL is '/'", id="no-path"),
+        pytest.param(
+            with_line("/webhooks/alertmanager", "/webhooks/alertmanager/"),
+            "error 12: the path of its URL is '/webhooks/alertmanager/'",
+            id="a-slash-too-many",
+        ),
+        pytest.param(
+            with_line("/webhooks/alertmanager", "/webhooks/grafana"),
+            "error 12: the path of its URL is '/webhooks/grafana', and must end in /webhooks/alertmanager: that is for "
+            "another kind of sender: every delivery is answered 400",
+            id="the-path-of-another-kind",
+        ),
     ],
 )
 def test_each_slip_is_told_with_its_line(text: str, complaint: str) -> None:
@@ -81,9 +102,6 @@ def test_each_slip_is_told_with_its_line(text: str, complaint: str) -> None:
     [
         pytest.param(with_line("  routes:\n", "  routes:\n    - { receiver: all, continue: true }\n"), id="goes-on"),
         pytest.param(
-            with_line("  routes:\n", "  routes:\n    - { receiver: all, matchers: [a=b] }\n"), id="matches-some"
-        ),
-        pytest.param(
             "route: { receiver: remediator, group_wait: 5s, group_interval: 1m, repeat_interval: 1h, routes: ["
             "{ matchers: [a=b], receiver: slack, continue: true }, { repeat_interval: 2h }] }\n" + RECEIVERS,
             id="a-child-that-leads-to-it-takes-all",
@@ -92,6 +110,8 @@ def test_each_slip_is_told_with_its_line(text: str, complaint: str) -> None:
             with_line("authorization", "proxy_headers").replace("https://", "https://am:pw@"), id="login-in-the-url"
         ),
         pytest.param("global: { http_config: { basic_auth: { username: a } } }\n" + SOUND, id="global-login"),
+        pytest.param(with_line(f"{URL}/webhooks", f"{URL}/behind/a/proxy/webhooks"), id="behind-a-proxy"),
+        pytest.param(with_line("/webhooks/alertmanager", "/webhooks/alertmanager?from=am"), id="a-query"),
         pytest.param(SOUND.replace(f"{URL}/webhooks/alertmanager", "<secret>"), id="blanked"),
         pytest.param(
             with_line("      group_interval: 1m\n", "").replace("route:\n", "route:\n  group_interval: &i 30s\n", 1),
@@ -156,17 +176,60 @@ def test_nonsense_in_the_right_places_is_no_crash(text: str) -> None:
     assert any("error" in line for line in told(text))
 
 
-GRAFANA = """{"route": {"receiver": "remediator", "group_wait": "5s", "group_interval": "%s", "repeat_interval": "4h"},
-"receivers": [{"name": "remediator", "grafana_managed_receiver_configs":
-[{"type": "webhook", "disableResolveMessage": %s, "settings": {"maxAlerts": "%s"}}]}]}"""
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        pytest.param("url: <secret>", "which is blanked", id="blanked by a running one"),
+        pytest.param("url_file: /etc/alertmanager/url", "which is kept in a file", id="in a file"),
+        pytest.param("url: 'https://{{ .GroupLabels.cluster }}/x'", "which cannot be read as one", id="a template"),
+    ],
+)
+def test_an_address_that_is_not_told_is_not_checked_and_not_complained_of(url: str, why: str) -> None:
+    """The login may be in it."""
+    with_login = with_line(f"url: {URL}/webhooks/alertmanager", url)
+    without = with_login.replace("authorization", "proxy_headers")
+
+    assert (told(with_login), told(without)) == ([], [])
+    assert notes(with_login) == [f"12: not checked: whether its URL, {why}, ends in /webhooks/alertmanager"]
+    assert notes(without)[0].endswith("and whether a login is in it (http_config has none)")
 
 
-def test_grafanas_policy_and_contact_point_are_read_as_far_as_its_api_tells() -> None:
-    sound, unchecked = lint_grafana(load_foreign(GRAFANA % ("1m", "false", "0"), "g"), "remediator")
-    wrong, _ = lint_grafana(load_foreign(GRAFANA % ("5m", "true", "10"), "g"), "remediator")
-    nothing, everything = lint_grafana(load_foreign("{}", "g"), "remediator")
+OTHER = f"""
+  - name: remediator-critical
+    webhook_configs: [ {{ url: {URL}/webhooks/alertmanager, max_alerts: 5, send_resolved: false }} ]
+"""
 
-    assert (sound, nothing) == ((), ())
-    assert [p.severity for p in wrong] == [Severity.ERROR] * 3
-    assert "provisioning API" in unchecked[0]
-    assert "everything" in everything[0]
+
+def test_every_receiver_that_posts_to_us_is_reviewed() -> None:
+    complaints = told(SOUND + OTHER)
+
+    assert any(line.startswith("error 22: all but 5 alerts") for line in complaints)
+    assert any(line.startswith("error 22: resolved alerts are not sent") for line in complaints)
+    assert any(line.startswith("error 22: it sends no login") for line in complaints)
+
+
+def test_another_receiver_that_posts_to_us_is_judged_by_its_own_routes_and_by_whether_it_is_polled() -> None:
+    routed = SOUND.replace("receivers:", "    - receiver: remediator-critical\nreceivers:") + OTHER
+    document = load_foreign(routed, "am.yml")
+
+    unpolled, polled = (
+        [p.message for p in lint_alertmanager(document, "remediator", is_polled=True, also_polled=others)]
+        for others in ((), ("remediator-critical",))
+    )
+
+    assert any(m.startswith("group_wait is 30s, the default, on the way to 'remediator-critical'") for m in polled)
+    assert any("the settings do not poll for 'remediator-critical'" in message for message in unpolled)
+    assert not any("the settings do not poll" in message for message in polled)
+
+
+def test_a_webhook_beside_ours_that_leads_elsewhere_is_left_alone() -> None:
+    assert told(SOUND + "      - url: http://chat.example.com/hook\n        max_alerts: 5\n") == []
+
+
+def test_the_hint_on_mute_times_does_not_promise_what_polls_cannot_do() -> None:
+    muted = load_foreign(with_line("continue: true", "mute_time_intervals: [nights]"), "am.yml")
+
+    [problem] = lint_alertmanager(muted, "remediator", is_polled=True)
+
+    assert problem.hint.startswith("mute the routes that lead to people, not this one")
+    assert "before 0.28) cannot tell it from one that was lost" in problem.hint
