@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,7 +44,7 @@ from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
 from remediator.secrets_kept import api_tokens, link_secret
-from remediator.settings import Days, Settings
+from remediator.settings import ApiToken, Days, Settings
 from remediator.store import retention as kept
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
@@ -179,6 +179,7 @@ class _Opened:
     database: Database
     watch: Watch
     link_secret: bytes
+    api_tokens: Mapping[str, ApiToken]
 
 
 async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
@@ -207,8 +208,13 @@ async def _opened(settings: Settings, rules: RulesInForce, dsn: str) -> AsyncIte
     kept = settings.database_statement_cache
     async with Database.open(dsn, pool=settings.database_pool, statements_kept=kept) as database:
         await remember(rules.rulebook(), database)
-        secret = await link_secret(settings, database)
-        yield _Opened(rules, database, Watch(dsn, database, statements_kept=kept), secret)
+        yield _Opened(
+            rules=rules,
+            database=database,
+            watch=Watch(dsn, database, statements_kept=kept),
+            link_secret=await link_secret(settings, database),
+            api_tokens=await api_tokens(settings, database),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +272,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             intake=AttentiveIntake(intake, reconciler),
             responder=responder,
             links=links,
+            gate=ApiGate(opened.api_tokens),
             metrics=metrics,
         ),
         loops=(
@@ -339,9 +346,9 @@ def _web(
     intake: AttentiveIntake,
     responder: Responder,
     links: Links,
+    gate: ApiGate,
     metrics: Metrics,
 ) -> web.Application:
-    gate = ApiGate(api_tokens(settings))
     body_limit = settings.body_limit_mib << 20
     return make_app(
         Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),
