@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,7 +45,7 @@ from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
 from remediator.secrets_kept import api_tokens, link_secret
-from remediator.settings import Days, Settings
+from remediator.settings import ApiToken, Days, Settings
 from remediator.store import retention
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
@@ -180,6 +180,7 @@ class _Opened:
     database: Database
     watch: Watch
     link_secret: bytes
+    api_tokens: Mapping[str, ApiToken]
 
 
 async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
@@ -208,8 +209,13 @@ async def _opened(settings: Settings, rules: RulesInForce, dsn: str) -> AsyncIte
     statements_kept = settings.database_statement_cache
     async with Database.open(dsn, pool=settings.database_pool, statements_kept=statements_kept) as database:
         await remember(rules.rulebook(), database)
-        secret = await link_secret(settings, database)
-        yield _Opened(rules, database, Watch(dsn, database, statements_kept=statements_kept), secret)
+        yield _Opened(
+            rules=rules,
+            database=database,
+            watch=Watch(dsn, database, statements_kept=statements_kept),
+            link_secret=await link_secret(settings, database),
+            api_tokens=await api_tokens(settings, database),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +274,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             responder=responder,
             links=links,
             guidance=GuidanceReader(database, rules.rulebook),
+            gate=ApiGate(opened.api_tokens),
             metrics=metrics,
         ),
         loops=(
@@ -342,9 +349,9 @@ def _web(
     responder: Responder,
     links: Links,
     guidance: GuidanceReader,
+    gate: ApiGate,
     metrics: Metrics,
 ) -> web.Application:
-    gate = ApiGate(api_tokens(settings))
     body_limit = settings.body_limit_mib << 20
     return make_app(
         Webhooks(intake, Gate(settings.webhooks, system_clock), metrics=metrics, body_limit=body_limit),

@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     """The ceiling: a rule can lower it, never raise it."""
     rules_dir: Path = Path("rules")
     data_dir: Path = Path(".data")
-    """The embedded PostgreSQL and the generated API token live here."""
+    """The embedded PostgreSQL lives here, and the generated API token for the command line to find."""
     database_url: SecretStr | None = None
     """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""
     database_pool: int = Field(default=10, ge=4)
@@ -184,7 +184,8 @@ class Settings(BaseSettings):
     sources: dict[str, PolledSource] = {}
     """Senders to poll, by the name under which their webhooks are recorded (a key of `webhooks.tokens`, say)."""
     api_tokens: dict[str, ApiToken] = {}
-    """Who may use the API. Empty: one token is made and kept in `data_dir`/api-token."""
+    """Who may use the API. Empty: one token is made, kept in the database for all replicas, and written to
+    `data_dir`/api-token."""
     kubernetes: Kubernetes = Kubernetes()
     databases: dict[str, SecretStr] = {}
     """Connections that rules name: name -> DSN. Use a read-only role."""

@@ -2,19 +2,20 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* Our Service has this name: a letter first, no dots. Releases may be called 1st or a.b. */}}
 {{- define "remediator.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
-{{- else if contains (include "remediator.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "remediator.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- $name := include "remediator.name" . -}}
+{{- $ours := printf "%s-%s" .Release.Name $name -}}
+{{- if contains $name .Release.Name -}}
+{{- $ours = .Release.Name -}}
 {{- end -}}
+{{- $ours = regexReplaceAll "^([0-9])" (replace "." "-" $ours) "r${1}" -}}
+{{- regexReplaceAll "-+$" (default $ours .Values.fullnameOverride | trunc 52) "" -}}
 {{- end -}}
 
 {{- define "remediator.selector" -}}
-app.kubernetes.io/name: {{ include "remediator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "remediator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "remediator.labels" -}}
@@ -22,6 +23,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* What every object of ours starts with, where it lies in the release's namespace. */}}
+{{- define "remediator.metadata" -}}
+name: {{ include "remediator.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
+labels:
+  {{- include "remediator.labels" . | nindent 2 }}
 {{- end -}}
 
 {{- define "remediator.serviceAccount" -}}

@@ -1,4 +1,5 @@
-{{/* What the shipped rules read: `remediator rbac` prints it for yours. A test holds both lists to what the rules declare. */}}
+{{/* What the shipped rules read; for others there are rbac.extraRules and `remediator rbac`. A test holds both lists to what
+     the rules declare. */}}
 {{- define "remediator.reads" -}}
 - apiGroups: [""]
   resources: [events]
@@ -40,4 +41,15 @@
 {{- if or (eq .Values.rbac.writes "always") (and (eq .Values.rbac.writes "by-mode") (ne .Values.settings.mode "observe")) -}}
 yes
 {{- end -}}
+{{- end -}}
+
+{{/* The namespaces that the rule files' matchers name, as JSON. */}}
+{{- define "remediator.namespacesOfRules" -}}
+{{- $places := list -}}
+{{- range $_, $content := include "remediator.ruleFiles" . | fromJson -}}
+{{- range regexFindAll `\bnamespace="[^"]+"` $content -1 -}}
+{{- $places = append $places (. | trimPrefix "namespace=" | trimAll `"`) -}}
+{{- end -}}
+{{- end -}}
+{{- $places | uniq | sortAlpha | toJson -}}
 {{- end -}}

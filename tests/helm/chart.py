@@ -15,6 +15,7 @@ RELEASE = "remediator"
 @dataclass(frozen=True, slots=True)
 class Rendered:
     objects: Sequence[dict[str, Any]]
+    notes: str
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [each for each in self.objects if each["kind"] == kind]
@@ -34,9 +35,10 @@ class Rendered:
         return content
 
 
-def render(values: Mapping[str, Any] | None = None, *, namespace: str = "ops") -> Rendered:
+def render(values: Mapping[str, Any] | None = None, *, namespace: str = "ops", release: str = RELEASE) -> Rendered:
     with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(dict(values or {}), name=RELEASE, namespace=namespace)
+        files = chart.render(dict(values or {}), name=release, namespace=namespace)
     manifests = (text for path, text in sorted(files.items()) if path.endswith(".yaml"))
     documents = (document for text in manifests for document in yaml.safe_load_all(text))
-    return Rendered([document for document in documents if document])
+    notes = next(text for path, text in files.items() if path.endswith("NOTES.txt"))
+    return Rendered([document for document in documents if document], notes)

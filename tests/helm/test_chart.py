@@ -1,6 +1,7 @@
 """What the chart promises, read from what Helm renders."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.helm.chart import CHART, render
 
 RULES = CHART.parent / "rules"
 EXTERNAL = {"database": {"url": {"secret": "postgres", "key": "dsn"}}}
+SEVERAL = EXTERNAL | {"replicas": 3}
 LINKS = {"secretFiles": {"link_secret": {"secret": "keys", "key": "links"}}}
 EVERY_SWITCH = {
     "settings": {
@@ -30,13 +32,27 @@ EVERY_SWITCH = {
     "rbac": {"namespaces": ["live", "test"]},
     "image": {"digest": f"sha256:{'0' * 64}", "pullSecrets": ["registry"]},
     "tolerations": [{"key": "ops", "operator": "Exists"}],
+    "networkPolicy": {
+        "create": True,
+        "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "alertmanager"}}}],
+        "egress": [{"ports": [{"port": 443}]}],
+    },
+    "serviceMonitor": {"create": True, "labels": {"release": "prometheus"}},
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ssl/ours/ca.pem"}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "our-ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/ours", "readOnly": True}],
+    "podLabels": {"team": "ops", "app.kubernetes.io/version": "ours"},
 }
 
 VARIANTS = [
     pytest.param({}, id="as-shipped"),
     pytest.param(EVERY_SWITCH, id="every-switch"),
     pytest.param({"rbac": {"clusterWide": True}}, id="cluster-wide"),
-    pytest.param(EXTERNAL | {"replicas": 3}, id="three-replicas"),
+    pytest.param(SEVERAL, id="three-replicas"),
+    pytest.param(SEVERAL | {"podDisruptionBudget": {"maxUnavailable": "50%"}}, id="a-share-of-the-replicas"),
+    pytest.param(
+        {"rbac": {"extraRules": [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]}}, id="more-rights"
+    ),
     pytest.param({"rules": {"existingConfigMap": "mine"}}, id="own-rules"),
 ]
 
@@ -45,7 +61,8 @@ VARIANTS = [
 @pytest.mark.parametrize("version", ["1.33", "1.36"])
 def test_every_object_is_valid_for_kubernetes(values: Mapping[str, Any], version: str) -> None:
     for each in render(values).objects:
-        kubernetes_validate.validate(each, version, strict=True)
+        if each["kind"] != "ServiceMonitor":  # the Prometheus operator's
+            kubernetes_validate.validate(each, version, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +76,17 @@ def test_every_object_is_valid_for_kubernetes(values: Mapping[str, Any], version
         pytest.param({"rules": {"files": {"../a.yaml": "x"}}}, "files", id="rule-path-upwards"),
         pytest.param({"rbac": {"writes": True}}, "writes", id="wrong-type"),
         pytest.param({"service": {"port": 0}}, "port", id="port-zero"),
+        pytest.param({"nameOverride": "A_b"}, "nameOverride", id="no-name"),
+        pytest.param({"fullnameOverride": "a.b"}, "fullnameOverride", id="a-dot-in-a-services-name"),
+        pytest.param({"fullnameOverride": "1st"}, "fullnameOverride", id="a-digit-before-a-services-name"),
+        pytest.param(
+            {"podLabels": {"app.kubernetes.io/name": "mine"}}, "kubernetes.io/name", id="a-label-of-the-selector"
+        ),
+        pytest.param(
+            {"extraEnv": [{"name": "REMEDIATOR_MODE", "value": "act"}]}, "extraEnv", id="a-mode-past-the-roles"
+        ),
+        pytest.param({"extraVolumes": [{"name": "data", "emptyDir": {}}]}, "extraVolumes", id="a-volume-of-ours"),
+        pytest.param({"rbac": {"extraRules": [{"verbs": ["list"]}]}}, "extraRules", id="half-a-rule"),
         pytest.param(
             {"settings": {"sources": {"am": {"peers": ["http://u:p@alertmanager"]}}}}, "peers", id="login-in-a-peer"
         ),
@@ -79,6 +107,28 @@ def test_wrong_values_are_refused(values: Mapping[str, Any], complaint: str) -> 
 def test_what_could_not_work_is_refused_at_install(values: Mapping[str, Any], complaint: str) -> None:
     with pytest.raises(helm_python.HelmError, match=complaint):
         render(values)
+
+
+@pytest.mark.parametrize("release", ["a.b", "1st", "123", "true"])
+def test_whatever_the_release_is_called_its_objects_have_names_that_kubernetes_takes(release: str) -> None:
+    rendered = render(release=release)
+
+    for each in rendered.objects:
+        assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", each["metadata"]["name"])
+    service, deployment = rendered.only("Service"), rendered.only("Deployment")
+    assert service["spec"]["selector"]["app.kubernetes.io/instance"] == release
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+
+
+@pytest.mark.parametrize("missing", ["url", "embedded"])
+def test_a_database_key_that_is_taken_away_means_the_embedded_one(missing: str) -> None:
+    assert render({"database": {missing: None}}).only("PersistentVolumeClaim")
+
+
+def test_optional_parts_may_be_taken_away() -> None:
+    parts = ("podDisruptionBudget", "networkPolicy", "serviceMonitor", "preStopSeconds", "extraEnv", "podLabels")
+
+    assert render(SEVERAL | dict.fromkeys(parts)).pod["terminationGracePeriodSeconds"] == 60
 
 
 def test_lint_finds_nothing_above_information() -> None:
@@ -154,6 +204,62 @@ def test_a_database_elsewhere_needs_no_volume() -> None:
     assert render(EXTERNAL).of("PersistentVolumeClaim") == []
 
 
+def test_a_database_named_by_a_secret_file_is_one_elsewhere() -> None:
+    named = {"secretFiles": {"database_url": {"secret": "postgres", "key": "dsn"}}}
+
+    assert render(named | {"replicas": 2}).of("PersistentVolumeClaim") == []
+
+
+def test_several_replicas_keep_out_of_each_others_way() -> None:
+    rendered = render(SEVERAL)
+
+    selector = rendered.only("Deployment")["spec"]["selector"]
+    spread = rendered.pod["topologySpreadConstraints"]
+    assert rendered.only("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert [each["labelSelector"] for each in spread] == [selector, selector]
+
+
+def test_one_replica_has_nothing_to_spread_and_keeps_no_node_from_being_drained() -> None:
+    rendered = render(EXTERNAL)
+
+    assert rendered.of("PodDisruptionBudget") == []
+    assert "topologySpreadConstraints" not in rendered.pod
+
+
+def test_the_socket_closes_after_the_endpoints_are_gone() -> None:
+    pod = render(EXTERNAL | {"preStopSeconds": 7}).pod
+
+    assert pod["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": 7}}
+    assert pod["terminationGracePeriodSeconds"] == 67
+
+
+def test_nobody_waits_where_no_other_replica_could_take_over() -> None:
+    assert "lifecycle" not in render().pod["containers"][0]
+
+
+def test_what_is_optional_is_off() -> None:
+    assert {each["kind"] for each in render(SEVERAL).objects}.isdisjoint({"NetworkPolicy", "ServiceMonitor"})
+
+
+def test_the_network_policy_lets_in_who_is_named_and_out_to_what_is_named_and_dns() -> None:
+    spec = render(EVERY_SWITCH).only("NetworkPolicy")["spec"]
+
+    (ingress,) = spec["ingress"]
+    assert ingress["ports"] == [{"port": 8080, "protocol": "TCP"}]
+    assert ingress["from"] == EVERY_SWITCH["networkPolicy"]["from"]
+    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 443]
+
+
+def test_the_service_monitor_finds_the_service() -> None:
+    rendered = render(EVERY_SWITCH)
+
+    monitor, service = rendered.only("ServiceMonitor"), rendered.only("Service")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
 def test_rule_files_keep_their_folders() -> None:
     rendered = render({"rules": {"files": {"oncall/people.yaml": "people: {}\n"}}})
 
@@ -187,6 +293,12 @@ def test_write_permissions_follow_the_mode(values: Mapping[str, Any], may_write:
     verbs = {verb for rule in render(values).only("Role")["rules"] for verb in rule["verbs"]}
 
     assert (verbs - {"get", "list", "watch"} != set()) is may_write
+
+
+def test_more_rules_are_added_to_the_role() -> None:
+    more = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}
+
+    assert render({"rbac": {"extraRules": [more]}}).only("Role")["rules"][-1] == more
 
 
 def test_each_namespace_gets_its_own_role() -> None:

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.cluster
 PLACES = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
     "Service": "/api/v1/namespaces/{}/services",
@@ -64,6 +66,25 @@ async def test_an_installed_release_may_do_what_its_mode_needs(control_plane: Co
     assert reads == [True, True]
     assert writes == [mode == "act"] * 2
     assert never == [False, False, False]
+
+
+@pytest.mark.parametrize("release", ["1.b", "123", "true"])
+async def test_a_release_for_production_is_taken_whatever_it_is_called(
+    control_plane: ControlPlane, namespace: str, release: str
+) -> None:
+    values = {
+        "replicas": 3,
+        "database": {"url": {"secret": "postgres"}},
+        "networkPolicy": {"create": True, "from": [{"podSelector": {}}], "egress": [{"ports": [{"port": 443}]}]},
+        "rbac": {"extraRules": [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]},
+        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ssl/ours/ca.pem"}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "our-ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/ours", "readOnly": True}],
+    }
+    async with control_plane.api() as api:
+        await install(api, render(values, namespace=namespace, release=release))
+
+        await eventually(lambda: has_pod(api, namespace))
 
 
 async def test_the_deployment_makes_its_pod(control_plane: ControlPlane, namespace: str) -> None:

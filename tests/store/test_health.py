@@ -16,7 +16,6 @@ from remediator.store.connecting import connect, one_by_one
 from remediator.store.database import Database
 from remediator.store.deadlines import RUNNING_CHAINS, WAITING_PAGES
 from remediator.store.health import TELL_AGAIN, Health
-from remediator.store.link_secret import shared
 from remediator.store.watch import Watch
 
 SECOND = timedelta(seconds=1)
@@ -318,17 +317,6 @@ async def test_the_next_server_is_tried_where_the_first_is_away(database_address
     assert one_by_one(database_address) == [database_address]
     with pytest.raises(asyncpg.ClientCannotConnectError, match="cannot connect"):
         await connect(both)
-
-
-async def test_replicas_that_start_at_once_agree_on_one_link_secret(database: Database) -> None:
-    async def proposed(secret: str) -> str:
-        async with database.transaction() as tx:
-            return await shared(tx, secret)
-
-    agreed = await asyncio.gather(*(proposed(f"secret-{number}") for number in range(5)))
-
-    assert len(set(agreed)) == 1
-    assert await proposed("too late") == agreed[0]
 
 
 async def test_deadlines_are_read_ahead_in_the_order_of_their_index(database: Database) -> None:
