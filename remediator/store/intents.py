@@ -105,7 +105,7 @@ async def _within_budgets(
     budgets = {budget for begun in wanted for budget in begun.intent.budgets}
     if not budgets:
         return list(refused)
-    keys = {budget.key for budget in budgets}
+    keys = {key for budget in budgets for key in budget.keys}
     await tx.execute(_LOCK_BUDGETS, sorted(keys | {ledger.stored_key(budget) for budget in budgets}))
     ledger_now = await ledger.snapshot(tx, budgets)
     now, spent = ledger_now.now, ledger_now.reservations
@@ -141,7 +141,7 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
     if not allowed:
         return
     intents = [begun.intent for begun in allowed]
-    spent = [(budget, intent) for intent in intents for budget in intent.budgets]
+    spent = [(key, intent, units) for intent in intents for key, units in ledger.stored_spends(intent.budgets).items()]
     await tx.execute(
         _JOURNAL,
         [UUID(intent.id) for intent in intents],
@@ -151,9 +151,9 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
         [intent.timeout for intent in intents],
         [begun.epoch for begun in allowed],
         [UUID(intent.undoes) if intent.undoes else None for intent in intents],
-        [ledger.stored_key(budget) for budget, _ in spent],
-        [UUID(intent.id) for _, intent in spent],
-        [budget.units for budget, _ in spent],
+        [key for key, _, _ in spent],
+        [UUID(intent.id) for _, intent, _ in spent],
+        [units for _, _, units in spent],
     )
 
 
