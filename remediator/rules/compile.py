@@ -148,9 +148,11 @@ class _Compiler:
             word = "needs a" if kind in NAMESPACED else "has no"
             self.complaints.about(("target",), f"a {kind} {word} namespace", key=True)
             return None
+        before = len(self.complaints.problems)
         namespace = self._text(("target", "namespace"), part.namespace) if part.namespace else Constant("")
         target = TargetTemplate(kind, self._text(("target", kind), name), namespace)
-        self._check_constant_target(target)
+        if len(self.complaints.problems) == before:
+            self._check_constant_target(target)
         return target
 
     def _check_constant_target(self, target: TargetTemplate) -> None:

@@ -163,6 +163,28 @@ def test_one_broken_file_does_not_take_down_the_others(tmp_path: Path) -> None:
     assert loaded.has_errors
 
 
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        pytest.param("${{ alert.labels.deployment }}", "7:15", id="a target"),
+        pytest.param("${{ alert.labels.namespace }}", "8:14", id="its namespace"),
+        pytest.param("sev1", "5:11", id="a severity"),
+        pytest.param("${{ diagnose.pods.failing_names }}", "14:11", id="what an action does"),
+    ],
+)
+def test_a_text_that_no_template_may_give_takes_down_its_own_file_alone(
+    tmp_path: Path, written: str, place: str
+) -> None:
+    """It ended the whole load, or was told at night."""
+    long = RULE.replace("service-down", "other").replace(written, "a" * 70_000)
+
+    loaded = load_with(tmp_path, other=long)
+
+    assert [rule.name for rule in loaded.rulebook.rules] == ["service-down"]
+    [problem] = [f"{p.line}:{p.column} {p.message}" for p in loaded.problems if p.severity is Severity.ERROR]
+    assert problem == f"{place} the text has 70000 characters, more than 65536"
+
+
 def test_two_rules_of_one_name_are_one_too_many(tmp_path: Path) -> None:
     problems = told(tmp_path, zz=RULE)
 
