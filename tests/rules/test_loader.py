@@ -278,6 +278,15 @@ def test_a_label_that_would_become_part_of_a_text_is_told_at_its_place(tmp_path:
     assert told(tmp_path, service_down=RULE.replace("fix:\n", f"  look: {{ {look} }}\nfix:\n", 1)) == [problem]
 
 
+def test_a_label_does_not_choose_which_keys_are_flushed(tmp_path: Path) -> None:
+    """Of a tenant called `s` it would have been every session."""
+    flush = '  - { use: flush_cache, connection: cache, pattern: "${{ alert.labels.tenant }}*" }\n'
+
+    [problem] = told(tmp_path, service_down=RULE.replace("verify:\n", f"{flush}verify:\n", 1))
+
+    assert problem.startswith("15:54 whoever sends an alert must not choose whose keys are meant: write out how")
+
+
 def test_what_an_alert_says_is_literal_in_a_pattern(tmp_path: Path) -> None:
     flush = '  - { use: flush_cache, connection: cache, pattern: "tenant:${{ alert.labels.tenant }}:*" }\n'
     (rule,) = load_with(tmp_path, service_down=RULE.replace("verify:\n", f"{flush}verify:\n", 1)).rulebook.rules
