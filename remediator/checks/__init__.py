@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
 from remediator.catalogue import Plugin
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import TARGET_KINDS, Target
 from remediator.language.duration import Duration
 from remediator.toolbox import Toolbox
 
@@ -20,6 +21,9 @@ class Sign:
 
 class Check(Plugin, ABC):
     """Looks for one sign of health. An error is not health: the engine counts it as unhealthy and says so."""
+
+    target_kinds: ClassVar[tuple[str, ...]] = TARGET_KINDS
+    """Which kinds of target it can look at. All of them: it looks at something else."""
 
     timeout: Duration = timedelta(seconds=10)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from remediator.catalogue import Plugin
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import TARGET_KINDS, Target
 from remediator.language.duration import Duration
 from remediator.toolbox import Toolbox
 
@@ -26,6 +26,9 @@ class Diagnostic(Plugin, ABC):
 
     Facts: ClassVar[type]
     """A frozen dataclass: each field is the CEL variable `diagnose.<name>.<field>`, typed by its annotation."""
+
+    target_kinds: ClassVar[tuple[str, ...]] = TARGET_KINDS
+    """Which kinds of target it can look at. All of them: it needs none."""
 
     timeout: Duration = timedelta(seconds=10)
 

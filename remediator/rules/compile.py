@@ -74,7 +74,8 @@ class _Compiler:
     def rule(self) -> Rule:
         shape, document = self.shape, self.complaints.document
         target = self._once("target", lambda: self._target(shape.target) if shape.target is not None else None)
-        scope, diagnose = self._once("diagnose", self._diagnose)
+        kind = self._target_kind(target)
+        scope, diagnose = self._once("diagnose", lambda: self._diagnose(kind), kind)
         self._need_target_and_proof()
         return Rule(
             name=RuleName(shape.rule),
@@ -92,7 +93,7 @@ class _Compiler:
             target=target,
             diagnose=diagnose,
             fix=self._once("fix", lambda: self._fix(scope, target), scope, target),
-            verify=self._once("verify", lambda: self._verify(shape.verify, scope), scope),
+            verify=self._once("verify", lambda: self._verify(shape.verify, scope, kind), scope, kind),
             guards=self._once("guard", self._guards),
             links=shape.links,
         )
@@ -163,8 +164,29 @@ class _Compiler:
         except BadPayload as error:
             self.complaints.about(("target",), str(error), key=True)
 
-    def _diagnose(self) -> tuple[Scope, dict[str, Step[Diagnostic]]]:
+    def _target_kind(self, target: TargetTemplate | None) -> str | None:
+        """Empty: the rule has none, and fixes nothing. None: what is wrong with the target is told elsewhere."""
+        if target is not None:
+            return target.kind
+        has_none = self.shape.target is None and "target" not in self.broken
+        return "" if has_none and not self.shape.fix else None
+
+    def _need_kind(self, plugin: type[Action | Check | Diagnostic], path: Path, kind: str | None) -> None:
+        """What can never work on the rule's target is a mistake."""
+        if kind is None or kind in plugin.target_kinds:
+            return
+        works = f"{plugin.yaml_name()} works on {', '.join(plugin.target_kinds)}"
+        if kind:
+            self.complaints.about((*path, "use"), f"{works}, not on a {kind}")
+        elif plugin.target_kinds != TARGET_KINDS:
+            self.complaints.about(
+                (*path, "use"), f"{works}, and this rule has no target", hint="name it under `target`"
+            )
+
+    def _diagnose(self, kind: str | None) -> tuple[Scope, dict[str, Step[Diagnostic]]]:
         names, plugins = self._names()
+        for name, plugin in plugins.items():
+            self._need_kind(plugin, ("diagnose", name), kind)
         return self._scope(names), self._looks(plugins)
 
     def _names(self) -> tuple[dict[str, CelType], dict[str, type[Diagnostic]]]:
@@ -215,9 +237,8 @@ class _Compiler:
         plugin = find_plugin(Action, written, path, self.complaints)
         if plugin is None:
             return None
-        if target is not None and target.kind not in plugin.target_kinds:
-            kinds = ", ".join(plugin.target_kinds)
-            self.complaints.about((*path, "use"), f"{plugin.yaml_name()} works on {kinds}, not on a {target.kind}")
+        if target is not None:
+            self._need_kind(plugin, path, target.kind)
         # Rules differ in when they do something more than in what they do.
         does = {name: value for name, value in written.items() if name not in _FIX_KEYS}
         step = self._step(plugin, does, path, scope)
@@ -239,7 +260,7 @@ class _Compiler:
             self.complaints.about_expression(path, error)
             return None
 
-    def _verify(self, part: VerifyPart | None, scope: Scope) -> Verify:
+    def _verify(self, part: VerifyPart | None, scope: Scope, kind: str | None) -> Verify:
         if part is None:
             return Verify()
         checks = []
@@ -247,6 +268,7 @@ class _Compiler:
             path: Path = ("verify", "checks", number)
             plugin = find_plugin(Check, written, path, self.complaints)
             if plugin is not None:
+                self._need_kind(plugin, path, kind)
                 checks.append(self._step(plugin, written, path, scope))
         default = Verify()
         return Verify(

@@ -232,6 +232,46 @@ def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> No
     assert any("delete_pod works on" in each and "not on a redis" in each for each in problems)
 
 
+TARGET = RULE[RULE.index("target:") : RULE.index("diagnose:")]
+
+
+@pytest.mark.parametrize(
+    ("look", "target", "problem"),
+    [
+        ("pod_status", "redis: cache", "pod_status works on deployment, statefulset, daemonset, pod, not on a redis"),
+        ("pod_logs", "node: n1", "pod_logs works on deployment, statefulset, daemonset, pod, not on a node"),
+        ("recent_events", "node: n1", "recent_events works on deployment, statefulset, daemonset, pod, not on a node"),
+        ("pod_usage", "pod: p, namespace: a", "pod_usage works on deployment, statefulset, daemonset, not on a pod"),
+        ("rollout_history", "daemonset: d, namespace: a", "rollout_history works on deployment, not on a daemonset"),
+    ],
+)
+def test_a_look_is_not_taken_at_what_it_cannot_look_at(tmp_path: Path, look: str, target: str, problem: str) -> None:
+    text = RULE[: RULE.index("fix:")].replace(TARGET, f"target: {{ {target} }}\n").replace("pod_status", look)
+
+    assert told(tmp_path, service_down=text) == [f"8:16 {problem}"]
+
+
+def test_a_check_is_not_used_on_what_it_cannot_look_at(tmp_path: Path) -> None:
+    flush = "fix:\n  - { use: flush_cache, connection: cache, pattern: 'feed:*' }\n"
+    text = RULE.replace(TARGET, "target: { redis: cache }\n").replace(
+        "{ use: pod_status }", "{ use: sql_query, connection: main }"
+    )
+    text = text.replace(text[text.index("fix:") : text.index("verify:")], flush)
+
+    [problem] = told(tmp_path, service_down=text)
+
+    assert problem == "15:12 workload_ready works on deployment, statefulset, daemonset, pod, not on a redis"
+
+
+def test_a_look_at_a_target_needs_one(tmp_path: Path) -> None:
+    text = RULE[: RULE.index("fix:")].replace(TARGET, "")
+
+    [problem] = told(tmp_path, service_down=text + "  cache: { use: redis_command, connection: cache }\n")
+
+    assert problem.startswith("7:16 pod_status works on deployment")
+    assert problem.endswith("and this rule has no target: name it under `target`")
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
