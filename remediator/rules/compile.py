@@ -22,6 +22,7 @@ from remediator.language.matcher import Matcher, MatcherSyntaxError, parse_selec
 from remediator.language.template import Constant, Value, compile_value
 from remediator.rules.approval import Approval, BusinessHours
 from remediator.rules.complaints import Complaints
+from remediator.rules.proof import warn_of_alerts_that_vanish
 from remediator.rules.rule import FixStep, Rule, Step, TargetTemplate, Verify
 from remediator.rules.schema import FixKeys, RuleDocument, TargetPart, VerifyPart
 from remediator.rules.steps import P, build_now, compile_step, find_plugin
@@ -76,7 +77,10 @@ class _Compiler:
         target = self._once("target", lambda: self._target(shape.target) if shape.target is not None else None)
         kind = self._target_kind(target)
         scope, diagnose = self._once("diagnose", lambda: self._diagnose(kind), kind)
+        fix = self._once("fix", lambda: self._fix(scope, target), scope, target)
+        verify = self._once("verify", lambda: self._verify(shape.verify, scope, kind), scope, kind)
         self._need_target_and_proof()
+        warn_of_alerts_that_vanish(kind, fix, verify.checks, self.complaints)
         return Rule(
             name=RuleName(shape.rule),
             version=version_of(document.data),
@@ -92,8 +96,8 @@ class _Compiler:
             mode=Mode(shape.mode),
             target=target,
             diagnose=diagnose,
-            fix=self._once("fix", lambda: self._fix(scope, target), scope, target),
-            verify=self._once("verify", lambda: self._verify(shape.verify, scope, kind), scope, kind),
+            fix=fix,
+            verify=verify,
             guards=self._once("guard", self._guards),
             links=shape.links,
         )

@@ -222,6 +222,37 @@ def test_a_fix_needs_a_target_and_a_fix_without_proof_is_a_warning(tmp_path: Pat
     ]
 
 
+POD = (
+    RULE.replace("deployment: ${{ alert.labels.deployment }}", "pod: ${{ alert.labels.pod }}")
+    .replace("    pods: ${{ diagnose.pods.failing_names }}\n", "")
+    .replace("use: workload_ready", "use: alert_resolved")
+)
+
+
+def test_the_end_of_a_deleted_pod_s_own_alert_is_no_proof(tmp_path: Path) -> None:
+    loaded = load_with(tmp_path, service_down=POD)
+
+    [problem] = loaded.problems
+    assert (problem.line, problem.column) == (17, 3)
+    assert problem.message == "this proves nothing: the alert of a pod that is deleted resolves, whatever is wrong"
+    assert not loaded.has_errors
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(POD + "    - { use: http, url: 'http://backend/health' }\n", id="something else is looked at"),
+        pytest.param(RULE.replace("use: workload_ready", "use: alert_resolved"), id="the alert is of its workload"),
+        pytest.param(
+            POD.replace("use: delete_pod", "use: flush_cache\n    connection: cache\n    pattern: 'feed:*'"),
+            id="the pod stays",
+        ),
+    ],
+)
+def test_the_end_of_an_alert_may_be_proof(tmp_path: Path, text: str) -> None:
+    assert told(tmp_path, service_down=text) == []
+
+
 def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> None:
     redis = RULE.replace(
         "  deployment: ${{ alert.labels.deployment }}\n  namespace: ${{ alert.labels.namespace }}", "  redis: cache"
