@@ -14,6 +14,7 @@ from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Intent, IntentResult, IntentState
 from remediator.domain.ledger import Reservation, free_in, spends
 from remediator.domain.plan import Plan
+from remediator.language.duration import format_duration
 from remediator.marks import Mark, reached
 from remediator.store import ledger
 from remediator.store.database import Connection, clean, is_storable, to_json
@@ -80,7 +81,8 @@ def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:
     if facts is None or facts["is_on"]:
         return NotAllowed(f"the kill switch is on: {facts['reason'] if facts else 'unknown'}")
     if not facts["in_time"]:
-        return NotAllowed("the lease has less time left than the write may take")
+        needed = format_duration(intent.timeout)
+        return NotAllowed(f"the lease has less left than the {needed} that the write may take (engine.lease_seconds)")
     if intent.undoes is not None:
         return None
     if facts["suppressed_by"] is None or not facts["is_open"]:

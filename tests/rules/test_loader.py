@@ -263,6 +263,26 @@ def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> No
     assert any("delete_pod works on" in each and "not on a redis" in each for each in problems)
 
 
+@pytest.mark.parametrize(
+    ("written", "place", "timeout"),
+    [
+        ("use: pod_status", "10:37", "6m"),
+        ("use: workload_ready", "20:16", "500ms"),
+        ("use: delete_pod", "13:14", "1h"),
+    ],
+)
+def test_no_step_takes_longer_than_its_incident_can_wait(
+    tmp_path: Path, written: str, place: str, timeout: str
+) -> None:
+    between = ", " if written == "use: pod_status" else "\n" + " " * (4 if written == "use: delete_pod" else 6)
+    text = RULE.replace(written, f"{written}{between}timeout: {timeout}")
+
+    [problem] = told(tmp_path, service_down=text)
+
+    assert problem.startswith(f"{place} {timeout} is not between 1s and 5m: its incident stands still meanwhile, ")
+    assert problem.endswith("let it do less at once")
+
+
 TARGET = RULE[RULE.index("target:") : RULE.index("diagnose:")]
 
 
