@@ -190,7 +190,9 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
     give_up_at = time.monotonic() + settings.database_wait_seconds
     async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
         rules, dsn = await _both(
-            asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels),
+            asyncio.to_thread(
+                RulesInForce.load, settings.rules_dir, settings.last_resort.channels, lease=_lease(settings)
+            ),
             stack.enter_async_context(database_address(settings)),
         )
         while True:
@@ -314,9 +316,13 @@ def _pace(settings: Settings) -> Pace:
     return Pace(
         owner=f"{socket.gethostname()}:{os.getpid()}",
         slots=settings.engine.workers,
-        lease=timedelta(seconds=settings.engine.lease_seconds),
+        lease=_lease(settings),
         poll=timedelta(seconds=settings.engine.poll_seconds),
     )
+
+
+def _lease(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.engine.lease_seconds)
 
 
 def _last_resort(

@@ -4,14 +4,16 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict
 
 from remediator.domain.errors import BadDocument
 from remediator.language.documented import Documented
+from remediator.language.duration import Duration, between
 
 
 class Plugin(Documented):
@@ -23,6 +25,16 @@ class Plugin(Documented):
     def yaml_name(cls) -> str:
         return cls.__module__.rpartition(".")[2]
 
+
+StepTimeout = Annotated[
+    Duration,
+    between(
+        timedelta(seconds=1),
+        timedelta(minutes=5),
+        why="its incident stands still meanwhile, and the lease must outlast a write; let it do less at once",
+    ),
+]
+"""Of a look, a change or a check. It must fit the lease of an incident, too (`rules.timeouts`)."""
 
 P = TypeVar("P")
 

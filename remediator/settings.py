@@ -113,6 +113,7 @@ class Engine(_Section):
     workers: int = Field(default=32, ge=1, le=256)
     """Incidents in hand at once, in this replica."""
     lease_seconds: float = Field(default=60, ge=5)
+    """Of one replica on an incident. A step's timeout is four fifths of it at most: a longer write is refused."""
     poll_seconds: float = Field(default=1, gt=0, le=1)
     """How often due work is looked for: so what another replica leaves is found. What this one takes in wakes it at
     once."""

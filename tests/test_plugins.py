@@ -16,6 +16,7 @@ from remediator.catalogue import Plugin, plugins_of
 from remediator.checks import Check
 from remediator.cli import main
 from remediator.diagnostics import Diagnostic
+from remediator.domain.target import TARGET_KINDS
 from remediator.guards import Guard
 from remediator.language.expression import Scope
 from remediator.language.strict_yaml import load
@@ -86,6 +87,12 @@ def test_a_text_that_an_alert_may_be_written_into_says_what_kind_it_is(plugin: t
     }
 
     assert unsaid <= {"connection"}
+
+
+@pytest.mark.parametrize("plugin", WITH_VALUES)
+def test_a_step_works_on_kinds_of_target_that_there_are(plugin: type[Action | Check | Diagnostic]) -> None:
+    assert plugin.target_kinds
+    assert set(plugin.target_kinds) <= set(TARGET_KINDS)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import ClassVar
 
-from remediator.catalogue import Plugin
+from remediator.catalogue import Plugin, StepTimeout
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident, Intent
 from remediator.domain.plan import NoPlan, Observed, Outcome, Permission, Plan, Rehearsal
 from remediator.domain.target import Target
-from remediator.language.duration import Duration
 from remediator.toolbox import Toolbox, WriteToolbox
 
 
@@ -22,8 +21,8 @@ class Action(Plugin, ABC):
     target_kinds: ClassVar[tuple[str, ...]]
     """Which kinds of target it can work on."""
 
-    timeout: Duration = timedelta(seconds=15)
-    """For the write alone; the lease must have more than this left."""
+    timeout: StepTimeout = timedelta(seconds=15)
+    """For the write alone. The lease (`engine.lease_seconds`) must have more than this left after planning."""
 
     @abstractmethod
     def permissions(self, target: Target) -> tuple[Permission, ...]:

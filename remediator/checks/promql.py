@@ -16,7 +16,10 @@ class Promql(Check):
     answer with warnings, which may not be whole, is no health: absence is no proof."""
 
     query: Annotated[str, PromqlText()] = Field(min_length=1)
-    """`${{ }}` may stand between the quotes of a label's value, and is literal there, also after `=~`."""
+    """`${{ }}` may stand between the quotes of a label's value, and is literal there, also after `=~`.
+
+    A share of errors has no series while there are none, and proves nothing then. This one is 0:
+    `(sum(rate(x{code=~"5.."}[1m])) or vector(0)) / sum(rate(x[1m]))`."""
     connection: str = "default"
     """The name of a Prometheus connection in the settings."""
     below: float | None = None

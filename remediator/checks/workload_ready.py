@@ -1,15 +1,19 @@
 """Whether the target runs as it is meant to."""
 
+from typing import ClassVar
+
 from remediator.checks import Check, Sign
 from remediator.clients.kubernetes.objects import Workload
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import NAMESPACED, Target
 from remediator.toolbox import Toolbox
 
 
 class WorkloadReady(Check):
     """The target's roll-out is complete and every replica is available. No pods asked for: nothing is proven."""
+
+    target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         if target is None or target.kind == "pod":

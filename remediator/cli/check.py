@@ -4,12 +4,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from remediator.cli.configuration import config_option, read_settings
 from remediator.cli.exits import Exit, errors_told
 from remediator.cli.tables import one_line
 from remediator.domain.errors import BadDocument
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("rules"))
 @click.option("-o", "--output", type=click.Choice(["text", "json", "github"]), default="text")
-def command(folder: Path, output: str) -> None:
+@config_option
+def command(folder: Path, output: str, config: Path | None) -> None:
     """Say what is wrong with the rules in FOLDER: grammar, names, types, overlaps, hours in which nobody is reached.
+    With a file of settings also timeouts that do not fit the lease.
 
     Exits with 3 where there are errors; warnings alone are no failure.
     """
     loaded = load_or_stop(folder)
     problems = [*loaded.problems, *_unreached(loaded, folder)]
+    if config is not None:
+        problems += _misfits(loaded, config)
     match output:
         case "json":
             click.echo(json.dumps([asdict(problem) for problem in problems], indent=2))
@@ -53,6 +58,14 @@ def _unreached(loaded: "Loaded", folder: Path) -> list[Problem]:
 
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)  # the reader's own clock
     return [Problem(str(folder), 1, 1, str(gap)) for gap in gaps(loaded.rulebook, this_hour)]
+
+
+def _misfits(loaded: "Loaded", config: Path) -> list[Problem]:
+    from remediator.rules.timeouts import misfits
+
+    lease = timedelta(seconds=read_settings(config).engine.lease_seconds)
+    found = misfits(loaded.rulebook, lease)
+    return [Problem(each.file, 1, 1, str(each), severity=Severity.WARNING) for each in found]
 
 
 def _print(problems: Sequence[Problem], loaded: "Loaded") -> None:

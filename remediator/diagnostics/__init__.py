@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from remediator.catalogue import Plugin
+from remediator.catalogue import Plugin, StepTimeout
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
-from remediator.language.duration import Duration
+from remediator.domain.target import TARGET_KINDS, Target
 from remediator.toolbox import Toolbox
 
 
@@ -27,7 +26,10 @@ class Diagnostic(Plugin, ABC):
     Facts: ClassVar[type]
     """A frozen dataclass: each field is the CEL variable `diagnose.<name>.<field>`, typed by its annotation."""
 
-    timeout: Duration = timedelta(seconds=10)
+    target_kinds: ClassVar[tuple[str, ...]] = TARGET_KINDS
+    """Which kinds of target it can look at. All of them: it needs none."""
+
+    timeout: StepTimeout = timedelta(seconds=10)
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         return ()

@@ -12,7 +12,7 @@ from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload, RemediatorError
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import NAMESPACED, Target
 from remediator.toolbox import Toolbox
 
 _LIMIT_BYTES = 64 * 1024
@@ -35,6 +35,7 @@ class PodLogs(Diagnostic):
     """The last lines of the target's pods, the unready ones first, counted for errors. The text itself is not kept."""
 
     Facts: ClassVar[type] = Facts
+    target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
 
     tail: int = Field(default=100, ge=1, le=5_000)
     """Lines of each pod."""

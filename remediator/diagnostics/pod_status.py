@@ -10,7 +10,7 @@ from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import NAMESPACED, Target
 from remediator.language.duration import Duration
 from remediator.toolbox import Toolbox
 
@@ -50,6 +50,7 @@ class PodStatus(Diagnostic):
     """The pods of the target: how many are wanted, ready and failing, their names, and why they fail."""
 
     Facts: ClassVar[type] = Facts
+    target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
 
     grace: Duration = timedelta(seconds=60)
     """How long a pod may take to become ready before it counts as failing."""

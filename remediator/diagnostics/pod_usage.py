@@ -10,7 +10,7 @@ from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload, NotFound
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import WORKLOADS, Target
 from remediator.toolbox import Toolbox
 
 _SUFFIXES = {
@@ -40,6 +40,7 @@ class PodUsage(Diagnostic):
     """CPU and memory of the target's pods as a share of what they may use (0.7 is 70 %). Needs the metrics API."""
 
     Facts: ClassVar[type] = Facts
+    target_kinds: ClassVar[tuple[str, ...]] = WORKLOADS
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         return (Permission("list", "pods", "metrics.k8s.io"), *to_read_pods(target))

@@ -11,7 +11,7 @@ from remediator.domain.errors import BadPayload
 from remediator.domain.escalation import LONGEST_WAIT
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import Target
+from remediator.domain.target import NAMESPACED, Target
 from remediator.language.duration import Duration, between
 from remediator.toolbox import Toolbox
 
@@ -28,6 +28,7 @@ class RecentEvents(Diagnostic):
     """Warning events about the target and its pods within the last while."""
 
     Facts: ClassVar[type] = Facts
+    target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
 
     within: Annotated[Duration, between(timedelta(), LONGEST_WAIT)] = timedelta(minutes=30)
 

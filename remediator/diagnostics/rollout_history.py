@@ -34,6 +34,7 @@ class RolloutHistory(Diagnostic):
     """The Deployment's present and previous revision: how old, which image, and whether the previous one had worked."""
 
     Facts: ClassVar[type] = Facts
+    target_kinds: ClassVar[tuple[str, ...]] = ("deployment",)
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
         return (Permission("get", "deployments", "apps"), Permission("list", "replicasets", "apps"))

@@ -16,3 +16,10 @@ class Budget:
     within: timedelta
     units: int = 1
     """How many this reservation takes."""
+    beside: tuple[str, ...] = ()
+    """Further keys whose spending counts towards the limit. Nothing is booked under them."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All whose spending counts."""
+        return self.key, *self.beside

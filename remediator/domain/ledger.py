@@ -65,7 +65,8 @@ def spends(budgets: Iterable[Budget], *, at: datetime) -> tuple[Reservation, ...
 
 def free_in(budget: Budget, reservations: tuple[Reservation, ...], now: datetime) -> timedelta | None:
     """The one rule for "does it fit": judged before, and judged again under the lock."""
-    spent = sorted((r for r in reservations if r.key == budget.key and now - r.at < budget.within), key=lambda r: r.at)
+    counted = (r for r in reservations if r.key in budget.keys and now - r.at < budget.within)
+    spent = sorted(counted, key=lambda reservation: reservation.at)
     excess = sum(r.units for r in spent) + budget.units - budget.at_most
     if excess <= 0:
         return None

@@ -43,7 +43,7 @@ class Journal:
     async def ledger(self, incident: Incident, guards: Sequence[Guard], proposal: Proposal) -> Ledger:
         budgets = frozenset(budget for guard in guards for budget in guard.budgets(proposal))
         snapshot = await self._snapshots.submit(budgets)
-        keys = {budget.key for budget in budgets}
+        keys = {key for budget in budgets for key in budget.keys}
         return Ledger(
             now=snapshot.now,
             mode=lower(self._ceiling, incident.mode),

@@ -15,10 +15,14 @@ from remediator.metrics import Metrics
 from remediator.rules.files import state_of
 from remediator.rules.loader import Loaded, load_rules
 from remediator.rules.rulebook import Rulebook
+from remediator.rules.timeouts import misfits
 from remediator.store import rule_versions
 from remediator.store.database import Database
 
 log = structlog.get_logger()
+
+MOST_TOLD = 10
+"""Steps, in one line of the log: a lease that is too short is too short for all."""
 
 LOOK_EVERY = timedelta(seconds=10)
 """A ConfigMap reaches the pod within about a minute; looking more often than this finds nothing sooner."""
@@ -42,16 +46,26 @@ class Outcome(StrEnum):
 
 
 class RulesInForce:
-    def __init__(self, folder: Path, loaded: Loaded, *, seen: str, channels: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        loaded: Loaded,
+        *,
+        seen: str,
+        channels: Sequence[str] = (),
+        lease: timedelta | None = None,
+    ) -> None:
         self._folder = folder
         self._channels = channels
+        self._lease = lease
         self._loaded = loaded
         self._seen = seen
 
     @classmethod
-    def load(cls, folder: Path, channels: Sequence[str] = ()) -> "RulesInForce":
-        """Files with errors are left out and told; raises `BadDocument` where no rule is left, or where one of
-        `channels`, which the settings name as the last resort, does not exist."""
+    def load(cls, folder: Path, channels: Sequence[str] = (), *, lease: timedelta | None = None) -> "RulesInForce":
+        """Files with errors are left out and told, and so are steps that do not fit the `lease`; raises `BadDocument`
+        where no rule is left, or where one of `channels`, which the settings name as the last resort, does not exist.
+        """
         seen = state_of(folder)
         loaded = load_rules(folder)
         _tell(loaded.problems)
@@ -59,7 +73,8 @@ class RulesInForce:
             raise BadDocument(f"{folder}: no usable rule; `remediator check {folder}` says what is wrong")
         if missing := missing_channels(loaded.rulebook, channels):
             raise BadDocument("; ".join(missing))
-        return cls(folder, loaded, seen=seen if loaded.is_whole else UNSEEN, channels=channels)
+        _tell_misfits(loaded.rulebook, lease)
+        return cls(folder, loaded, seen=seen if loaded.is_whole else UNSEEN, channels=channels, lease=lease)
 
     def rulebook(self) -> Rulebook:
         return self._loaded.rulebook
@@ -108,6 +123,7 @@ class RulesInForce:
         self._seen = seen
         self._loaded = loaded
         metrics.reloads.labels(result="ok").inc()
+        _tell_misfits(loaded.rulebook, self._lease)
         log.info("rules reloaded", rules=len(loaded.rulebook.rules))
         return Outcome.IN_FORCE
 
@@ -141,3 +157,9 @@ def _tell(problems: tuple[Problem, ...] | list[Problem]) -> None:
     for problem in problems:
         tell = log.error if problem.severity is Severity.ERROR else log.warning
         tell("rule problem", where=f"{problem.path}:{problem.line}:{problem.column}", message=problem.message)
+
+
+def _tell_misfits(rulebook: Rulebook, lease: timedelta | None) -> None:
+    found = list(map(str, misfits(rulebook, lease))) if lease is not None else []
+    if found:
+        log.error("timeouts do not fit the lease", steps=found[:MOST_TOLD], count=len(found))

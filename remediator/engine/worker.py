@@ -30,6 +30,7 @@ from remediator.engine.pipeline import next_move
 from remediator.marks import Mark, reached
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
+from remediator.rules.timeouts import SHARE_OF_LEASE
 from remediator.store import incidents, ledger, moves
 from remediator.store.database import Connection, Database, despite_others
 from remediator.store.moves import Decided, Refusal
@@ -43,8 +44,6 @@ CLAIMS_APART = timedelta(milliseconds=25)
 """While most slots are taken: long enough for several to come free, and nothing beside the wait for a slot."""
 STOP_WITHIN = timedelta(seconds=20)
 """For the moves being made when the daemon stops; below Kubernetes' 30 s of grace."""
-SHARE_TO_DECIDE = 0.8
-"""Of the lease: the rest is for committing the move."""
 _A_WRITE_IS_OPEN = (*WRITE_FOLLOWS, Phase.CLOSED)
 """What became of the intent is still to be told, also where a person closed the incident under it."""
 
@@ -224,7 +223,7 @@ class Worker:
         None for a write: it has bounds of its own, and what became of it is known at its end alone."""
         if incident.phase in WRITE_FOLLOWS or incident.lease_until is None:
             return None
-        return (incident.lease_until - self._clock()).total_seconds() * SHARE_TO_DECIDE
+        return (incident.lease_until - self._clock()).total_seconds() * SHARE_OF_LEASE
 
     async def _commit_somehow(self, incident: Incident, move: Move) -> tuple[Incident, Move]:
         try:

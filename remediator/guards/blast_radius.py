@@ -59,8 +59,11 @@ class BlastRadius(Guard):
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
         if not self._concerns(proposal):
             return ()
-        key = f"blast_radius/{self._scope(proposal)}"
-        return (Budget(key, self.at_most or proposal.plan.units, self.within, proposal.plan.units),)
+        plan = proposal.plan
+        others = () if self.of is not None else (unit for unit in Unit if unit is not plan.unit)
+        beside = tuple(self._key(proposal, unit) for unit in others)
+        key = self._key(proposal, plan.unit)
+        return (Budget(key, self.at_most or plan.units, self.within, plan.units, beside),)
 
     def judge(self, proposal: Proposal, ledger: Ledger) -> Verdict:
         if not self._concerns(proposal):
@@ -103,11 +106,14 @@ class BlastRadius(Guard):
             bounds.append(max(1, int(self.share * health[1])))
         return min(bounds)
 
+    def _key(self, proposal: Proposal, unit: Unit) -> str:
+        """Where units of this kind are booked, whichever guard does it. Pods have the name that all were counted under
+        before keys were told apart, so what was spent then still counts."""
+        apart = "keys/" if unit is Unit.KEYS else ""
+        return f"blast_radius/{apart}{self._scope(proposal)}"
+
     def _scope(self, proposal: Proposal) -> str:
-        """Pods are counted under the name that all were counted under before keys were told apart."""
         kind = f"{self.kind}/" if self.kind else ""
-        if self.of is Unit.KEYS:
-            kind = f"keys/{kind}"
         match self.per:
             case "workload":
                 return kind + proposal.target.key

@@ -98,13 +98,13 @@ Duration = Annotated[
 """A field of a rule or setting: `for: 15m` comes in, a `timedelta` is what the code sees, `15m` goes out."""
 
 
-def between(shortest: timedelta, longest: timedelta) -> AfterValidator:
-    """For a `Duration` with bounds, told as people write them."""
+def between(shortest: timedelta, longest: timedelta, *, why: str = "") -> AfterValidator:
+    """For a `Duration` with bounds, told as people write them. `why` also says what to do."""
 
     def check(value: timedelta) -> timedelta:
         if not shortest <= value <= longest:
             bounds = f"{format_duration(shortest)} and {format_duration(longest)}"
-            raise ValueError(f"{format_duration(value)} is not between {bounds}")
+            raise ValueError(f"{format_duration(value)} is not between {bounds}{f': {why}' if why else ''}")
         return value
 
     return AfterValidator(check)

@@ -128,10 +128,11 @@ def has_marker(text: str) -> bool:
 
 
 def parse_template(text: str, scope: Scope) -> Template:
-    """Positions in its errors are relative to `text`."""
-    if not has_marker(text):
-        return Template(text, (text,))
-    parts = tuple(_parts(text, scope))
+    """Positions in its errors are relative to `text`. What is too long before any value is in it, no value can help."""
+    parts = tuple(_parts(text, scope)) if has_marker(text) else (text,)
+    written_out = sum(len(part) for part in parts if isinstance(part, str))
+    if written_out > _LONGEST_RESULT:
+        raise ExpressionError(f"the text has {written_out} characters, more than {_LONGEST_RESULT}", 1, 1)
     if len(parts) > 1:
         expressions = [part for part in parts if isinstance(part, Expression)]
         blank = all(not part.strip() for part in parts if isinstance(part, str))

@@ -85,15 +85,22 @@ SQL: Final = LiteralText("write $1 in its place, and the value under `parameters
 
 
 class RedisPattern(TextKind):
-    """`cache:${{ alert.labels.tenant }}:*`: what a value holds is literal, `*` too."""
+    """`cache:${{ alert.labels.tenant }}:*`: what a value holds is literal, `*` too. Keys begin as the rule says."""
 
     def escape_after(self, before: str) -> Escape | Misplaced:
+        if not _FIXED_BEGINNING.match(before):
+            instead = "write out how they begin, as in cache:${{ alert.labels.tenant }}:*"
+            return Misplaced("whoever sends an alert must not choose whose keys are meant", instead)
         bare = re.sub(r"\\.", "", before, flags=re.DOTALL)
         if bare.endswith("\\"):
             return _AFTER_BACKSLASH
         if bare.rfind("[") > bare.rfind("]"):
             return Misplaced("a value cannot stand between [ and ]", "write the characters out")
         return partial(re.sub, r"([\\*?\[\]])", r"\\\1")
+
+
+_FIXED_BEGINNING: Final = re.compile(r"[^*?\[\\]")
+"""As `flush_cache` wants it of a pattern without values."""
 
 
 class UrlText(TextKind):

@@ -22,6 +22,7 @@ from remediator.language.matcher import Matcher, MatcherSyntaxError, parse_selec
 from remediator.language.template import Constant, Value, compile_value
 from remediator.rules.approval import Approval, BusinessHours
 from remediator.rules.complaints import Complaints
+from remediator.rules.proof import warn_of_alerts_that_vanish
 from remediator.rules.rule import FixStep, Rule, Step, TargetTemplate, Verify
 from remediator.rules.schema import FixKeys, RuleDocument, TargetPart, VerifyPart
 from remediator.rules.steps import P, build_now, compile_step, find_plugin
@@ -74,8 +75,12 @@ class _Compiler:
     def rule(self) -> Rule:
         shape, document = self.shape, self.complaints.document
         target = self._once("target", lambda: self._target(shape.target) if shape.target is not None else None)
-        scope, diagnose = self._once("diagnose", self._diagnose)
+        kind = self._target_kind(target)
+        scope, diagnose = self._once("diagnose", lambda: self._diagnose(kind), kind)
+        fix = self._once("fix", lambda: self._fix(scope, target), scope, target)
+        verify = self._once("verify", lambda: self._verify(shape.verify, scope, kind), scope, kind)
         self._need_target_and_proof()
+        warn_of_alerts_that_vanish(kind, fix, verify.checks, self.complaints)
         return Rule(
             name=RuleName(shape.rule),
             version=version_of(document.data),
@@ -91,8 +96,8 @@ class _Compiler:
             mode=Mode(shape.mode),
             target=target,
             diagnose=diagnose,
-            fix=self._once("fix", lambda: self._fix(scope, target), scope, target),
-            verify=self._once("verify", lambda: self._verify(shape.verify, scope), scope),
+            fix=fix,
+            verify=verify,
             guards=self._once("guard", self._guards),
             links=shape.links,
         )
@@ -148,9 +153,11 @@ class _Compiler:
             word = "needs a" if kind in NAMESPACED else "has no"
             self.complaints.about(("target",), f"a {kind} {word} namespace", key=True)
             return None
+        before = len(self.complaints.problems)
         namespace = self._text(("target", "namespace"), part.namespace) if part.namespace else Constant("")
         target = TargetTemplate(kind, self._text(("target", kind), name), namespace)
-        self._check_constant_target(target)
+        if len(self.complaints.problems) == before:
+            self._check_constant_target(target)
         return target
 
     def _check_constant_target(self, target: TargetTemplate) -> None:
@@ -161,8 +168,29 @@ class _Compiler:
         except BadPayload as error:
             self.complaints.about(("target",), str(error), key=True)
 
-    def _diagnose(self) -> tuple[Scope, dict[str, Step[Diagnostic]]]:
+    def _target_kind(self, target: TargetTemplate | None) -> str | None:
+        """Empty: the rule has none, and fixes nothing. None: what is wrong with the target is told elsewhere."""
+        if target is not None:
+            return target.kind
+        has_none = self.shape.target is None and "target" not in self.broken
+        return "" if has_none and not self.shape.fix else None
+
+    def _need_kind(self, plugin: type[Action | Check | Diagnostic], path: Path, kind: str | None) -> None:
+        """What can never work on the rule's target is a mistake."""
+        if kind is None or kind in plugin.target_kinds:
+            return
+        works = f"{plugin.yaml_name()} works on {', '.join(plugin.target_kinds)}"
+        if kind:
+            self.complaints.about((*path, "use"), f"{works}, not on a {kind}")
+        elif plugin.target_kinds != TARGET_KINDS:
+            self.complaints.about(
+                (*path, "use"), f"{works}, and this rule has no target", hint="name it under `target`"
+            )
+
+    def _diagnose(self, kind: str | None) -> tuple[Scope, dict[str, Step[Diagnostic]]]:
         names, plugins = self._names()
+        for name, plugin in plugins.items():
+            self._need_kind(plugin, ("diagnose", name), kind)
         return self._scope(names), self._looks(plugins)
 
     def _names(self) -> tuple[dict[str, CelType], dict[str, type[Diagnostic]]]:
@@ -213,9 +241,8 @@ class _Compiler:
         plugin = find_plugin(Action, written, path, self.complaints)
         if plugin is None:
             return None
-        if target is not None and target.kind not in plugin.target_kinds:
-            kinds = ", ".join(plugin.target_kinds)
-            self.complaints.about((*path, "use"), f"{plugin.yaml_name()} works on {kinds}, not on a {target.kind}")
+        if target is not None:
+            self._need_kind(plugin, path, target.kind)
         # Rules differ in when they do something more than in what they do.
         does = {name: value for name, value in written.items() if name not in _FIX_KEYS}
         step = self._step(plugin, does, path, scope)
@@ -237,7 +264,7 @@ class _Compiler:
             self.complaints.about_expression(path, error)
             return None
 
-    def _verify(self, part: VerifyPart | None, scope: Scope) -> Verify:
+    def _verify(self, part: VerifyPart | None, scope: Scope, kind: str | None) -> Verify:
         if part is None:
             return Verify()
         checks = []
@@ -245,6 +272,7 @@ class _Compiler:
             path: Path = ("verify", "checks", number)
             plugin = find_plugin(Check, written, path, self.complaints)
             if plugin is not None:
+                self._need_kind(plugin, path, kind)
                 checks.append(self._step(plugin, written, path, scope))
         default = Verify()
         return Verify(

@@ -89,11 +89,12 @@ def with_approval(judgement: Judgement, step: FixStep, proposal: Proposal, *, at
 
 
 def merged(budgets: Iterable[Budget]) -> tuple[Budget, ...]:
-    """The strictest limit of each window; what is spent is counted once a key, however many there are."""
-    kept: dict[tuple[str, timedelta], Budget] = {}
+    """The strictest limit of each window and of what counts towards it; what is spent is counted once a key, however
+    many there are."""
+    kept: dict[tuple[tuple[str, ...], timedelta], Budget] = {}
     for budget in budgets:
-        known = kept.get((budget.key, budget.within))
-        kept[budget.key, budget.within] = budget if known is None or budget.at_most < known.at_most else known
+        known = kept.get((budget.keys, budget.within))
+        kept[budget.keys, budget.within] = budget if known is None or budget.at_most < known.at_most else known
     return tuple(kept.values())
 
 

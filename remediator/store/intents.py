@@ -13,6 +13,7 @@ from remediator.domain.ids import IncidentId, IntentId
 from remediator.domain.incident import Intent, IntentResult, IntentState, JournalledIntent
 from remediator.domain.ledger import Reservation, free_in, spends
 from remediator.domain.plan import Plan
+from remediator.language.duration import format_duration
 from remediator.marks import Mark, reached
 from remediator.store import ledger
 from remediator.store.database import Connection, clean, is_storable, to_json
@@ -69,7 +70,8 @@ def _why_not(intent: Intent, facts: Any) -> NotAllowed | None:
     if facts is None or facts["is_on"]:
         return NotAllowed(f"the kill switch is on: {facts['reason'] if facts else 'unknown'}")
     if not facts["in_time"]:
-        return NotAllowed("the lease has less time left than the write may take")
+        needed = format_duration(intent.timeout)
+        return NotAllowed(f"the lease has less left than the {needed} that the write may take (engine.lease_seconds)")
     if intent.undoes is not None:
         return None
     if facts["suppressed_by"] is None or not facts["is_open"]:
@@ -94,7 +96,7 @@ async def _within_budgets(
     budgets = {budget for begun in wanted for budget in begun.intent.budgets}
     if not budgets:
         return list(refused)
-    keys = {budget.key for budget in budgets}
+    keys = {key for budget in budgets for key in budget.keys}
     await tx.execute(_LOCK_BUDGETS, sorted(keys | {ledger.stored_key(budget) for budget in budgets}))
     ledger_now = await ledger.snapshot(tx, budgets)
     now, spent = ledger_now.now, ledger_now.reservations
@@ -130,7 +132,7 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
     if not allowed:
         return
     intents = [begun.intent for begun in allowed]
-    spent = [(budget, intent) for intent in intents for budget in intent.budgets]
+    spent = [(key, intent, units) for intent in intents for key, units in ledger.stored_spends(intent.budgets).items()]
     await tx.execute(
         _JOURNAL,
         [UUID(intent.id) for intent in intents],
@@ -140,9 +142,9 @@ async def _journal(tx: Connection, allowed: Sequence[Begun]) -> None:
         [intent.timeout for intent in intents],
         [begun.epoch for begun in allowed],
         [UUID(intent.undoes) if intent.undoes else None for intent in intents],
-        [ledger.stored_key(budget) for budget, _ in spent],
-        [UUID(intent.id) for _, intent in spent],
-        [budget.units for budget, _ in spent],
+        [key for key, _, _ in spent],
+        [UUID(intent.id) for _, intent, _ in spent],
+        [units for _, _, units in spent],
     )
 
 

@@ -29,6 +29,15 @@ def stored_key(budget: Budget) -> str:
     return f"{budget.key}/{format_duration(budget.within)}"
 
 
+def stored_spends(budgets: Iterable[Budget]) -> dict[str, int]:
+    """Units by stored key, of one write: a row each, also where several budgets book under the same."""
+    spent: dict[str, int] = {}
+    for budget in budgets:
+        key = stored_key(budget)
+        spent[key] = max(budget.units, spent.get(key, 0))
+    return spent
+
+
 # A row of its own where nothing was spent, and none but that where the switch's row is missing. The windows of a budget
 # come from the index, one step each, and of each what is not past: read as one range, it was all that was ever spent.
 # '0' is what comes after '/', in the order of bytes; what has more parts is another budget. OFFSET keeps the look-ups
@@ -67,7 +76,8 @@ def _widest(budgets: Iterable[Budget]) -> dict[str, timedelta]:
     """Of the windows of each key."""
     within: dict[str, timedelta] = {}
     for budget in budgets:
-        within[budget.key] = max(budget.within, within.get(budget.key, timedelta()))
+        for key in budget.keys:
+            within[key] = max(budget.within, within.get(key, timedelta()))
     return within
 
 

@@ -56,6 +56,17 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, ["check", *arguments]).exit_code == 2
 
 
+def test_with_the_settings_a_timeout_that_does_not_fit_the_lease_is_a_warning(tmp_path: Path) -> None:
+    settings, rules = tmp_path / "settings.yaml", write_rules(tmp_path / "rules")
+    settings.write_text("engine: { lease_seconds: 12.5 }\n")
+
+    result = CliRunner().invoke(main, ["check", str(rules), "--config", str(settings)])
+
+    assert result.exit_code == 0
+    assert "fix[0]: a timeout of 15s does not fit the lease of 12s500ms, it is never done: give it 10s" in result.output
+    assert result.output.endswith("1 sound rule, 0 errors, 1 warning\n")
+
+
 def test_an_hour_in_which_nobody_is_reached_is_an_error(tmp_path: Path) -> None:
     later = SCHEDULES.replace("2024", "2999")
 

@@ -24,12 +24,13 @@ class Spends(Guard):
     """One unit of a budget."""
 
     key: str
+    beside: tuple[str, ...] = ()
 
     def judge(self, proposal: Proposal, ledger: Ledger) -> Verdict:
         return Allow("", self.budgets(proposal))
 
     def budgets(self, proposal: Proposal) -> tuple[Budget, ...]:
-        return (Budget(self.key, at_most=5, within=timedelta(hours=1)),)
+        return (Budget(self.key, at_most=5, within=timedelta(hours=1), beside=self.beside),)
 
 
 async def test_an_intent_that_is_missing_costs_nobody_else_theirs(database: Database) -> None:
@@ -61,3 +62,14 @@ async def test_a_judgement_sees_what_was_spent_of_its_own_budgets(database: Data
     assert [(spent.key, spent.units) for spent in backend.reservations] == [("attempts/backend", 2)]
     assert frontend.reservations == ()
     assert (backend.mode, backend.kill_switch.on) == (Mode.OBSERVE, False)
+
+
+async def test_a_judgement_sees_what_counts_beside_its_own_budget(database: Database) -> None:
+    incident = await claimed(database)
+    budget = Budget("pods", at_most=5, within=timedelta(hours=1), units=2)
+    await commit(database, incident, replace(ON, intent=intent_of(incident, budget)))
+    proposal = Proposal(incident.rule, PLAN.target, PLAN, "fix[0]")
+
+    seen = await Journal(database, Mode.ACT).ledger(incident, [Spends(key="keys", beside=("pods",))], proposal)
+
+    assert [(spent.key, spent.units) for spent in seen.reservations] == [("pods", 2)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from remediator.domain.errors import Temporary
 from remediator.engine import rules_in_force
@@ -41,6 +42,25 @@ async def test_a_folder_that_is_gone_for_a_while_leaves_the_rules_in_force(tmp_p
     await rules.reload(database, metrics)
 
     assert [rule.summary for rule in rules.rulebook().rules] == ["The health check fails."]
+
+
+async def test_a_write_that_does_not_fit_the_lease_is_told_when_its_rule_comes_into_force(
+    tmp_path: Path, database: Database
+) -> None:
+    """It is refused each time, and only the timelines said so."""
+    minute = timedelta(minutes=1)
+    slow = RULE.replace("use: delete_pod", "use: delete_pod\n    timeout: 2m")
+    with capture_logs() as told:
+        rules = RulesInForce.load(write_rules(tmp_path), lease=minute)
+        assert told == []
+        write_rules(tmp_path, service_down=slow)
+        await rules.reload(database, Metrics())
+        RulesInForce.load(tmp_path, lease=minute)
+
+    reloaded, started = [each for each in told if each["event"] == "timeouts do not fit the lease"]
+    assert reloaded == started
+    assert started["log_level"] == "error"
+    assert started["steps"][0].startswith("service-down: fix[0]: a timeout of 2m does not fit")
 
 
 async def test_a_bug_in_reading_rules_leaves_them_in_force(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from remediator.domain.budget import Budget
 from remediator.domain.plan import Unit
 from remediator.domain.target import Target
 from remediator.domain.verdict import Allow, Deny, Hold, Verdict
@@ -82,6 +83,37 @@ def test_pods_and_keys_are_counted_each_for_themselves() -> None:
 
 def test_a_bound_that_does_not_say_of_what_is_one_for_keys_too() -> None:
     assert isinstance(THREE.judge(propose(units=4, unit=Unit.KEYS), ledger()), Deny)
+
+
+def test_a_flush_under_a_bound_that_does_not_say_of_what_is_no_pod_to_the_others() -> None:
+    """Eight thousand keys, booked as pods, held every pod fix of the namespace."""
+    either, pods, keys = (
+        BlastRadius.model_validate({"per": "namespace", "within": "10m", "at_most": 20_000, **of})
+        for of in ({}, {"of": "pods", "at_most": 3}, {"of": "keys"})
+    )
+    allowed = either.judge(propose(units=8_192, unit=Unit.KEYS), ledger())
+    assert isinstance(allowed, Allow)
+    spent = [(budget, timedelta(minutes=1)) for budget in allowed.budgets]
+
+    assert isinstance(pods.judge(propose(), ledger(*spent)), Allow)
+    assert isinstance(keys.judge(propose(units=15_000, unit=Unit.KEYS), ledger(*spent)), Hold)
+
+
+@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize("spent_by", [{}, {"of": "pods"}, {"of": "keys"}], ids=["either", "pods", "keys"])
+def test_a_bound_that_does_not_say_of_what_counts_pods_and_keys(unit: Unit, spent_by: dict[str, str]) -> None:
+    spender = BlastRadius.model_validate({"at_most": 3, "within": "10m", **spent_by})
+    spent = [(budget, timedelta(minutes=1)) for each in Unit for budget in spender.budgets(propose(units=3, unit=each))]
+
+    assert isinstance(THREE.judge(propose(unit=unit), ledger(*spent)), Hold)
+
+
+def test_what_the_release_before_booked_without_telling_keys_apart_still_counts() -> None:
+    old = Budget("blast_radius/deployment/prod/backend", 3, timedelta(minutes=10), units=3)
+    pods = BlastRadius.model_validate({"of": "pods", "at_most": 3, "within": "10m"})
+
+    for guard, unit in ((THREE, Unit.PODS), (THREE, Unit.KEYS), (pods, Unit.PODS)):
+        assert isinstance(guard.judge(propose(unit=unit), ledger((old, timedelta(minutes=1)))), Hold)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,12 @@ def test_the_text_is_capped() -> None:
         template.render({"alert.name": "x" * 70_000})
 
 
+@pytest.mark.parametrize("text", ["x" * 70_000, "x" * 40_000 + "${{ alert.name }}" + "x" * 30_000])
+def test_a_text_that_is_too_long_with_no_value_in_it_is_told_when_it_is_read(text: str) -> None:
+    with pytest.raises(ExpressionError, match="the text has 70000 characters, more than 65536"):
+        parse_template(text, SCOPE)
+
+
 def test_nested_values_render_in_place() -> None:
     value = compile_value(
         {"by": 2, "name": "${{ alert.labels.deployment }}", "list": ["${{ failing }}", {"x": "p-${{ failing }}"}]},

@@ -155,6 +155,13 @@ def test_a_budget_with_two_windows_is_kept_within_both() -> None:
     assert merged([hour, day]) == (hour, day)
 
 
+def test_a_limit_that_more_counts_towards_takes_the_place_of_none() -> None:
+    keys = Budget("keys", 5, timedelta(hours=1))
+    together = Budget("keys", 3, timedelta(hours=1), beside=("pods",))
+
+    assert merged([keys, together]) == (keys, together)
+
+
 IN_HOURS = NOW  # a Monday, 10:00 UTC
 AT_NIGHT = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
 ON_SUNDAY = datetime(2026, 1, 4, 10, 0, tzinfo=UTC)

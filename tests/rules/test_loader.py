@@ -181,6 +181,28 @@ def test_one_broken_file_does_not_take_down_the_others(tmp_path: Path) -> None:
     assert loaded.has_errors
 
 
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        pytest.param("${{ alert.labels.deployment }}", "7:15", id="a target"),
+        pytest.param("${{ alert.labels.namespace }}", "8:14", id="its namespace"),
+        pytest.param("sev1", "5:11", id="a severity"),
+        pytest.param("${{ diagnose.pods.failing_names }}", "14:11", id="what an action does"),
+    ],
+)
+def test_a_text_that_no_template_may_give_takes_down_its_own_file_alone(
+    tmp_path: Path, written: str, place: str
+) -> None:
+    """It ended the whole load, or was told at night."""
+    long = RULE.replace("service-down", "other").replace(written, "a" * 70_000)
+
+    loaded = load_with(tmp_path, other=long)
+
+    assert [rule.name for rule in loaded.rulebook.rules] == ["service-down"]
+    [problem] = [f"{p.line}:{p.column} {p.message}" for p in loaded.problems if p.severity is Severity.ERROR]
+    assert problem == f"{place} the text has 70000 characters, more than 65536"
+
+
 def test_two_rules_of_one_name_are_one_too_many(tmp_path: Path) -> None:
     problems = told(tmp_path, zz=RULE)
 
@@ -218,6 +240,37 @@ def test_a_fix_needs_a_target_and_a_fix_without_proof_is_a_warning(tmp_path: Pat
     ]
 
 
+POD = (
+    RULE.replace("deployment: ${{ alert.labels.deployment }}", "pod: ${{ alert.labels.pod }}")
+    .replace("    pods: ${{ diagnose.pods.failing_names }}\n", "")
+    .replace("use: workload_ready", "use: alert_resolved")
+)
+
+
+def test_the_end_of_a_deleted_pod_s_own_alert_is_no_proof(tmp_path: Path) -> None:
+    loaded = load_with(tmp_path, service_down=POD)
+
+    [problem] = loaded.problems
+    assert (problem.line, problem.column) == (17, 3)
+    assert problem.message == "this proves nothing: the alert of a pod that is deleted resolves, whatever is wrong"
+    assert not loaded.has_errors
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(POD + "    - { use: http, url: 'http://backend/health' }\n", id="something else is looked at"),
+        pytest.param(RULE.replace("use: workload_ready", "use: alert_resolved"), id="the alert is of its workload"),
+        pytest.param(
+            POD.replace("use: delete_pod", "use: flush_cache\n    connection: cache\n    pattern: 'feed:*'"),
+            id="the pod stays",
+        ),
+    ],
+)
+def test_the_end_of_an_alert_may_be_proof(tmp_path: Path, text: str) -> None:
+    assert told(tmp_path, service_down=text) == []
+
+
 def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> None:
     redis = RULE.replace(
         "  deployment: ${{ alert.labels.deployment }}\n  namespace: ${{ alert.labels.namespace }}", "  redis: cache"
@@ -226,6 +279,66 @@ def test_an_action_is_not_used_on_what_it_does_not_work_on(tmp_path: Path) -> No
     problems = told(tmp_path, service_down=redis)
 
     assert any("delete_pod works on" in each and "not on a redis" in each for each in problems)
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "timeout"),
+    [
+        ("use: pod_status", "10:37", "6m"),
+        ("use: workload_ready", "20:16", "500ms"),
+        ("use: delete_pod", "13:14", "1h"),
+    ],
+)
+def test_no_step_takes_longer_than_its_incident_can_wait(
+    tmp_path: Path, written: str, place: str, timeout: str
+) -> None:
+    between = ", " if written == "use: pod_status" else "\n" + " " * (4 if written == "use: delete_pod" else 6)
+    text = RULE.replace(written, f"{written}{between}timeout: {timeout}")
+
+    [problem] = told(tmp_path, service_down=text)
+
+    assert problem.startswith(f"{place} {timeout} is not between 1s and 5m: its incident stands still meanwhile, ")
+    assert problem.endswith("let it do less at once")
+
+
+TARGET = RULE[RULE.index("target:") : RULE.index("diagnose:")]
+
+
+@pytest.mark.parametrize(
+    ("look", "target", "problem"),
+    [
+        ("pod_status", "redis: cache", "pod_status works on deployment, statefulset, daemonset, pod, not on a redis"),
+        ("pod_logs", "node: n1", "pod_logs works on deployment, statefulset, daemonset, pod, not on a node"),
+        ("recent_events", "node: n1", "recent_events works on deployment, statefulset, daemonset, pod, not on a node"),
+        ("pod_usage", "pod: p, namespace: a", "pod_usage works on deployment, statefulset, daemonset, not on a pod"),
+        ("rollout_history", "daemonset: d, namespace: a", "rollout_history works on deployment, not on a daemonset"),
+    ],
+)
+def test_a_look_is_not_taken_at_what_it_cannot_look_at(tmp_path: Path, look: str, target: str, problem: str) -> None:
+    text = RULE[: RULE.index("fix:")].replace(TARGET, f"target: {{ {target} }}\n").replace("pod_status", look)
+
+    assert told(tmp_path, service_down=text) == [f"8:16 {problem}"]
+
+
+def test_a_check_is_not_used_on_what_it_cannot_look_at(tmp_path: Path) -> None:
+    flush = "fix:\n  - { use: flush_cache, connection: cache, pattern: 'feed:*' }\n"
+    text = RULE.replace(TARGET, "target: { redis: cache }\n").replace(
+        "{ use: pod_status }", "{ use: sql_query, connection: main }"
+    )
+    text = text.replace(text[text.index("fix:") : text.index("verify:")], flush)
+
+    [problem] = told(tmp_path, service_down=text)
+
+    assert problem == "15:12 workload_ready works on deployment, statefulset, daemonset, pod, not on a redis"
+
+
+def test_a_look_at_a_target_needs_one(tmp_path: Path) -> None:
+    text = RULE[: RULE.index("fix:")].replace(TARGET, "")
+
+    [problem] = told(tmp_path, service_down=text + "  cache: { use: redis_command, connection: cache }\n")
+
+    assert problem.startswith("7:16 pod_status works on deployment")
+    assert problem.endswith("and this rule has no target: name it under `target`")
 
 
 @pytest.mark.parametrize(
@@ -272,6 +385,15 @@ def test_what_a_redis_command_is_about_may_be_known_at_night_only(tmp_path: Path
 )
 def test_a_label_that_would_become_part_of_a_text_is_told_at_its_place(tmp_path: Path, look: str, problem: str) -> None:
     assert told(tmp_path, service_down=RULE.replace("fix:\n", f"  look: {{ {look} }}\nfix:\n", 1)) == [problem]
+
+
+def test_a_label_does_not_choose_which_keys_are_flushed(tmp_path: Path) -> None:
+    """Of a tenant called `s` it would have been every session."""
+    flush = '  - { use: flush_cache, connection: cache, pattern: "${{ alert.labels.tenant }}*" }\n'
+
+    [problem] = told(tmp_path, service_down=RULE.replace("verify:\n", f"{flush}verify:\n", 1))
+
+    assert problem.startswith("15:54 whoever sends an alert must not choose whose keys are meant: write out how")
 
 
 def test_what_an_alert_says_is_literal_in_a_pattern(tmp_path: Path) -> None:

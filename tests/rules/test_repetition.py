@@ -49,14 +49,17 @@ def test_what_is_wrong_in_many_rules_is_told_of_each(tmp_path: Path) -> None:
 
 
 def test_the_same_fix_for_another_target_is_another_fix(tmp_path: Path) -> None:
-    """`delete_pod` works on a deployment's pods; the very same words are wrong for a node."""
+    """`delete_pod` works on a deployment's pods; the very same words are wrong for a node. So are looks and checks."""
     texts = rule_texts(2)
     texts["r1"] = texts["r1"].replace("deployment: ${{ alert.labels.deployment }}", "node: ${{ alert.labels.node }}")
     texts["r1"] = texts["r1"].replace("  namespace: ${{ alert.labels.namespace }}\n", "")
 
-    (problem,) = load_with(tmp_path, service_down="", **texts).problems
+    problems = load_with(tmp_path, service_down="", **texts).problems
 
-    assert problem.message == "delete_pod works on deployment, statefulset, daemonset, pod, not on a node"
+    assert [(problem.line, problem.message) for problem in problems] == [
+        (line, f"{name} works on deployment, statefulset, daemonset, pod, not on a node")
+        for line, name in ((9, "pod_status"), (11, "delete_pod"), (18, "workload_ready"))
+    ]
 
 
 def compiled(*matches: str) -> list[Rule]:

@@ -308,6 +308,35 @@ async def test_what_is_spent_from_two_windows_of_a_budget_is_spent_once(database
     assert [(each.key, each.units) for each in spent] == [("cluster", 3)]
 
 
+async def test_two_who_count_each_other_do_not_both_get_the_last_unit(database: Database) -> None:
+    await file(database, alert("f1"), alert("f2"), opens=lambda a: opening(a.fingerprint))
+    budgets = [Budget(key, at_most=1, within=HOUR, beside=(other,)) for key, other in (("a", "b"), ("b", "a"))]
+    first, second = [
+        Decided(i, replace(ON, intent=intent_of(i, budget)))
+        for i, budget in zip(await claim(database), budgets, strict=True)
+    ]
+
+    async with database.transaction() as tx:
+        await moves.commit(tx, [first], lease=LEASE)
+        reaching = asyncio.create_task(commit(database, second.incident, second.move))
+        await until_they_wait(tx, reaching)
+        assert not reaching.done()
+
+    with pytest.raises(BudgetSpent):
+        await reaching
+
+
+async def test_budgets_that_book_under_one_key_book_once(database: Database) -> None:
+    incident = await claimed(database)
+    budgets = [Budget("keys", at_most=9, within=HOUR, units=3, beside=beside) for beside in ((), ("pods",))]
+    await commit(database, incident, replace(ON, intent=intent_of(incident, *budgets)))
+
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT key, units FROM reservations")
+
+    assert [tuple(row) for row in rows] == [("keys/1h", 3)]
+
+
 async def test_a_budget_is_no_part_of_one_that_begins_alike(database: Database) -> None:
     incident = await claimed(database)
     budgets = [Budget(key, at_most=9, within=HOUR) for key in ("node/a", "node/ab", "node/a/b", "node")]
