@@ -44,10 +44,19 @@ def test_an_approval_is_for_what_is_done_to_what_and_for_how_long(other: Plan) -
     [
         pytest.param(replace(PLAN, summary="in other words"), id="words"),
         pytest.param(replace(PLAN, parameters={"pods": ["a", "b"]}), id="parameters that came to the same calls"),
+        pytest.param(
+            replace(PLAN, calls=(replace(PLAN.calls[0], as_of={"/metadata/generation": 8}),)), id="how new it must be"
+        ),
     ],
 )
 def test_an_approval_is_not_for_what_changes_nothing(other: Plan) -> None:
     assert other.digest == PLAN.digest
+
+
+def test_how_new_it_must_be_is_asked_of_the_write_itself() -> None:
+    test = {"op": "test", "path": "/metadata/generation", "value": 8}
+
+    assert replace(PLAN.calls[0], as_of={"/metadata/generation": 8}).payload == [test, *PATCH]
 
 
 async def test_the_journal_gives_back_the_plan_that_was_approved(database: Database) -> None:

@@ -147,6 +147,25 @@ async def test_what_was_approved_is_still_the_plan_a_minute_later(
     assert sum("waits for approval" in line for line in told(done)) == 1
 
 
+@pytest.mark.parametrize("step", ["{ use: restart }", "{ use: rollback }"], ids=["restart", "rollback"])
+async def test_what_was_approved_is_done_though_an_autoscaler_scales_meanwhile(
+    settings_of: SettingsOf, fake_cluster: FakeCluster, step: str
+) -> None:
+    """Under load that is each minute: an approval never counted, and the same was asked for again."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.set_image("prod", "backend", image="registry.example/app:2")
+
+    async with running(settings_of("suggest", **{"service-down": rule_with(step)})) as (_, client):
+        await client.alert(**ALERT)
+        proposed = await client.until(1, lambda seen: seen["phase"] == "proposed")
+        fake_cluster.scale("prod", "backend", replicas=4)
+        await client.post("/api/v1/incidents/1/approve", {"plan": proposed["plan"]["digest"]})
+        done = await client.until(1, lambda seen: any(line.startswith("fix fix[0]: done") for line in told(seen)))
+
+    assert sum("waits for approval" in line for line in told(done)) == 1
+    assert fake_cluster.deployment("prod", "backend")["spec"]["replicas"] == 4
+
+
 async def test_the_kill_switch_stops_a_fix_but_not_the_page(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)

@@ -12,8 +12,8 @@ from remediator.domain.ids import IntentId
 from remediator.domain.plan import Call, Fence, unfenced
 
 INTENT_ANNOTATION = "remediator.dev/intent"
-"""Where a plan's body holds this key with an empty value, the intent's id is put in: the mark to recognise the write by.
-One that has a value is an earlier write's, in a template that is brought back."""
+"""Where a plan's body has this key without a value, the intent's id is put in: the mark to recognise the write by. One
+with a value is an earlier write's, in a template that is brought back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class KubernetesWriter:
             call.method,
             call.resource,
             {**call.query, "fieldManager": manager_of(intent)},
-            body=marked(call.body, intent),
+            body=marked(call.payload, intent),
             content_type=call.content_type,
             fence=self.fence,
         )

@@ -136,6 +136,12 @@ class FakeCluster:
         self._store.update(DEPLOYMENTS, deployment)
         self.settle()
 
+    def scale(self, namespace: str, name: str, *, replicas: int) -> None:
+        deployment = self._store.get(DEPLOYMENTS, namespace, name)
+        deployment["spec"]["replicas"] = replicas
+        self._store.update(DEPLOYMENTS, deployment)
+        self.settle()
+
     def set_node_ready(self, name: str, *, ready: bool) -> None:
         node = self._store.get(NODES, "", name)
         node["status"]["conditions"][0] |= {"status": str(ready), "lastTransitionTime": self._store.now()}
