@@ -65,11 +65,16 @@ class DeletePod(Action):
         )
 
     async def _chosen(self, target: Target, tools: Toolbox) -> tuple[list[Pod], list[str]]:
-        """Only pods that are the target's own and are not leaving already."""
+        """Only pods that are the target's own and are not leaving already. Of a workload none that is over: to delete
+        a record helps nobody, and a failing pod would be passed over for it."""
         own = {pod.metadata.name: pod for pod in await tools.kubernetes.pods(target)}
         names = self.pods or ([target.name] if target.kind == "pod" else [])
         refused = [f"{name} is no pod of {target}" for name in names if name not in own]
-        staying = [own[n] for n in sorted(set(names)) if n in own and own[n].metadata.deletion_timestamp is None]
+        found = [own[name] for name in sorted(set(names)) if name in own]
+        staying = [pod for pod in found if pod.metadata.deletion_timestamp is None]
+        if target.kind != "pod":
+            refused += [f"{pod.metadata.name} has ended: nothing runs in it" for pod in staying if pod.is_over]
+            staying = [pod for pod in staying if not pod.is_over]
         return staying[: self.at_most], refused
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:

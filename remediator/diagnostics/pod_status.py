@@ -47,7 +47,8 @@ class Facts:
 
 
 class PodStatus(Diagnostic):
-    """The pods of the target: how many are wanted, ready and failing, their names, and why they fail."""
+    """The pods of the target: how many are wanted, ready and failing, their names, and why they fail. Records of those
+    that have ended, or that their node evicted, are none of a workload's pods: others have taken their place."""
 
     Facts: ClassVar[type] = Facts
 
@@ -65,7 +66,7 @@ class PodStatus(Diagnostic):
             pods = await tools.kubernetes.pods(incident.target)
         else:
             workload = await tools.kubernetes.workload(incident.target)
-            pods = await tools.kubernetes.pods_of(workload)
+            pods = [pod for pod in await tools.kubernetes.pods_of(workload) if not pod.is_over]
             desired = workload.spec.replicas
             if incident.target.kind == "daemonset":
                 desired = workload.status.desired_number_scheduled

@@ -42,6 +42,10 @@ class World(ABC):
     async def mend_readiness(self, pods: Sequence[str]) -> None: ...
 
     @abstractmethod
+    async def evict_for_want_of_memory(self, pod: str) -> None:
+        """As the node does itself: the pod's record stays, and another takes its place."""
+
+    @abstractmethod
     async def guard(self, *, min_available: int) -> None:
         """A disruption budget over the workload's pods, and counted."""
 
@@ -66,6 +70,9 @@ class FakeWorld(World):
 
     async def mend_readiness(self, pods: Sequence[str]) -> None:
         self.cluster.heal_named(self.namespace, pods)
+
+    async def evict_for_want_of_memory(self, pod: str) -> None:
+        self.cluster.break_named(self.namespace, [pod], reason=Fault.EVICTED)
 
     async def guard(self, *, min_available: int) -> None:
         self.cluster.add_budget(self.namespace, "guard", app="backend", min_available=min_available)
@@ -106,6 +113,17 @@ class RealWorld(World):
             return ready == [wanted] * len(pods) and await self._are_budgets_counted()
 
         await eventually(is_seen)
+
+    async def evict_for_want_of_memory(self, pod: str) -> None:
+        await self.api.merge(self._path("pods", pod), {"metadata": {"annotations": {BEHAVIOUR: Behaviour.EVICTED}}})
+
+        async def is_replaced() -> bool:
+            ended = (await self.api.get(self._path("pods", pod)))["status"]["phase"] == "Failed"
+            status = (await self.api.get(self._path("deployments", "backend")))["status"]
+            pods = (await self.api.get(self._path("pods"), labelSelector="app=backend"))["items"]
+            return ended and len(pods) == 4 and status.get("readyReplicas") == 3
+
+        await eventually(is_replaced)
 
     async def guard(self, *, min_available: int) -> None:
         spec = {"minAvailable": min_available, "selector": {"matchLabels": {"app": "backend"}}}

@@ -1,6 +1,7 @@
 """Which pods are deleted, in which way, and what is left alone."""
 
 from dataclasses import replace as changed
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from remediator.domain.plan import NoPlan, Plan
 from remediator.domain.target import Target
 from remediator.store.database import Database, to_json
 from remediator.store.documents import from_json
-from remediator.toolbox import WriteToolbox
+from remediator.toolbox import Toolbox, WriteToolbox
 from tests.actions.bench import INTENT, Bench
 from tests.cluster.eventually import eventually
 from tests.contract.objects import IMAGE, config_map, pod
@@ -62,6 +63,30 @@ async def test_pods_of_others_that_wear_the_same_labels_are_not_counted(bench: B
     facts: Any = (await PodStatus().examine(bench.incident, bench.tools)).facts
 
     assert (facts.desired, facts.ready, facts.failing) == (3, 3, 0)
+
+
+async def test_the_record_of_an_evicted_pod_is_no_pod_of_the_workload(bench: Bench) -> None:
+    """It stays until its garbage is collected. Counted, it failed for ever, and was deleted before the one that did."""
+    record = min(await bench.pod_names())
+    await bench.world.evict_for_want_of_memory(record)
+    well: Any = (await PodStatus().examine(bench.incident, bench.tools)).facts
+    broken = max(pod.metadata.name for pod in await bench.pods() if pod.is_ready)
+    await bench.world.break_readiness([broken])
+
+    facts: Any = (await PodStatus(grace=timedelta()).examine(bench.incident, changed_clock(bench))).facts
+    plan = await bench.planned(DeletePod(pods=(record, broken)))
+    nothing = await DeletePod(pods=(record,)).plan(bench.incident, bench.tools)
+
+    assert (well.ready, well.failing, well.reasons) == (3, 0, [])
+    assert (facts.ready, facts.failing_names) == (2, [broken])
+    assert list(plan.pre_image) == [broken]
+    assert isinstance(nothing, NoPlan)
+    assert nothing.reason == f"{record} has ended: nothing runs in it"
+
+
+def changed_clock(bench: Bench) -> Toolbox:
+    """Of pods that are some seconds old."""
+    return changed(bench.tools, clock=lambda: datetime.now(UTC) + timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])

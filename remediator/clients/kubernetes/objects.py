@@ -116,6 +116,11 @@ class Pod(Struct, frozen=True):
             return False
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
+    @property
+    def is_over(self) -> bool:
+        """What is left of one that ended, or was evicted by its node: a record, whose place another has taken."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
 
 class PodTemplate(Struct, frozen=True):
     metadata: Metadata = Metadata()

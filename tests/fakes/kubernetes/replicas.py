@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from copy import deepcopy
 
-from .kubelet import is_ready
+from .kubelet import is_over, is_ready
 from .resources import DAEMON_SETS, NODES, PODS, REPLICA_SETS, STATEFUL_SETS, Object, Resource, is_owned_by
 from .rollouts import owner_reference, short_hash
 from .store import Store
@@ -28,7 +28,8 @@ class Replicas:
         return [pod for pod in self._store.all(PODS, owner["metadata"]["namespace"]) if is_owned_by(pod, owner)]
 
     def _keep_replica_set(self, replica_set: Object) -> None:
-        pods, wanted = self._pods(replica_set), replica_set["spec"]["replicas"]
+        pods = [pod for pod in self._pods(replica_set) if not is_over(pod)]
+        wanted = replica_set["spec"]["replicas"]
         for _ in range(wanted - len(pods)):
             self._made += 1
             suffix = short_hash([replica_set["metadata"]["uid"], self._made], 5)
@@ -36,7 +37,7 @@ class Replicas:
         # Like the real one: what isn't ready goes first, then what is youngest.
         unready_first = sorted(pods, key=lambda pod: (is_ready(pod), -_age(pod)))
         self._remove(unready_first[: max(0, len(pods) - wanted)])
-        pods = self._pods(replica_set)
+        pods = [pod for pod in self._pods(replica_set) if not is_over(pod)]
         ready = sum(map(is_ready, pods))
         counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": ready, "availableReplicas": ready}
         self._report(REPLICA_SETS, replica_set, {"replicas": len(pods)} | _without_zeros(counts))
