@@ -73,13 +73,14 @@ class Rollback(Action):
         template: dict[str, Any],
         before: dict[str, object],
     ) -> Plan:
-        metadata, units = deployment.metadata, deployment.spec.disturbed_by_roll_out
+        metadata, units = deployment.metadata, deployment.disturbed_by_roll_out
         patch: list[Any] = [
             {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
             {"op": "replace", "path": "/spec/template", "value": template},
             _mark(metadata.annotations),
         ]
-        pace = f", {units} pods all at once" if deployment.spec.recreates else ""
+        at_once = "all at once" if deployment.recreates else "at once"
+        pace = f", {units} pods {at_once}" if units > 1 else ""
         return Plan(
             action=self.yaml_name(),
             target=target,

@@ -67,9 +67,7 @@ class PodStatus(Diagnostic):
         else:
             workload = await tools.kubernetes.workload(incident.target)
             pods = [pod for pod in await tools.kubernetes.pods_of(workload) if not pod.is_over]
-            desired = workload.spec.replicas
-            if incident.target.kind == "daemonset":
-                desired = workload.status.desired_number_scheduled
+            desired = workload.desired
         facts = judge(pods, desired=desired, now=tools.clock(), grace=self.grace)
         return Look(_in_words(facts), facts)
 

@@ -213,9 +213,11 @@ async def test_a_rehearsal_without_an_answer_is_no_refusal(fake_bench: Bench, fa
     ("name", "strategy", "replicas", "units", "how"),
     [
         ("restart", "RollingUpdate", 3, 1, "(3 pods, rolling)"),
+        ("restart", "RollingUpdate", 12, 3, "(12 pods, rolling, 3 at once)"),
         ("restart", "Recreate", 3, 3, "(3 pods, all at once)"),
         ("restart", "Recreate", 0, 1, "(0 pods, all at once)"),
         ("rollback", "RollingUpdate", 3, 1, "(registry.example/app:1)"),
+        ("rollback", "RollingUpdate", 12, 3, "(registry.example/app:1), 3 pods at once"),
         ("rollback", "Recreate", 3, 3, "(registry.example/app:1), 3 pods all at once"),
     ],
 )

@@ -50,7 +50,8 @@ class Replicas:
         self._remove(pod for number, pod in pods.items() if number >= wanted)
         kept = [pods.get(number) for number in range(wanted)]
         missing = next((number for number, pod in enumerate(kept) if pod is None), None)
-        outdated = [pod for pod in kept if pod and pod["metadata"]["labels"][_REVISION_LABEL] != digest]
+        rolled = kept[_first_rolled(stateful_set) :]
+        outdated = [pod for pod in rolled if pod and pod["metadata"]["labels"][_REVISION_LABEL] != digest]
         if missing is not None and all(pod is None or is_ready(pod) for pod in kept[:missing]):
             self._make(stateful_set, f"{name}-{missing}", digest=digest)
         elif missing is None and outdated and all(pod and is_ready(pod) for pod in kept if pod not in outdated):
@@ -68,6 +69,8 @@ class Replicas:
         nodes = [node["metadata"]["name"] for node in self._store.all(NODES)]
         pods = {pod["spec"].get("nodeName"): pod for pod in self._pods(daemon_set)}
         outdated = [pod for pod in pods.values() if pod["metadata"]["labels"][_REVISION_LABEL] != digest]
+        if daemon_set["spec"]["updateStrategy"]["type"] == "OnDelete":
+            outdated = []
         self._remove([*outdated[:1], *(pod for node, pod in pods.items() if node not in nodes)])
         for node in nodes:
             if node not in pods:
@@ -103,6 +106,14 @@ class Replicas:
 
 def _digest(owner: Object) -> str:
     return short_hash(owner["spec"]["template"], 10)
+
+
+def _first_rolled(stateful_set: Object) -> int:
+    """The pods before it keep the template they have."""
+    strategy = stateful_set["spec"]["updateStrategy"]
+    if strategy["type"] == "OnDelete":
+        return int(stateful_set["spec"]["replicas"])
+    return int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
 
 
 def _age(pod: Object) -> int:
