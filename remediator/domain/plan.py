@@ -77,6 +77,8 @@ class Plan:
     """The action's own fields as JSON, so that after a crash it is revived from the journal, not from today's rule."""
     needs_approval: str = ""
     """A reason why this plan wants a person whatever the rule says ("the only ready replica")."""
+    health: tuple[int, int] | None = None
+    """(ready, desired) pods of its target, where the action has counted them."""
 
     @property
     def digest(self) -> str:
@@ -86,7 +88,16 @@ class Plan:
         goes by stands in the calls. Nor how new the world must be for them: that is asked of each plan's own moment.
         """
         calls = [{name: part for name, part in _parts(call).items() if name != "as_of"} for call in self.calls]
-        covered = (self.action, self.target, calls, self.pre_image, self.post_image, self.undo_after)
+        covered: tuple[object, ...] = (
+            self.action,
+            self.target,
+            calls,
+            self.pre_image,
+            self.post_image,
+            self.undo_after,
+        )
+        if self.needs_approval:  # whoever approved it while others were ready has not approved this
+            covered = (*covered, self.needs_approval)
         document = msgspec.json.encode(covered, order="sorted")
         return hashlib.sha256(document).hexdigest()[:16]
 

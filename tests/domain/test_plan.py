@@ -33,6 +33,7 @@ PLAN = Plan(
         pytest.param(replace(PLAN, post_image={"replicas": 6}), id="what will be there"),
         pytest.param(replace(PLAN, undo_after=None), id="for good instead of for a while"),
         pytest.param(replace(PLAN, undo_after=timedelta(hours=8)), id="for longer"),
+        pytest.param(replace(PLAN, needs_approval="no ready pod would be left"), id="worse than was known"),
     ],
 )
 def test_an_approval_is_for_what_is_done_to_what_and_for_how_long(other: Plan) -> None:
@@ -43,6 +44,7 @@ def test_an_approval_is_for_what_is_done_to_what_and_for_how_long(other: Plan) -
     "other",
     [
         pytest.param(replace(PLAN, summary="in other words"), id="words"),
+        pytest.param(replace(PLAN, health=(2, 3)), id="how many are ready at the moment"),
         pytest.param(replace(PLAN, parameters={"pods": ["a", "b"]}), id="parameters that came to the same calls"),
         pytest.param(
             replace(PLAN, calls=(replace(PLAN.calls[0], as_of={"/metadata/generation": 8}),)), id="how new it must be"
