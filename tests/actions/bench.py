@@ -56,6 +56,10 @@ class World(ABC):
     async def set_image(self, image: str) -> None: ...
 
     @abstractmethod
+    async def set_broken_image(self, image: str) -> None:
+        """None of its pods ever becomes ready."""
+
+    @abstractmethod
     def held_controllers(self) -> AbstractContextManager[None]:
         """What is written meanwhile is seen by no controller."""
 
@@ -82,6 +86,10 @@ class FakeWorld(World):
 
     async def set_image(self, image: str) -> None:
         self.cluster.set_image(self.namespace, "backend", image=image)
+
+    async def set_broken_image(self, image: str) -> None:
+        self.cluster.break_image(image, reason=Fault.NOT_READY)
+        await self.set_image(image)
 
     @contextlib.contextmanager
     def held_controllers(self) -> Iterator[None]:
@@ -144,7 +152,16 @@ class RealWorld(World):
         return created
 
     async def set_image(self, image: str) -> None:
-        template = {"spec": {"containers": [{"name": "app", "image": image}]}}
+        await self._set_template(image, {BEHAVIOUR: None})
+
+    async def set_broken_image(self, image: str) -> None:
+        await self._set_template(image, {BEHAVIOUR: Behaviour.UNREADY})
+
+    async def _set_template(self, image: str, annotations: dict[str, Behaviour | None]) -> None:
+        template = {
+            "metadata": {"annotations": annotations},
+            "spec": {"containers": [{"name": "app", "image": image}]},
+        }
         await self.api.merge(self._path("deployments", "backend"), {"spec": {"template": template}})
 
     def held_controllers(self) -> AbstractContextManager[None]:
@@ -154,6 +171,7 @@ class RealWorld(World):
         group = {
             "pods": "api/v1",
             "configmaps": "api/v1",
+            "events": "api/v1",
             "poddisruptionbudgets": "apis/policy/v1",
         }.get(plural, "apis/apps/v1")
         return "/".join(("", group, "namespaces", self.namespace, plural, *rest))
