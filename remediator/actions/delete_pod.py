@@ -120,22 +120,22 @@ class _Pods:
     """The target's: of these it may choose."""
     owner: Target
     """The workload, which stays when its pods go: what every guard counts by."""
-    all: Sequence[Pod] | None = None
+    owned: Sequence[Pod] | None = None
     """The owner's. None: nobody can tell."""
     desired: int = 0
 
     @property
     def health(self) -> tuple[int, int] | None:
-        return None if self.all is None else (sum(pod.is_ready for pod in self.all), self.desired)
+        return None if self.owned is None else (sum(pod.is_ready for pod in self.owned), self.desired)
 
     def why_ask_before(self, going: Container[str]) -> str:
         """Empty where another ready pod stays, or none that is ready goes."""
         taken = sorted(pod.metadata.name for pod in self.own if pod.is_ready and pod.metadata.name in going)
         if not taken:
             return ""
-        if self.all is None:
+        if self.owned is None:
             return f"{', '.join(taken)} is ready, and nobody can tell whether {self.owner} has another"
-        staying = any(pod.is_ready and pod.metadata.name not in going for pod in self.all)
+        staying = any(pod.is_ready and pod.metadata.name not in going for pod in self.owned)
         return "" if staying else f"no ready pod of {self.owner} would be left without {', '.join(taken)}"
 
 
