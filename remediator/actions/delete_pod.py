@@ -1,13 +1,14 @@
 """Replaces failing pods, by eviction where the disruption budget lets us."""
 
-from dataclasses import replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from remediator.actions import Action
 from remediator.clients.kubernetes.objects import Pod
-from remediator.clients.kubernetes.reader import is_of_a_budget, namespace_path, to_read_pods
+from remediator.clients.kubernetes.reader import is_of_a_budget, namespace_path, to_find_owner, to_read_pods
 from remediator.domain.errors import Ambiguous, NotAllowed, NotFound, RemediatorError
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
@@ -18,7 +19,9 @@ from remediator.toolbox import Toolbox, WriteToolbox
 
 class DeletePod(Action):
     """Evicts the named pods, so that their controller makes new ones. An unready pod that its disruption budget
-    protects is deleted instead: it serves nobody. A ready pod that is protected is left alone."""
+    protects is deleted instead: it serves nobody. A ready pod that is protected is left alone, and the last ready ones
+    of a workload go only where a person says so. Guards count a pod as its controller's: the next one has another name.
+    """
 
     target_kinds: ClassVar[tuple[str, ...]] = (*WORKLOADS, "pod")
 
@@ -35,6 +38,7 @@ class DeletePod(Action):
     def permissions(self, target: Target) -> tuple[Permission, ...]:
         return (
             *to_read_pods(target),
+            *(to_find_owner() if target.kind == "pod" else ()),
             Permission("create", "pods/eviction"),
             Permission("delete", "pods"),
         )
@@ -42,7 +46,8 @@ class DeletePod(Action):
     async def plan(self, incident: Incident, tools: Toolbox) -> Plan | NoPlan:
         if incident.target is None:
             return NoPlan("no target")
-        chosen, refused = await self._chosen(incident.target, tools)
+        of = await _pods_around(incident.target, tools)
+        chosen, refused = self._chosen(incident.target, of.own)
         calls: list[Call] = []
         uids: dict[str, object] = {}
         for pod in chosen:
@@ -56,20 +61,27 @@ class DeletePod(Action):
             return NoPlan("; ".join(refused) or "no pod is named")
         return Plan(
             action=self.yaml_name(),
-            target=incident.target,
-            summary=f"delete pod {', '.join(uids)} of {incident.target}",
+            target=of.owner,
+            summary=f"delete pod {', '.join(uids)} of {of.owner}",
             calls=tuple(calls),
             precondition=", ".join(_precondition(call, uids[_pod_of(call)]) for call in calls),
             pre_image=uids,
             units=len(calls),
+            needs_approval=of.why_ask_before(uids),
+            health=of.health,
         )
 
-    async def _chosen(self, target: Target, tools: Toolbox) -> tuple[list[Pod], list[str]]:
-        """Only pods that are the target's own and are not leaving already."""
-        own = {pod.metadata.name: pod for pod in await tools.kubernetes.pods(target)}
+    def _chosen(self, target: Target, pods: Sequence[Pod]) -> tuple[list[Pod], list[str]]:
+        """Only pods that are the target's own and are not leaving already. Of a workload none that is over: to delete
+        a record helps nobody, and a failing pod would be passed over for it."""
+        own = {pod.metadata.name: pod for pod in pods}
         names = self.pods or ([target.name] if target.kind == "pod" else [])
         refused = [f"{name} is no pod of {target}" for name in names if name not in own]
-        staying = [own[n] for n in sorted(set(names)) if n in own and own[n].metadata.deletion_timestamp is None]
+        found = [own[name] for name in sorted(set(names)) if name in own]
+        staying = [pod for pod in found if pod.metadata.deletion_timestamp is None]
+        if target.kind != "pod":
+            refused += [f"{pod.metadata.name} has ended: nothing runs in it" for pod in staying if pod.is_over]
+            staying = [pod for pod in staying if not pod.is_over]
         return staying[: self.at_most], refused
 
     async def run(self, plan: Plan, intent: IntentId, tools: WriteToolbox) -> Outcome:
@@ -100,6 +112,43 @@ class DeletePod(Action):
             if pod.metadata.uid != uid or pod.metadata.deletion_timestamp is not None:
                 return Observed.DONE
         return Observed.NOT_DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Pods:
+    own: Sequence[Pod]
+    """The target's: of these it may choose."""
+    owner: Target
+    """The workload, which stays when its pods go: what every guard counts by."""
+    owned: Sequence[Pod] | None = None
+    """The owner's. None: nobody can tell."""
+    desired: int = 0
+
+    @property
+    def health(self) -> tuple[int, int] | None:
+        return None if self.owned is None else (sum(pod.is_ready for pod in self.owned), self.desired)
+
+    def why_ask_before(self, going: Container[str]) -> str:
+        """Empty where another ready pod stays, or none that is ready goes."""
+        taken = sorted(pod.metadata.name for pod in self.own if pod.is_ready and pod.metadata.name in going)
+        if not taken:
+            return ""
+        if self.owned is None:
+            return f"{', '.join(taken)} is ready, and nobody can tell whether {self.owner} has another"
+        staying = any(pod.is_ready and pod.metadata.name not in going for pod in self.owned)
+        return "" if staying else f"no ready pod of {self.owner} would be left without {', '.join(taken)}"
+
+
+async def _pods_around(target: Target, tools: Toolbox) -> _Pods:
+    own, owner = None, target
+    if target.kind == "pod":
+        own = [await tools.kubernetes.pod(target.namespace, target.name)]
+        owner = await tools.kubernetes.owner_of(own[0])
+        if owner.kind not in WORKLOADS:
+            return _Pods(own, owner)
+    workload = await tools.kubernetes.workload(owner)
+    pods = await tools.kubernetes.pods_of(workload)
+    return _Pods(own or pods, owner, pods, workload.desired)
 
 
 def _precondition(call: Call, uid: object) -> str:

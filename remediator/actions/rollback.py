@@ -3,17 +3,17 @@
 from typing import Any, ClassVar
 
 from remediator.actions import Action
+from remediator.actions._roll_out import roll_out, rolled, seen
 from remediator.clients.kubernetes.objects import Workload, has_newer_roll_out, newest_first
 from remediator.clients.kubernetes.reader import namespace_path, workload_path
 from remediator.clients.kubernetes.writer import INTENT_ANNOTATION
 from remediator.domain.ids import IntentId
 from remediator.domain.incident import Incident
-from remediator.domain.plan import Call, NoPlan, Observed, Outcome, Permission, Plan
+from remediator.domain.plan import NoPlan, Observed, Outcome, Permission, Plan
 from remediator.domain.target import Target
 from remediator.toolbox import Toolbox, WriteToolbox
 
 _HASH_LABEL = "pod-template-hash"
-_JSON_PATCH = "application/json-patch+json"
 _DELIVERERS = {
     "argocd.argoproj.io/tracking-id": "Argo CD",
     "argocd.argoproj.io/instance": "Argo CD",
@@ -52,7 +52,8 @@ class Rollback(Action):
         if len(revisions) < 2:
             return NoPlan(f"{incident.target} has no earlier revision")
         template = await self._template(revisions[1], tools)
-        return self._planned(incident.target, deployment, revisions[1], template=template)
+        before = {**rolled(raw), "revision": deployment.revision}
+        return self._planned(incident.target, deployment, revisions[1], template=template, before=before)
 
     async def _template(self, replica_set: Workload, tools: Toolbox) -> dict[str, Any]:
         path = (
@@ -63,22 +64,31 @@ class Rollback(Action):
         template.get("metadata", {}).get("labels", {}).pop(_HASH_LABEL, None)
         return template
 
-    def _planned(self, target: Target, deployment: Workload, previous: Workload, *, template: dict[str, Any]) -> Plan:
-        metadata, units = deployment.metadata, deployment.spec.disturbed_by_roll_out
+    def _planned(
+        self,
+        target: Target,
+        deployment: Workload,
+        previous: Workload,
+        *,
+        template: dict[str, Any],
+        before: dict[str, object],
+    ) -> Plan:
+        metadata, units = deployment.metadata, deployment.disturbed_by_roll_out
         patch: list[Any] = [
             {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
-            {"op": "test", "path": "/metadata/generation", "value": metadata.generation},
             {"op": "replace", "path": "/spec/template", "value": template},
             _mark(metadata.annotations),
         ]
-        pace = f", {units} pods all at once" if deployment.spec.recreates else ""
+        at_once = "all at once" if deployment.recreates else "at once"
+        pace = f", {units} pods {at_once}" if units > 1 else ""
         return Plan(
             action=self.yaml_name(),
             target=target,
             summary=f"roll {target} back to revision {previous.revision} ({previous.images}){pace}",
-            calls=(Call("kubernetes", "PATCH", workload_path(target), body=patch, content_type=_JSON_PATCH),),
+            calls=(roll_out(target, patch, generation=metadata.generation),),
             precondition=f"{target} is still generation {metadata.generation}: no newer roll-out",
-            pre_image={"uid": metadata.uid, "generation": metadata.generation},
+            pre_image=before,
+            post_image={"revision": previous.revision},
             units=units,
         )
 
@@ -87,12 +97,9 @@ class Rollback(Action):
         return Outcome(done=True, detail=f"{plan.target} rolls back")
 
     async def observe(self, plan: Plan, intent: IntentId, tools: Toolbox) -> Observed:
-        deployment = await tools.kubernetes.workload(plan.target)
-        metadata = deployment.metadata
-        if metadata.annotations.get(INTENT_ANNOTATION) == intent:
-            return Observed.DONE
-        unchanged = (metadata.uid, metadata.generation) == (plan.pre_image["uid"], plan.pre_image["generation"])
-        return Observed.NOT_DONE if unchanged else Observed.UNKNOWN
+        raw: Any = await tools.kubernetes.raw(workload_path(plan.target))
+        marks = raw["metadata"].get("annotations") or {}
+        return seen(marks.get(INTENT_ANNOTATION), intent, raw["metadata"], plan)
 
 
 def delivered_by(workload: Workload) -> str:

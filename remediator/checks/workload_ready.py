@@ -11,7 +11,8 @@ from remediator.toolbox import Toolbox
 
 
 class WorkloadReady(Check):
-    """The target's roll-out is complete and every replica is available. No pods asked for: nothing is proven."""
+    """The target's roll-out is complete and every replica is available. No pods asked for: nothing is proven. Pods
+    that no roll-out reaches by itself (a StatefulSet's before its `partition`, all with `OnDelete`) may be older."""
 
     target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
 
@@ -30,17 +31,15 @@ class WorkloadReady(Check):
 
 
 def judge(workload: Workload) -> Sign:
-    status = workload.status
+    status, desired = workload.status, workload.desired
     if workload.kind == "daemonset":
-        desired = status.desired_number_scheduled
         updated, ready, available = status.updated_number_scheduled, status.number_ready, status.number_available
     else:
-        desired = workload.spec.replicas
         updated, ready, available = status.updated_replicas, status.ready_replicas, status.available_replicas
     if status.observed_generation < workload.metadata.generation:
         return Sign(healthy=False, detail="the controller has not seen the newest specification yet")
     if desired < 1:
         return Sign(healthy=False, detail=f"the {workload.kind} asks for no pods: nothing is proven")
     leaving = 0 if workload.kind == "daemonset" else status.replicas - desired
-    healthy = min(updated, ready, available) >= desired and leaving <= 0
+    healthy = updated >= workload.rolled and min(ready, available) >= desired and leaving <= 0
     return Sign(healthy, f"{ready} of {desired} ready, {updated} up to date, {available} available")

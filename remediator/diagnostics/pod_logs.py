@@ -50,7 +50,7 @@ class PodLogs(Diagnostic):
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         if incident.target is None:
             raise BadPayload("this incident has no target to look at")
-        found = sorted(await tools.kubernetes.pods(incident.target), key=lambda pod: (pod.is_ready, pod.metadata.name))
+        found = sorted(await tools.kubernetes.pods(incident.target), key=_interest)
         texts: list[str] = []
         refusals: list[RemediatorError] = []
         for pod in found[: self.pods]:
@@ -74,6 +74,11 @@ class PodLogs(Diagnostic):
             previous=self.previous and bool(restarted),
             limit_bytes=_LIMIT_BYTES,
         )
+
+
+def _interest(pod: Pod) -> tuple[bool, bool, str]:
+    """First those that are in trouble, last the records of those whose logs went with them."""
+    return pod.is_over, pod.is_ready, pod.metadata.name
 
 
 def judge(texts: list[str]) -> Facts:

@@ -47,7 +47,8 @@ class Facts:
 
 
 class PodStatus(Diagnostic):
-    """The pods of the target: how many are wanted, ready and failing, their names, and why they fail."""
+    """The pods of the target: how many are wanted, ready and failing, their names, and why they fail. Records of those
+    that have ended, or that their node evicted, are none of a workload's pods: others have taken their place."""
 
     Facts: ClassVar[type] = Facts
     target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
@@ -66,10 +67,8 @@ class PodStatus(Diagnostic):
             pods = await tools.kubernetes.pods(incident.target)
         else:
             workload = await tools.kubernetes.workload(incident.target)
-            pods = await tools.kubernetes.pods_of(workload)
-            desired = workload.spec.replicas
-            if incident.target.kind == "daemonset":
-                desired = workload.status.desired_number_scheduled
+            pods = [pod for pod in await tools.kubernetes.pods_of(workload) if not pod.is_over]
+            desired = workload.desired
         facts = judge(pods, desired=desired, now=tools.clock(), grace=self.grace)
         return Look(_in_words(facts), facts)
 

@@ -17,7 +17,6 @@ _SUFFIXES = {
     "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
 }  # fmt: skip
-_OVER = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class _Usage:
 
 
 def _that_stay(pods: Sequence[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase not in _OVER]
+    return [pod for pod in pods if pod.metadata.deletion_timestamp is None and not pod.is_over]
 
 
 def _usage(pod: Pod, metrics: PodMetrics | None) -> _Usage:

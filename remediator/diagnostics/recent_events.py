@@ -1,17 +1,19 @@
 """What Kubernetes said about the target lately."""
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
 from remediator.clients.kubernetes.objects import Event
+from remediator.clients.kubernetes.reader import to_read_pods
 from remediator.diagnostics import Diagnostic, Look
 from remediator.domain.errors import BadPayload
 from remediator.domain.escalation import LONGEST_WAIT
 from remediator.domain.incident import Incident
 from remediator.domain.plan import Permission
-from remediator.domain.target import NAMESPACED, Target
+from remediator.domain.target import NAMESPACED, WORKLOADS, Target
 from remediator.language.duration import Duration, between
 from remediator.toolbox import Toolbox
 
@@ -25,7 +27,8 @@ class Facts:
 
 
 class RecentEvents(Diagnostic):
-    """Warning events about the target and its pods within the last while."""
+    """Warning events about the target, its ReplicaSets and its pods within the last while, and about no other workload
+    whose name begins like its own."""
 
     Facts: ClassVar[type] = Facts
     target_kinds: ClassVar[tuple[str, ...]] = NAMESPACED
@@ -33,21 +36,44 @@ class RecentEvents(Diagnostic):
     within: Annotated[Duration, between(timedelta(), LONGEST_WAIT)] = timedelta(minutes=30)
 
     def permissions(self, target: Target | None) -> tuple[Permission, ...]:
-        return (Permission("list", "events"),)
+        return (Permission("list", "events"), *(to_read_pods(target) if target and target.kind in WORKLOADS else ()))
 
     async def examine(self, incident: Incident, tools: Toolbox) -> Look:
         if incident.target is None:
             raise BadPayload("this incident has no target to look at")
         events = await tools.kubernetes.events(incident.target.namespace)
-        facts = judge(events, incident.target, since=tools.clock() - self.within)
+        told = [event for event in events if event.type == "Warning"]
+        own = await _own(incident.target, tools) if told else frozenset()
+        facts = judge(told, own, since=tools.clock() - self.within)
         return Look(_in_words(facts), facts)
 
 
-def judge(events: list[Event], target: Target, *, since: datetime) -> Facts:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An object of the target's namespace, of a kind as an event has it in lower case."""
+
+    kind: str
+    name: str
+
+
+async def _own(target: Target, tools: Toolbox) -> frozenset[Named]:
+    """The target, its ReplicaSets, and its pods."""
+    own = {Named(target.kind, target.name)}
+    if target.kind not in WORKLOADS:
+        return frozenset(own)
+    workload = await tools.kubernetes.workload(target)
+    own |= {Named("pod", pod.metadata.name) for pod in await tools.kubernetes.pods_of(workload)}
+    if target.kind == "deployment":
+        sets = await tools.kubernetes.replica_sets(workload)
+        own |= {Named("replicaset", replica_set.metadata.name) for replica_set in sets}
+    return frozenset(own)
+
+
+def judge(events: Sequence[Event], own: Collection[Named], *, since: datetime) -> Facts:
     told = [
         event
         for event in events
-        if event.type == "Warning" and is_about(event, target) and (_moment(event) or since) >= since
+        if event.type == "Warning" and is_about(event, own) and (_moment(event) or since) >= since
     ]
     told.sort(key=lambda event: _moment(event) or since)
     counts: Counter[str] = Counter()
@@ -60,10 +86,11 @@ def judge(events: list[Event], target: Target, *, since: datetime) -> Facts:
     )
 
 
-def is_about(event: Event, target: Target) -> bool:
-    """By name: a Deployment's ReplicaSets and pods carry its name and a dash in front of theirs."""
-    name = event.involved_object.name
-    return name == target.name or name.startswith(f"{target.name}-")
+def is_about(event: Event, own: Collection[Named]) -> bool:
+    """Also where it is about a pod that is gone: it was made by the ReplicaSet whose name its own begins with."""
+    about = Named(event.involved_object.kind.lower(), event.involved_object.name)
+    made_by = Named("replicaset", about.name.rpartition("-")[0])
+    return about in own or (about.kind == "pod" and made_by in own)
 
 
 def _moment(event: Event) -> datetime | None:

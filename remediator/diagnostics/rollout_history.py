@@ -1,5 +1,6 @@
 """What was rolled out last, and what ran before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -13,8 +14,9 @@ from remediator.domain.target import Target
 from remediator.language.duration import format_duration
 from remediator.toolbox import Toolbox
 
-_PROVEN_AFTER = timedelta(minutes=10)
-"""A revision that stayed this long before the next one counts as one that worked."""
+_PROVEN_AFTER = timedelta(hours=1)
+"""Whoever is paged mends or takes back a broken release within the hour. Ten minutes, as it was, are less than that
+takes: a person's hot fix was rolled back to what it had mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ class Facts:
     """0: there is none."""
     previous_image: str
     previous_was_healthy: bool
-    """It served for ten minutes at least before it was replaced."""
+    """It stood for an hour at least before the present one was made, and its roll-out was completed: no revision before
+    it has pods left. That is all that is known: Kubernetes keeps no history of readiness, and its events of an hour
+    tell of a pod's trouble, not of a release's."""
 
 
 class RolloutHistory(Diagnostic):
@@ -63,13 +67,16 @@ def judge(replica_sets: list[Workload], *, now: datetime) -> Facts:
         image=present.images,
         previous_revision=previous.revision if previous else 0,
         previous_image=previous.images if previous else "",
-        previous_was_healthy=previous is not None and _had_worked(previous, replaced_at=born),
+        previous_was_healthy=previous is not None and _had_worked(previous, revisions[2:], replaced_at=born),
     )
 
 
-def _had_worked(previous: Workload, *, replaced_at: datetime) -> bool:
+def _had_worked(previous: Workload, older: Sequence[Workload], *, replaced_at: datetime) -> bool:
+    """The pods of what is older go only as those of the new one become available: who has some left was never replaced
+    by it."""
     born = previous.metadata.creation_timestamp
-    return born is not None and replaced_at - born >= _PROVEN_AFTER
+    was_completed = not any(replica_set.status.replicas for replica_set in older)
+    return was_completed and born is not None and replaced_at - born >= _PROVEN_AFTER
 
 
 def _in_words(facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import StrEnum
 
@@ -33,6 +33,19 @@ class Call:
     body: Mapping[str, object] | list[Mapping[str, object]] | None = None
     """A list is a JSON patch."""
     content_type: str = "application/json"
+    as_of: Mapping[str, object] = field(default_factory=dict)
+    """Of a JSON patch: what each of these paths must hold when it arrives, as it did when the plan was made. It is no
+    part of what is approved: an autoscaler changes a generation every minute, and nobody's mind."""
+
+    @property
+    def payload(self) -> Mapping[str, object] | list[Mapping[str, object]] | None:
+        """The body as it is sent."""
+        if not isinstance(self.body, list):
+            return self.body
+        tests: list[Mapping[str, object]] = [
+            {"op": "test", "path": path, "value": value} for path, value in self.as_of.items()
+        ]
+        return [*tests, *self.body]
 
     def __str__(self) -> str:
         return f"{self.method} {self.resource}"
@@ -62,17 +75,35 @@ class Plan:
     undo_after: timedelta | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     """The action's own fields as JSON, so that after a crash it is revived from the journal, not from today's rule."""
+    needs_approval: str = ""
+    """A reason why this plan wants a person whatever the rule says ("the only ready replica")."""
+    health: tuple[int, int] | None = None
+    """(ready, desired) pods of its target, where the action has counted them."""
 
     @property
     def digest(self) -> str:
         """What an approval is bound to: the same calls against the same state, for as long.
 
         Not the parameters: they may hold more than came to be calls (names of pods beyond `at_most`), and what `run`
-        goes by stands in the calls.
+        goes by stands in the calls. Nor how new the world must be for them: that is asked of each plan's own moment.
         """
-        covered = (self.action, self.target, self.calls, self.pre_image, self.post_image, self.undo_after)
+        calls = [{name: part for name, part in _parts(call).items() if name != "as_of"} for call in self.calls]
+        covered: tuple[object, ...] = (
+            self.action,
+            self.target,
+            calls,
+            self.pre_image,
+            self.post_image,
+            self.undo_after,
+        )
+        if self.needs_approval:  # whoever approved it while others were ready has not approved this
+            covered = (*covered, self.needs_approval)
         document = msgspec.json.encode(covered, order="sorted")
         return hashlib.sha256(document).hexdigest()[:16]
+
+
+def _parts(call: Call) -> dict[str, object]:
+    return {each.name: getattr(call, each.name) for each in fields(call)}
 
 
 @dataclass(frozen=True, slots=True)

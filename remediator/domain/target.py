@@ -26,10 +26,14 @@ class Target:
     @property
     def plural(self) -> str:
         """As a URL and a role name its kind, where it lies in Kubernetes: `deployments`."""
-        return f"{self.kind}s"
+        return plural_of(self.kind)
 
     def __str__(self) -> str:
         return self.key
+
+
+def plural_of(kind: str) -> str:
+    return f"{kind}s"
 
 
 def checked_target(kind: str, name: object, namespace: object = "") -> Target:

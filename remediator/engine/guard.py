@@ -89,24 +89,28 @@ async def _plan(step: FixStep, action: Action, incident: Incident, desk: Desk) -
 
 
 async def _judge(incident: Incident, rule: Rule, planned: Planned, desk: Desk) -> Move:
-    approved_by, expired = _approved_by(incident.progress.approval, planned, desk)
+    approved_by, lost = _approved_by(incident.progress.approval, planned, desk)
     proposal = Proposal(incident.rule, planned.plan.target, planned.plan, planned.step.path, approved_by)
     guards = (*desk.global_guards(), *rule.guards)
     ledger = await desk.read_ledger(incident, guards, proposal)
     judgement = judge_all(guards, proposal, ledger)
     judgement = with_approval(judgement, planned.step, proposal, at=ledger.now)
-    entries = (*planned.entries, *expired, *judgement.entries)
+    entries = (*planned.entries, *lost, *judgement.entries)
     return _follow(incident, planned, judgement, desk, entries=entries)
 
 
 def _approved_by(approval: Approval | None, planned: Planned, desk: Desk) -> tuple[str, tuple[Entry, ...]]:
     """Whose yes to this very plan counts, empty where nobody's does; and what is to be told of one that no longer does:
     whoever gave it thinks that the fix was made."""
-    if approval is None or approval.digest != planned.plan.digest:
+    if approval is None:
         return "", ()
-    if desk.clock() - approval.at <= APPROVAL_LIFE:
+    digest = planned.plan.digest
+    if approval.digest != digest:
+        told = f"the plan {approval.digest} that {approval.by} approved is now {digest}: that yes is not for it"
+    elif desk.clock() - approval.at > APPROVAL_LIFE:
+        told = f"the approval by {approval.by} is older than {format_duration(APPROVAL_LIFE)} and no longer counts"
+    else:
         return approval.by, ()
-    told = f"the approval by {approval.by} is older than {format_duration(APPROVAL_LIFE)} and no longer counts"
     return "", (Entry(EntryKind.APPROVAL, told, planned.step.path),)
 
 
@@ -165,6 +169,7 @@ def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entrie
         until = min(held_until, now + wait)
         wake_in = undo.in_time(progress, desk, wait=until - now)
         return Move(Phase.OPENED, replace(progress, held_until=until), wake_in=wake_in)
+    entries = (*entries, *_given_up(incident.progress.approval, "the plan is made anew after the wait"))
     holds = progress.holds + 1
     progress = replace(progress, holds=holds, held_until=now + wait)
     if holds > MOST_HOLDS:
@@ -173,6 +178,12 @@ def hold(incident: Incident, desk: Desk, reason: str, *, wait: timedelta, entrie
     told = Entry(EntryKind.NOTE, f"held for {format_duration(wait)}: {reason}")
     wake_in = undo.in_time(progress, desk, wait=wait)
     return Move(Phase.OPENED, progress, entries=(*entries, told), wake_in=wake_in, pages=PageOrder.NOW)
+
+
+def _given_up(approval: Approval | None, why: str) -> tuple[Entry, ...]:
+    if approval is None:
+        return ()
+    return (Entry(EntryKind.APPROVAL, f"the approval by {approval.by} no longer counts: {why}"),)
 
 
 def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, entries: tuple[Entry, ...]) -> Move:
@@ -185,7 +196,8 @@ def _denied(incident: Incident, planned: Planned, reason: str, desk: Desk, *, en
 def _pass_over(incident: Incident, entries: tuple[Entry, ...]) -> Move:
     """Straight on to the next step: the facts are seconds old."""
     progress = incident.progress.attempted(AttemptResult.PASSED_OVER, entries[-1].message)
-    return Move(Phase.DIAGNOSED, progress, entries=entries)
+    lost = _given_up(incident.progress.approval, "this step is passed over")
+    return Move(Phase.DIAGNOSED, progress, entries=(*entries, *lost))
 
 
 def _nothing_helps(incident: Incident, rule: Rule, desk: Desk, entries: tuple[Entry, ...]) -> Move:

@@ -71,7 +71,12 @@ class Journal:
 
 
 def _health(incident: Incident, proposal: Proposal) -> dict[str, tuple[int, int]]:
-    """(ready, desired) of the target, from whichever finding counted both."""
+    """(ready, desired) of what the plan is about: as its action has counted them, or else whichever finding counted
+    both. What was found of one pod says nothing of its workload."""
+    if proposal.plan.health is not None:
+        return {proposal.target.key: proposal.plan.health}
+    if incident.target != proposal.target:
+        return {}
     for finding in incident.progress.findings.values():
         ready, desired = finding.facts.get("ready"), finding.facts.get("desired")
         if finding.ok and isinstance(ready, int) and isinstance(desired, int):

@@ -44,6 +44,8 @@ class BlastRadius(Guard):
         """One that is misspelt would bound nothing, without a word."""
         if kind is not None and kind not in TARGET_KINDS:
             raise ValueError(f"{kind!r} is no kind of target; known: {', '.join(TARGET_KINDS)}")
+        if kind == "pod":
+            raise ValueError("a pod is counted as its controller's, so this bounds nothing: name that kind, or none")
         return kind
 
     @model_validator(mode="after")

@@ -73,10 +73,10 @@ def judge_all(guards: Sequence[Guard], proposal: Proposal, ledger: Ledger) -> Ju
 
 
 def with_approval(judgement: Judgement, step: FixStep, proposal: Proposal, *, at: datetime) -> Judgement:
-    """A person's yes answers an Ask and nothing stricter; a step may ask where the guards did not."""
+    """A person's yes answers an Ask and nothing stricter; a step, or its plan, may ask where the guards did not."""
     verdict = judgement.verdict
     if isinstance(verdict, Allow):
-        reason = step.approval.demanded(at)
+        reason = step.approval.demanded(at) or proposal.plan.needs_approval
         verdict = Ask(reason) if reason else verdict
     if not isinstance(verdict, Ask):
         return judgement

@@ -42,6 +42,10 @@ class World(ABC):
     async def mend_readiness(self, pods: Sequence[str]) -> None: ...
 
     @abstractmethod
+    async def evict_for_want_of_memory(self, pod: str) -> None:
+        """As the node does itself: the pod's record stays, and another takes its place."""
+
+    @abstractmethod
     async def guard(self, *, min_available: int) -> None:
         """A disruption budget over the workload's pods, and counted."""
 
@@ -50,6 +54,10 @@ class World(ABC):
 
     @abstractmethod
     async def set_image(self, image: str) -> None: ...
+
+    @abstractmethod
+    async def set_broken_image(self, image: str) -> None:
+        """None of its pods ever becomes ready."""
 
     @abstractmethod
     def held_controllers(self) -> AbstractContextManager[None]:
@@ -67,6 +75,9 @@ class FakeWorld(World):
     async def mend_readiness(self, pods: Sequence[str]) -> None:
         self.cluster.heal_named(self.namespace, pods)
 
+    async def evict_for_want_of_memory(self, pod: str) -> None:
+        self.cluster.break_named(self.namespace, [pod], reason=Fault.EVICTED)
+
     async def guard(self, *, min_available: int) -> None:
         self.cluster.add_budget(self.namespace, "guard", app="backend", min_available=min_available)
 
@@ -75,6 +86,10 @@ class FakeWorld(World):
 
     async def set_image(self, image: str) -> None:
         self.cluster.set_image(self.namespace, "backend", image=image)
+
+    async def set_broken_image(self, image: str) -> None:
+        self.cluster.break_image(image, reason=Fault.NOT_READY)
+        await self.set_image(image)
 
     @contextlib.contextmanager
     def held_controllers(self) -> Iterator[None]:
@@ -107,6 +122,17 @@ class RealWorld(World):
 
         await eventually(is_seen)
 
+    async def evict_for_want_of_memory(self, pod: str) -> None:
+        await self.api.merge(self._path("pods", pod), {"metadata": {"annotations": {BEHAVIOUR: Behaviour.EVICTED}}})
+
+        async def is_replaced() -> bool:
+            ended = (await self.api.get(self._path("pods", pod)))["status"]["phase"] == "Failed"
+            status = (await self.api.get(self._path("deployments", "backend")))["status"]
+            pods = (await self.api.get(self._path("pods"), labelSelector="app=backend"))["items"]
+            return ended and len(pods) == 4 and status.get("readyReplicas") == 3
+
+        await eventually(is_replaced)
+
     async def guard(self, *, min_available: int) -> None:
         spec = {"minAvailable": min_available, "selector": {"matchLabels": {"app": "backend"}}}
         body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "guard"}, "spec": spec}
@@ -126,7 +152,16 @@ class RealWorld(World):
         return created
 
     async def set_image(self, image: str) -> None:
-        template = {"spec": {"containers": [{"name": "app", "image": image}]}}
+        await self._set_template(image, {BEHAVIOUR: None})
+
+    async def set_broken_image(self, image: str) -> None:
+        await self._set_template(image, {BEHAVIOUR: Behaviour.UNREADY})
+
+    async def _set_template(self, image: str, annotations: dict[str, Behaviour | None]) -> None:
+        template = {
+            "metadata": {"annotations": annotations},
+            "spec": {"containers": [{"name": "app", "image": image}]},
+        }
         await self.api.merge(self._path("deployments", "backend"), {"spec": {"template": template}})
 
     def held_controllers(self) -> AbstractContextManager[None]:
@@ -136,6 +171,7 @@ class RealWorld(World):
         group = {
             "pods": "api/v1",
             "configmaps": "api/v1",
+            "events": "api/v1",
             "poddisruptionbudgets": "apis/policy/v1",
         }.get(plural, "apis/apps/v1")
         return "/".join(("", group, "namespaces", self.namespace, plural, *rest))

@@ -1,6 +1,7 @@
 """Which pods are deleted, in which way, and what is left alone."""
 
 from dataclasses import replace as changed
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from remediator.actions.delete_pod import DeletePod
-from remediator.clients.kubernetes.objects import Pod
+from remediator.clients.kubernetes.objects import Metadata, Owner, Pod
 from remediator.diagnostics.pod_status import PodStatus
-from remediator.domain.plan import NoPlan, Plan
+from remediator.domain.plan import NoPlan, Observed, Plan
 from remediator.domain.target import Target
 from remediator.store.database import Database, to_json
 from remediator.store.documents import from_json
-from remediator.toolbox import WriteToolbox
+from remediator.toolbox import Toolbox, WriteToolbox
 from tests.actions.bench import INTENT, Bench
 from tests.cluster.eventually import eventually
 from tests.contract.objects import IMAGE, config_map, pod
@@ -64,6 +65,30 @@ async def test_pods_of_others_that_wear_the_same_labels_are_not_counted(bench: B
     assert (facts.desired, facts.ready, facts.failing) == (3, 3, 0)
 
 
+async def test_the_record_of_an_evicted_pod_is_no_pod_of_the_workload(bench: Bench) -> None:
+    """It stays until its garbage is collected. Counted, it failed for ever, and was deleted before the one that did."""
+    record = min(await bench.pod_names())
+    await bench.world.evict_for_want_of_memory(record)
+    well: Any = (await PodStatus().examine(bench.incident, bench.tools)).facts
+    broken = max(pod.metadata.name for pod in await bench.pods() if pod.is_ready)
+    await bench.world.break_readiness([broken])
+
+    facts: Any = (await PodStatus(grace=timedelta()).examine(bench.incident, changed_clock(bench))).facts
+    plan = await bench.planned(DeletePod(pods=(record, broken)))
+    nothing = await DeletePod(pods=(record,)).plan(bench.incident, bench.tools)
+
+    assert (well.ready, well.failing, well.reasons) == (3, 0, [])
+    assert (facts.ready, facts.failing_names) == (2, [broken])
+    assert list(plan.pre_image) == [broken]
+    assert isinstance(nothing, NoPlan)
+    assert nothing.reason == f"{record} has ended: nothing runs in it"
+
+
+def changed_clock(bench: Bench) -> Toolbox:
+    """Of pods that are some seconds old."""
+    return changed(bench.tools, clock=lambda: datetime.now(UTC) + timedelta(minutes=1))
+
+
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
 async def test_a_workload_without_replica_sets_has_its_pods_itself(bench: Bench, kind: str) -> None:
     body = workload(kind, "store", image=IMAGE, replicas=1)
@@ -77,6 +102,94 @@ async def test_a_workload_without_replica_sets_has_its_pods_itself(bench: Bench,
     for own in await bench.tools.kubernetes.pods(target):
         plan = await DeletePod(pods=(own.metadata.name,)).plan(replace(bench.incident, target=target), bench.tools)
         assert isinstance(plan, Plan), plan
+
+
+async def test_the_last_ready_pod_goes_only_where_a_person_says_so(bench: Bench) -> None:
+    first, second, last = await bench.pod_names()
+    await bench.world.break_readiness([first, second])
+
+    of_the_last = await bench.planned(DeletePod(pods=(last,)))
+    of_all = await bench.planned(DeletePod(pods=(first, second, last), at_most=3))
+    of_another = await bench.planned(DeletePod(pods=(first,)))
+
+    reason = f"no ready pod of {bench.target} would be left without {last}"
+    assert (of_the_last.needs_approval, of_all.needs_approval, of_another.needs_approval) == (reason, reason, "")
+    assert of_the_last.health == (1, 3)
+
+
+async def test_one_of_several_ready_pods_goes_without_asking(bench: Bench) -> None:
+    first, *_ = await bench.pod_names()
+
+    assert (await bench.planned(DeletePod(pods=(first,)))).needs_approval == ""
+
+
+def aimed_at(bench: Bench, pod: str) -> Bench:
+    return changed(bench, incident=replace(bench.incident, target=Target("pod", pod, bench.world.namespace)))
+
+
+async def test_a_pod_is_counted_as_its_deployments(bench: Bench) -> None:
+    """The pod that takes its place has another name: nothing that is counted by it would ever be counted twice."""
+    first, second, _ = await bench.pod_names()
+    await bench.world.break_readiness([first])
+
+    one, another = [await aimed_at(bench, name).planned(DeletePod()) for name in (first, second)]
+
+    assert (one.target, another.target) == (bench.target, bench.target)
+    assert (list(one.pre_image), one.health) == ([first], (2, 3))
+    assert one.summary == f"delete pod {first} of {bench.target}"
+    assert await DeletePod().observe(one, INTENT, bench.tools) is Observed.NOT_DONE
+
+
+async def test_the_last_ready_pod_is_asked_for_also_where_it_is_the_target(bench: Bench) -> None:
+    first, second, last = await bench.pod_names()
+    await bench.world.break_readiness([first, second])
+
+    plan = await aimed_at(bench, last).planned(DeletePod())
+
+    assert plan.needs_approval == f"no ready pod of {bench.target} would be left without {last}"
+
+
+async def test_a_pod_of_something_that_is_no_workload_of_ours_is_counted_as_its_controllers(bench: Bench) -> None:
+    """How many others are ready nobody can tell, so a ready one goes only where a person says so."""
+    name = await add_controlled_pod(bench)
+
+    async def is_ready() -> bool:
+        return (await bench.tools.kubernetes.pod(bench.world.namespace, name)).is_ready
+
+    await eventually(is_ready)
+    plan = await aimed_at(bench, name).planned(DeletePod())
+
+    assert plan.target == Target("configmap", "batch", bench.world.namespace)
+    assert plan.health is None
+    assert plan.needs_approval == f"{name} is ready, and nobody can tell whether {plan.target} has another"
+
+
+async def test_a_pod_that_nothing_controls_is_left_alone(bench: Bench) -> None:
+    await bench.world.create("pods", pod("single"))
+
+    single = await bench.tools.kubernetes.pod(bench.world.namespace, "single")
+    answer = await DeletePod().plan(aimed_at(bench, "single").incident, bench.tools)
+
+    assert await bench.tools.kubernetes.owner_of(single) == Target("pod", "single", bench.world.namespace)
+    assert answer == NoPlan("single has no controller: nothing would replace it")
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "target"),
+    [
+        ("apps/v1", "StatefulSet", "statefulset"),
+        ("apps/v1", "DaemonSet", "daemonset"),
+        ("batch/v1", "Job", "job.batch"),
+        ("apps.kruise.io/v1beta1", "StatefulSet", "statefulset.apps.kruise.io"),
+    ],
+)
+async def test_a_kind_of_somebody_else_is_not_taken_for_ours(
+    fake_bench: Bench, api: str, kind: str, target: str
+) -> None:
+    owner = Owner(api_version=api, kind=kind, name="store", uid="1", controller=True)
+    orphan = Pod(Metadata(name="store-0", namespace="prod", owner_references=[owner]))
+
+    assert await fake_bench.tools.kubernetes.owner_of(orphan) == Target(target, "store", "prod")
 
 
 async def test_a_pod_that_became_ready_is_not_deleted_past_its_budget(bench: Bench) -> None:

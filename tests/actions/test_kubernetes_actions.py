@@ -16,6 +16,7 @@ from remediator.domain.incident import Intent
 from remediator.domain.plan import NoPlan, Observed, Plan
 from remediator.domain.target import Target
 from tests.actions.bench import INTENT, Bench, incident_of
+from tests.cluster.eventually import eventually
 from tests.fakes.kubernetes import FakeCluster
 from tests.fakes.kubernetes.objects import workload
 
@@ -66,6 +67,49 @@ async def test_a_plan_made_before_somebody_elses_change_is_refused(name: str, be
 
     with pytest.raises(RemediatorError):
         await action.run(stale, INTENT, bench.writers)
+
+
+@pytest.mark.parametrize("name", ["restart", "rollback"])
+async def test_what_is_approved_is_the_same_plan_when_an_autoscaler_has_been_at_work(name: str, bench: Bench) -> None:
+    """And the write is of the plan made after that: it demands the generation that this one has seen."""
+    action = await action_named(name, bench)
+    approved = await bench.planned(action)
+    autoscaler = Scale(to=4)
+    await autoscaler.run(await bench.planned(autoscaler), IntentId("another"), bench.writers)
+    await eventually(lambda: is_planned(action, bench))
+
+    anew = await bench.planned(action)
+    outcome = await action.run(anew, INTENT, bench.writers)
+
+    assert anew.digest == approved.digest
+    assert anew.precondition != approved.precondition
+    assert outcome.done
+
+
+@pytest.mark.parametrize("name", ["restart", "rollback"])
+async def test_what_is_approved_is_another_plan_once_another_release_is_out(name: str, bench: Bench) -> None:
+    action = await action_named(name, bench)
+    approved = await bench.planned(action)
+    await bench.world.set_image("registry.example/app:3")
+    await eventually(lambda: is_planned(action, bench))
+
+    assert (await bench.planned(action)).digest != approved.digest
+
+
+async def is_planned(action: Action, bench: Bench) -> bool:
+    return isinstance(await action.plan(bench.incident, bench.tools), Plan)
+
+
+async def test_a_roll_out_that_was_planned_by_the_release_before_is_known_as_not_done(bench: Bench) -> None:
+    """Its plan has the generation in its pre-image, where an approval counted it."""
+    plan = await bench.planned(Restart())
+    metadata = (await bench.tools.kubernetes.workload(bench.target)).metadata
+    before = {"uid": metadata.uid, "generation": metadata.generation}
+    old = replace(plan, calls=(replace(plan.calls[0], as_of={}),), pre_image=before)
+
+    assert await Restart().observe(old, INTENT, bench.tools) is Observed.NOT_DONE
+    await bench.world.set_image("registry.example/app:3")
+    assert await Restart().observe(old, INTENT, bench.tools) is Observed.UNKNOWN
 
 
 async def test_each_restart_of_an_incident_is_a_new_roll_out(bench: Bench) -> None:
@@ -169,9 +213,11 @@ async def test_a_rehearsal_without_an_answer_is_no_refusal(fake_bench: Bench, fa
     ("name", "strategy", "replicas", "units", "how"),
     [
         ("restart", "RollingUpdate", 3, 1, "(3 pods, rolling)"),
+        ("restart", "RollingUpdate", 12, 3, "(12 pods, rolling, 3 at once)"),
         ("restart", "Recreate", 3, 3, "(3 pods, all at once)"),
         ("restart", "Recreate", 0, 1, "(0 pods, all at once)"),
         ("rollback", "RollingUpdate", 3, 1, "(registry.example/app:1)"),
+        ("rollback", "RollingUpdate", 12, 3, "(registry.example/app:1), 3 pods at once"),
         ("rollback", "Recreate", 3, 3, "(registry.example/app:1), 3 pods all at once"),
     ],
 )

@@ -38,6 +38,8 @@ class Behaviour(StrEnum):
     """ImagePullBackOff."""
     PENDING = "pending"
     """Bound, but the kubelet never gets to it."""
+    EVICTED = "evicted"
+    """Ended by its node, which was short of memory: its record stays."""
     STUCK = "stuck"
     """Ready, and does not go when deleted."""
 
@@ -211,6 +213,10 @@ def _status(pod: Mapping[str, Any], behaviour: Behaviour) -> dict[str, Any]:
     ready = behaviour in {Behaviour.READY, Behaviour.STUCK}
     answer = "True" if ready else "False"
     conditions = [("PodScheduled", "True"), ("Initialized", "True"), ("ContainersReady", answer), ("Ready", answer)]
+    if behaviour is Behaviour.EVICTED:
+        why = "The node was low on resource: memory."
+        ended = [{"type": "Ready", "status": "False"} | _stamps()]
+        return {"phase": "Failed", "reason": "Evicted", "message": why, "conditions": ended, "containerStatuses": []}
     return {
         "phase": "Pending" if behaviour is Behaviour.NO_IMAGE else "Running",
         "startTime": _now(),
@@ -237,7 +243,7 @@ def _container(container: Mapping[str, Any], behaviour: Behaviour) -> dict[str, 
             return base | _crashed("OOMKilled", 137)
         case Behaviour.NO_IMAGE:
             return base | {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
-        case Behaviour.READY | Behaviour.UNREADY | Behaviour.STUCK | Behaviour.PENDING:
+        case Behaviour.READY | Behaviour.UNREADY | Behaviour.STUCK | Behaviour.PENDING | Behaviour.EVICTED:
             return base | {"started": True, "state": {"running": {"startedAt": _now()}}}
 
 

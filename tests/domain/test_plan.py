@@ -33,6 +33,7 @@ PLAN = Plan(
         pytest.param(replace(PLAN, post_image={"replicas": 6}), id="what will be there"),
         pytest.param(replace(PLAN, undo_after=None), id="for good instead of for a while"),
         pytest.param(replace(PLAN, undo_after=timedelta(hours=8)), id="for longer"),
+        pytest.param(replace(PLAN, needs_approval="no ready pod would be left"), id="worse than was known"),
     ],
 )
 def test_an_approval_is_for_what_is_done_to_what_and_for_how_long(other: Plan) -> None:
@@ -43,11 +44,21 @@ def test_an_approval_is_for_what_is_done_to_what_and_for_how_long(other: Plan) -
     "other",
     [
         pytest.param(replace(PLAN, summary="in other words"), id="words"),
+        pytest.param(replace(PLAN, health=(2, 3)), id="how many are ready at the moment"),
         pytest.param(replace(PLAN, parameters={"pods": ["a", "b"]}), id="parameters that came to the same calls"),
+        pytest.param(
+            replace(PLAN, calls=(replace(PLAN.calls[0], as_of={"/metadata/generation": 8}),)), id="how new it must be"
+        ),
     ],
 )
 def test_an_approval_is_not_for_what_changes_nothing(other: Plan) -> None:
     assert other.digest == PLAN.digest
+
+
+def test_how_new_it_must_be_is_asked_of_the_write_itself() -> None:
+    test = {"op": "test", "path": "/metadata/generation", "value": 8}
+
+    assert replace(PLAN.calls[0], as_of={"/metadata/generation": 8}).payload == [test, *PATCH]
 
 
 async def test_the_journal_gives_back_the_plan_that_was_approved(database: Database) -> None:

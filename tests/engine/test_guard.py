@@ -37,6 +37,7 @@ from remediator.store.documents import progress_from, progress_json
 from remediator.store.moves import Decided
 from remediator.toolbox import Toolbox
 from tests.engine.test_undo import looking
+from tests.fakes.kubernetes import FakeCluster
 from tests.store.facts import LEASE, alert, claimed, count, file
 from tests.system.rules import rule_with, write_rules
 
@@ -331,3 +332,56 @@ async def test_an_approval_counts_for_ten_minutes(
     assert move.phase is phase
     assert ("the approval by alice is older than 10m and no longer counts" in told) is (phase is Phase.PROPOSED)
     assert (move.progress.approval is None) is (phase is Phase.PROPOSED)
+
+
+async def test_an_approval_that_is_for_another_plan_by_now_is_told(suggesting: Suggesting, clock: Clock) -> None:
+    """Whoever gave it thinks that the fix was made, and a page later is asked for the same again."""
+    await suggesting.tell(down("f1"))
+    proposed = await suggesting.go_on()
+    assert proposed.progress.plan is not None
+    approval = Approval("0" * 16, "alice", clock.now)
+    approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
+
+    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+
+    digest = proposed.progress.plan.digest
+    told = f"the plan {'0' * 16} that alice approved is now {digest}: that yes is not for it"
+    assert (move.phase, told in [entry.message for entry in move.entries]) == (Phase.PROPOSED, True)
+
+
+async def test_an_approval_that_a_hold_takes_away_is_told(database: Database, desk: Desk, clock: Clock) -> None:
+    approval = Approval("0" * 16, "alice", clock.now)
+    incident = replace(await claimed(database), progress=Progress(approval=approval))
+
+    move = held(incident, desk, wait=COOLDOWN)
+
+    assert move.progress.approval is None
+    assert [entry.message for entry in move.entries[1:]] == [
+        "the approval by alice no longer counts: the plan is made anew after the wait",
+        "held for 15m: it was changed less than 15m ago",
+    ]
+
+
+async def test_an_approval_of_a_step_that_has_nothing_to_do_any_more_is_told(
+    suggesting: Suggesting, clock: Clock, fake_cluster: FakeCluster
+) -> None:
+    await suggesting.tell(down("f1"))
+    proposed = await suggesting.go_on()
+    approval = Approval("0" * 16, "alice", clock.now)
+    approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
+    fake_cluster.create("prod", autoscaler("backend"))
+
+    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+
+    assert move.progress.approval is None
+    assert move.entries[-1].message == "the approval by alice no longer counts: this step is passed over"
+
+
+def autoscaler(name: str) -> Any:
+    spec = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}, "maxReplicas": 9}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": spec,
+    }

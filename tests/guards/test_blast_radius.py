@@ -141,6 +141,12 @@ def test_no_series_of_fixes_disturbs_more_than_the_share(desired: int, share: fl
     assert sum(budget.units for budget, _ in spent) <= max(1, int(share * desired))
 
 
+def test_a_bound_on_pods_as_targets_is_refused() -> None:
+    """A fix of one counts as its controller's: it would bound nothing."""
+    with pytest.raises(ValidationError, match="a pod is counted as its controller's"):
+        BlastRadius.model_validate({"at_most": 3, "within": "10m", "kind": "pod"})
+
+
 def test_a_kind_that_is_misspelt_is_refused() -> None:
     """It would bound nothing."""
     with pytest.raises(ValidationError, match="'Deployment' is no kind of target; known: deployment"):

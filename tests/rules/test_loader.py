@@ -7,19 +7,26 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from remediator.actions.delete_pod import DeletePod
 from remediator.actions.flush_cache import FlushCache
 from remediator.domain.errors import BadDocument
+from remediator.domain.finding import Finding
+from remediator.domain.incident import Progress
+from remediator.domain.target import Target
 from remediator.domain.verdict import Deny
 from remediator.language.document import Severity
-from remediator.rules.decide import judge_all
+from remediator.rules.decide import Chosen, choose_step, judge_all
 from remediator.rules.loader import Loaded, load_rules
 from remediator.rules.rule import CannotBuild
+from remediator.rules.values import values_of
+from tests.actions.bench import incident_of
 from tests.guards.proposals import ledger, propose
 from tests.rules.folder import RULE, SEVERITIES, load_with, write_rules
 
 GUARDS = "guards: [{ use: cooldown, for: 1h }]\n"
+SHIPPED = Path(__file__).parents[2] / "rules"
 HOURS = "business_hours: { timezone: Europe/Berlin }\n"
 
 
@@ -606,8 +613,25 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         load_rules(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(("failing", "step"), [(1, "rollback"), (0, "scale")], ids=["pods fail", "all are ready"])
+def test_the_shipped_rule_takes_back_only_a_release_whose_pods_fail(failing: int, step: str) -> None:
+    [rule] = [each for each in load_rules(SHIPPED).rulebook.rules if each.name == "service-down"]
+    facts: dict[str, dict[str, object]] = {
+        "rollout": {"age": timedelta(minutes=12), "previous_was_healthy": True},
+        "pods": {"failing": failing, "healthy": 3 - failing},
+        "usage": {"cpu": 0.9},
+    }
+    found = {name: Finding(ok=True, summary="", facts=given) for name, given in facts.items()}
+    incident = replace(incident_of(Target("deployment", "backend", "prod")), progress=Progress(findings=found))
+
+    choice = choose_step(rule, values_of(incident, now=incident.opened_at), ())
+
+    assert isinstance(choice, Chosen)
+    assert rule.fix[choice.index].plugin.yaml_name() == step
+
+
 def test_the_shipped_rules_are_sound() -> None:
-    loaded = load_rules(Path(__file__).parents[2] / "rules")
+    loaded = load_rules(SHIPPED)
 
     assert loaded.problems == ()
     assert {rule.name for rule in loaded.rulebook.rules} >= {

@@ -41,6 +41,16 @@ def test_a_rule_needs_what_its_steps_declare(tmp_path: Path) -> None:
     assert Permission("list", "pods") in need.permissions
 
 
+def test_whoever_deletes_a_pod_by_its_name_may_look_up_what_controls_it(tmp_path: Path) -> None:
+    by_pod = PINNED.replace("deployment: ${{ alert.labels.deployment }}", "pod: ${{ alert.labels.pod }}")
+
+    (need,) = permissions_of(load_rules(write_rules(tmp_path, service_down=by_pod)).rulebook)
+
+    owners = ("deployments", "statefulsets", "daemonsets", "replicasets")
+    wanted = {Permission("get", plural, "apps") for plural in owners} | {Permission("list", "replicasets", "apps")}
+    assert wanted <= need.reads
+
+
 def test_roles_for_reading_and_writing_are_apart(tmp_path: Path) -> None:
     printed = CliRunner().invoke(command, [str(write_rules(tmp_path, service_down=PINNED))])
 

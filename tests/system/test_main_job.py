@@ -147,6 +147,92 @@ async def test_what_was_approved_is_still_the_plan_a_minute_later(
     assert sum("waits for approval" in line for line in told(done)) == 1
 
 
+@pytest.mark.parametrize("step", ["{ use: restart }", "{ use: rollback }"], ids=["restart", "rollback"])
+async def test_what_was_approved_is_done_though_an_autoscaler_scales_meanwhile(
+    settings_of: SettingsOf, fake_cluster: FakeCluster, step: str
+) -> None:
+    """Under load that is each minute: an approval never counted, and the same was asked for again."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    fake_cluster.set_image("prod", "backend", image="registry.example/app:2")
+
+    async with running(settings_of("suggest", **{"service-down": rule_with(step)})) as (_, client):
+        await client.alert(**ALERT)
+        proposed = await client.until(1, lambda seen: seen["phase"] == "proposed")
+        fake_cluster.scale("prod", "backend", replicas=4)
+        await client.post("/api/v1/incidents/1/approve", {"plan": proposed["plan"]["digest"]})
+        done = await client.until(1, lambda seen: any(line.startswith("fix fix[0]: done") for line in told(seen)))
+
+    assert sum("waits for approval" in line for line in told(done)) == 1
+    assert fake_cluster.deployment("prod", "backend")["spec"]["replicas"] == 4
+
+
+BY_POD = """
+rule: service-down
+summary: A pod crashes again and again.
+match:
+  - '{alertname="KubePodCrashLooping"}'
+severity: sev1
+target:
+  pod: ${{ alert.labels.pod }}
+  namespace: ${{ alert.labels.namespace }}
+diagnose:
+  pods: { use: pod_status }
+fix:
+  - use: delete_pod
+    when: diagnose.pods.failing > 0
+verify:
+  within: 5s
+  steady_for: 100ms
+  checks:
+    - use: alert_resolved
+"""
+GUARDS = """
+guards:
+  - { use: cooldown, for: 15m }
+  - { use: blast_radius, of: pods, per: workload, share: 1, ready_at_least: 0.5, within: 10m }
+"""
+
+
+async def test_the_pod_that_takes_a_deleted_ones_place_is_left_alone_for_as_long(
+    settings_of: SettingsOf, fake_cluster: FakeCluster
+) -> None:
+    """Each replacement has another name: a crash loop was "fixed" for ever, and nobody was paged."""
+    fake_cluster.deploy("prod", "backend", replicas=3)
+    crashing = {"alertname": "KubePodCrashLooping", "namespace": "prod"}
+    [first, second] = fake_cluster.break_until_restarted("prod", "backend", pods=2)[:2]
+    fake_cluster.heal_named("prod", [second])
+    settings = settings_of("act", **{"service-down": BY_POD, "guards": GUARDS})
+
+    async with running(settings) as (_, client):
+        await client.alert(**crashing, pod=first)
+        await client.until(1, lambda seen: seen["phase"] == "fixed")
+        await client.resolve(**crashing, pod=first)
+        await client.until(1, lambda seen: seen["status"] == "resolved")
+        fake_cluster.break_named("prod", [second], reason=Fault.CRASHING)
+        await client.alert(**crashing, pod=second)
+        held = await client.until(2, lambda seen: any("held for" in line for line in told(seen)))
+
+    assert any("deployment/prod/backend was changed less than 15m ago" in line for line in told(held)), told(held)
+    assert [write.path.split("/")[-2] for write in fake_cluster.requests.writes] == [first]
+
+
+async def test_the_last_ready_pod_waits_for_a_person(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:
+    fake_cluster.deploy("prod", "backend", replicas=1)
+    rule = rule_with("{ use: delete_pod, pods: '${{ [alert.labels.pod] }}' }")
+    [only] = [pod["metadata"]["name"] for pod in fake_cluster.pods("prod", "backend")]
+
+    async with running(settings_of("act", **{"service-down": rule})) as (_, client):
+        await client.alert(**ALERT, pod=only)
+        proposed = await client.until(1, lambda seen: seen["phase"] == "proposed")
+        before = list(fake_cluster.requests.writes)
+        await client.post("/api/v1/incidents/1/approve", {"plan": proposed["plan"]["digest"]})
+        await client.until(1, lambda seen: any(line.startswith("fix fix[0]: done") for line in told(seen)))
+
+    reason = f"no ready pod of deployment/prod/backend would be left without {only}"
+    assert any(f"({reason})" in line for line in told(proposed)), told(proposed)
+    assert (before, len(fake_cluster.requests.writes)) == ([], 1)
+
+
 async def test_the_kill_switch_stops_a_fix_but_not_the_page(settings_of: SettingsOf, fake_cluster: FakeCluster) -> None:
     fake_cluster.deploy("prod", "backend", replicas=3)
     fake_cluster.break_until_restarted("prod", "backend", pods=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import ceil
 
 import msgspec
 from msgspec import field
@@ -14,6 +15,7 @@ class Struct(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Owner(Struct, frozen=True):
+    api_version: str = ""
     kind: str = ""
     name: str = ""
     uid: str = ""
@@ -113,14 +115,31 @@ class Pod(Struct, frozen=True):
             return False
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
+    @property
+    def is_over(self) -> bool:
+        """What is left of one that ended, or was evicted by its node: a record, whose place another has taken."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
 
 class PodTemplate(Struct, frozen=True):
     metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
 
 
+class RollingUpdate(Struct, frozen=True):
+    max_unavailable: int | str | None = None
+    """A number, or a share such as `25%`. None: as its kind has it."""
+    partition: int | None = None
+    """A StatefulSet's: its first so many pods keep the template they have."""
+
+
 class Strategy(Struct, frozen=True):
     type: str = ""
+    rolling_update: RollingUpdate | None = None
+
+    @property
+    def pace(self) -> RollingUpdate:
+        return self.rolling_update or RollingUpdate()
 
 
 class WorkloadSpec(Struct, frozen=True):
@@ -128,17 +147,9 @@ class WorkloadSpec(Struct, frozen=True):
     selector: Selector = Selector()
     template: PodTemplate = PodTemplate()
     strategy: Strategy = Strategy()
-    """A Deployment's. StatefulSets and DaemonSets have an `updateStrategy`, and none that takes all pods at once."""
-
-    @property
-    def recreates(self) -> bool:
-        """Whether a roll-out ends all pods before it starts a new one."""
-        return self.strategy.type == "Recreate"
-
-    @property
-    def disturbed_by_roll_out(self) -> int:
-        """How many pods are away at once."""
-        return max(self.replicas, 1) if self.recreates else 1
+    """A Deployment's."""
+    update_strategy: Strategy = Strategy()
+    """A StatefulSet's or DaemonSet's; it has none that takes all pods at once."""
 
 
 class WorkloadStatus(Struct, frozen=True):
@@ -162,6 +173,48 @@ class Workload(Struct, frozen=True):
     metadata: WorkloadMetadata = WorkloadMetadata()
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def desired(self) -> int:
+        """How many pods it asks for."""
+        return self.status.desired_number_scheduled if self.kind == "daemonset" else self.spec.replicas
+
+    @property
+    def recreates(self) -> bool:
+        """Whether a roll-out ends all pods before it starts a new one."""
+        return self.spec.strategy.type == "Recreate"
+
+    @property
+    def rolls_when_deleted(self) -> bool:
+        """Whether a pod gets a newer template only once somebody deletes it."""
+        return self.spec.update_strategy.type == "OnDelete"
+
+    @property
+    def rolled(self) -> int:
+        """How many of the desired pods a roll-out reaches, by itself."""
+        if self.rolls_when_deleted:
+            return 0
+        return max(self.desired - (self.spec.update_strategy.pace.partition or 0), 0)
+
+    @property
+    def disturbed_by_roll_out(self) -> int:
+        """How many pods are away at once; one at least: each of them goes, though another may have come before."""
+        if self.recreates:
+            return max(self.desired, 1)
+        return max(min(self._most_unavailable, self.rolled), 1)
+
+    @property
+    def _most_unavailable(self) -> int:
+        """A share is rounded as the controller of its kind does: of a DaemonSet up, of all others down."""
+        is_deployment = self.kind == "deployment"
+        strategy = self.spec.strategy if is_deployment else self.spec.update_strategy
+        given = strategy.pace.max_unavailable
+        if given is None:
+            given = "25%" if is_deployment else 1
+        if isinstance(given, int):
+            return given
+        hundredths = self.desired * int(given.removesuffix("%"))
+        return ceil(hundredths / 100) if self.kind == "daemonset" else hundredths // 100
 
     @property
     def revision(self) -> int:

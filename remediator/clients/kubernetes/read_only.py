@@ -22,7 +22,7 @@ class ReadOnly:
         if not is_dry_run(dry):
             raise NotAllowed(f"not sent: {dry} would not be a dry run")
         return await self._transport.send(
-            dry.method, dry.resource, dry.query, body=dry.body, content_type=dry.content_type
+            dry.method, dry.resource, dry.query, body=dry.payload, content_type=dry.content_type
         )
 
 

@@ -8,11 +8,11 @@ from urllib.parse import quote
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from remediator.clients.kubernetes.objects import Event, Hpa, Pod, PodMetrics, Selector, Workload
+from remediator.clients.kubernetes.objects import Event, Hpa, Owner, Pod, PodMetrics, Selector, Workload
 from remediator.clients.kubernetes.read_only import ReadOnly, dry_run_of
 from remediator.domain.errors import Ambiguous, BadPayload, NotFound, RemediatorError, Temporary
 from remediator.domain.plan import Call, Permission, Rehearsal
-from remediator.domain.target import WORKLOADS, Target
+from remediator.domain.target import WORKLOADS, Target, plural_of
 
 PAGE = 500
 MOST_OBJECTS = 10_000
@@ -70,6 +70,17 @@ class KubernetesReader:
 
     async def pod(self, namespace: str, name: str) -> Pod:
         return await self._get(f"{namespace_path('/api/v1', namespace)}/pods/{quote(name)}", Pod)
+
+    async def owner_of(self, pod: Pod) -> Target:
+        """What keeps the pod there, under a name that outlives it: of a ReplicaSet's pod the Deployment, where there is
+        one. The pod itself where nothing controls it."""
+        controller = pod.metadata.controller
+        if controller is not None and _kind_of(controller) == "replicaset":
+            path = f"{namespace_path('/apis/apps/v1', pod.metadata.namespace)}/replicasets/{quote(controller.name)}"
+            controller = (await self._get(path, Workload)).metadata.controller or controller
+        if controller is None:
+            return Target("pod", pod.metadata.name, pod.metadata.namespace)
+        return Target(_kind_of(controller), controller.name, pod.metadata.namespace)
 
     async def replica_sets(self, deployment: Workload) -> list[Workload]:
         """Those the deployment controls, in no order."""
@@ -167,6 +178,18 @@ def to_read_pods(target: Target | None) -> tuple[Permission, ...]:
         return pods
     replica_sets = (Permission("list", "replicasets", "apps"),) if target.kind == "deployment" else ()
     return (*pods, Permission("get", target.plural, "apps"), *replica_sets)
+
+
+def to_find_owner() -> tuple[Permission, ...]:
+    """What `owner_of` asks for, and then the looks at the pods of what it has found."""
+    workloads = tuple(Permission("get", plural_of(kind), "apps") for kind in WORKLOADS)
+    return (*workloads, Permission("get", "replicasets", "apps"), Permission("list", "replicasets", "apps"))
+
+
+def _kind_of(owner: Owner) -> str:
+    """As a target has it: others' kinds may have the names of ours, so theirs are written as kubectl does."""
+    group = owner.api_version.rpartition("/")[0]
+    return f"{owner.kind.lower()}.{group}" if group not in {"", "apps"} else owner.kind.lower()
 
 
 def selector_text(selector: Selector) -> str:

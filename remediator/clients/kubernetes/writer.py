@@ -12,7 +12,8 @@ from remediator.domain.ids import IntentId
 from remediator.domain.plan import Call, Fence, unfenced
 
 INTENT_ANNOTATION = "remediator.dev/intent"
-"""Where a plan's body holds this key, the intent's id is put in as its value: the mark to recognise the write by."""
+"""Where a plan's body has this key without a value, the intent's id is put in: the mark to recognise the write by. One
+with a value is an earlier write's, in a template that is brought back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class KubernetesWriter:
             call.method,
             call.resource,
             {**call.query, "fieldManager": manager_of(intent)},
-            body=marked(call.body, intent),
+            body=marked(call.payload, intent),
             content_type=call.content_type,
             fence=self.fence,
         )
@@ -40,10 +41,10 @@ def manager_of(intent: IntentId) -> str:
 
 
 def marked(body: Any, intent: IntentId) -> Any:
-    """The body with the intent's id wherever a plan left room for it."""
+    """The body with the intent's id wherever a plan left room for it, and else as it was rehearsed."""
     match body:
         case dict() | Mapping():
-            return {k: intent if k == INTENT_ANNOTATION else marked(v, intent) for k, v in body.items()}
+            return {k: intent if (k, v) == (INTENT_ANNOTATION, "") else marked(v, intent) for k, v in body.items()}
         case list() | tuple():
             return [_marked_operation(item, intent) for item in body]
         case _:
@@ -52,6 +53,5 @@ def marked(body: Any, intent: IntentId) -> Any:
 
 def _marked_operation(item: Any, intent: IntentId) -> Any:
     """A JSON patch names the annotation in its path, with `/` written as `~1`."""
-    if isinstance(item, Mapping) and str(item.get("path", "")).endswith(INTENT_ANNOTATION.replace("/", "~1")):
-        return {**item, "value": intent}
-    return marked(item, intent)
+    is_ours = isinstance(item, Mapping) and str(item.get("path", "")).endswith(INTENT_ANNOTATION.replace("/", "~1"))
+    return {**item, "value": intent} if is_ours and item.get("value") == "" else marked(item, intent)

@@ -136,6 +136,12 @@ class FakeCluster:
         self._store.update(DEPLOYMENTS, deployment)
         self.settle()
 
+    def scale(self, namespace: str, name: str, *, replicas: int) -> None:
+        deployment = self._store.get(DEPLOYMENTS, namespace, name)
+        deployment["spec"]["replicas"] = replicas
+        self._store.update(DEPLOYMENTS, deployment)
+        self.settle()
+
     # What goes wrong
 
     def break_pods(self, namespace: str, workload: str, *, reason: str = Fault.CRASHING) -> None:

@@ -15,6 +15,8 @@ class Fault(StrEnum):
     BAD_CONFIG = "CreateContainerConfigError"
     NOT_READY = "NotReady"
     UNSCHEDULABLE = "Unschedulable"
+    EVICTED = "Evicted"
+    """By its node: what is left is a record."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ def look_of(fault: Fault | None, *, container: Object, pod: str, now: str) -> Lo
         case Fault.BAD_CONFIG:
             message = 'configmap "settings" not found'
             return Look({"waiting": {"reason": "CreateContainerConfigError", "message": message}})
-        case Fault.UNSCHEDULABLE:
+        case Fault.UNSCHEDULABLE | Fault.EVICTED:
             return Look({})
 
 
@@ -83,6 +85,7 @@ EVENT_OF: dict[Fault, tuple[str, str]] = {
     Fault.IMAGE_MISSING: ("Failed", "Error: ImagePullBackOff"),
     Fault.BAD_CONFIG: ("Failed", 'Error: configmap "settings" not found'),
     Fault.NOT_READY: ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503"),
+    Fault.EVICTED: ("Evicted", "The node was low on resource: memory."),
     Fault.UNSCHEDULABLE: ("FailedScheduling", "0/3 nodes are available: 3 Insufficient memory."),
 }
 """The reason and message of the Warning that the kubelet or the scheduler writes once for each pod."""

@@ -72,8 +72,10 @@ class Kubelet:
         is_ready = all(look.is_ready for _, look in looks)
         is_stuck = fault in {Fault.IMAGE_MISSING, Fault.BAD_CONFIG}
         number = sum(uid_byte for uid_byte in pod["metadata"]["uid"].encode()) % 250 + 1
+        ended = {"reason": "Evicted", "message": EVENT_OF[Fault.EVICTED][1]} if fault is Fault.EVICTED else {}
         return {
-            "phase": "Pending" if is_stuck else "Running",
+            **ended,
+            "phase": "Failed" if ended else "Pending" if is_stuck else "Running",
             "hostIP": "127.0.0.1",
             "podIP": f"10.244.0.{number}",
             "podIPs": [{"ip": f"10.244.0.{number}"}],
@@ -128,6 +130,10 @@ def event_about(obj: Object, *, name: str, reason: str, message: str, type: str,
         "reportingComponent": "kubelet",
         "reportingInstance": "",
     }
+
+
+def is_over(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def is_ready(pod: Object) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from copy import deepcopy
 
-from .kubelet import is_ready
+from .kubelet import is_over, is_ready
 from .resources import DAEMON_SETS, NODES, PODS, REPLICA_SETS, STATEFUL_SETS, Object, Resource, is_owned_by
 from .rollouts import owner_reference, short_hash
 from .store import Store
@@ -28,7 +28,8 @@ class Replicas:
         return [pod for pod in self._store.all(PODS, owner["metadata"]["namespace"]) if is_owned_by(pod, owner)]
 
     def _keep_replica_set(self, replica_set: Object) -> None:
-        pods, wanted = self._pods(replica_set), replica_set["spec"]["replicas"]
+        pods = [pod for pod in self._pods(replica_set) if not is_over(pod)]
+        wanted = replica_set["spec"]["replicas"]
         for _ in range(wanted - len(pods)):
             self._made += 1
             suffix = short_hash([replica_set["metadata"]["uid"], self._made], 5)
@@ -36,7 +37,7 @@ class Replicas:
         # Like the real one: what isn't ready goes first, then what is youngest.
         unready_first = sorted(pods, key=lambda pod: (is_ready(pod), -_age(pod)))
         self._remove(unready_first[: max(0, len(pods) - wanted)])
-        pods = self._pods(replica_set)
+        pods = [pod for pod in self._pods(replica_set) if not is_over(pod)]
         ready = sum(map(is_ready, pods))
         counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": ready, "availableReplicas": ready}
         self._report(REPLICA_SETS, replica_set, {"replicas": len(pods)} | _without_zeros(counts))
@@ -49,7 +50,8 @@ class Replicas:
         self._remove(pod for number, pod in pods.items() if number >= wanted)
         kept = [pods.get(number) for number in range(wanted)]
         missing = next((number for number, pod in enumerate(kept) if pod is None), None)
-        outdated = [pod for pod in kept if pod and pod["metadata"]["labels"][_REVISION_LABEL] != digest]
+        rolled = kept[_first_rolled(stateful_set) :]
+        outdated = [pod for pod in rolled if pod and pod["metadata"]["labels"][_REVISION_LABEL] != digest]
         if missing is not None and all(pod is None or is_ready(pod) for pod in kept[:missing]):
             self._make(stateful_set, f"{name}-{missing}", digest=digest)
         elif missing is None and outdated and all(pod and is_ready(pod) for pod in kept if pod not in outdated):
@@ -67,6 +69,8 @@ class Replicas:
         nodes = [node["metadata"]["name"] for node in self._store.all(NODES)]
         pods = {pod["spec"].get("nodeName"): pod for pod in self._pods(daemon_set)}
         outdated = [pod for pod in pods.values() if pod["metadata"]["labels"][_REVISION_LABEL] != digest]
+        if daemon_set["spec"]["updateStrategy"]["type"] == "OnDelete":
+            outdated = []
         self._remove([*outdated[:1], *(pod for node, pod in pods.items() if node not in nodes)])
         for node in nodes:
             if node not in pods:
@@ -102,6 +106,14 @@ class Replicas:
 
 def _digest(owner: Object) -> str:
     return short_hash(owner["spec"]["template"], 10)
+
+
+def _first_rolled(stateful_set: Object) -> int:
+    """The pods before it keep the template they have."""
+    strategy = stateful_set["spec"]["updateStrategy"]
+    if strategy["type"] == "OnDelete":
+        return int(stateful_set["spec"]["replicas"])
+    return int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
 
 
 def _age(pod: Object) -> int:
