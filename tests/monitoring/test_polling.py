@@ -133,7 +133,7 @@ async def silence(session: aiohttp.ClientSession, **labels: str) -> None:
 
 @asynccontextmanager
 async def as_if_up_for(time: timedelta, address: str) -> AsyncIterator[str]:
-    """In front of a peer that has just started, and would prove nobody's absence for five minutes."""
+    """In front of a peer that has just started, and would prove nobody's absence for fifteen minutes."""
 
     async def passed_on(request: web.Request) -> web.Response:
         async with aiohttp.ClientSession() as session, session.get(f"http://{address}{request.rel_url}") as response:
