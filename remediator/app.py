@@ -237,7 +237,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     links = Links(opened.link_secret, clock)
     writer = PageWriter(address, links)
     intake = Intake(database, rules.rulebook, ceiling=ceiling, metrics=metrics, bells=(work_bell, page_bell, ends_bell))
-    reconciler = Reconciler(database, intake, _polled(settings, connections), metrics=metrics)
+    reconciler = Reconciler(database, intake, polled_sources(settings, connections), metrics=metrics)
     worker = Worker(
         database,
         rules.rulebook,
@@ -378,13 +378,17 @@ def _age(days: Days) -> timedelta | None:
     return None if days == "forever" else timedelta(days=days)
 
 
-def _polled(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
+def polled_sources(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
+    """Warns of those whose webhooks would be recorded under another name: each of their alerts would be two."""
     hooks = settings.webhooks
     senders = {*hooks.tokens, *hooks.basic, *hooks.grafana}
-    for name in settings.sources:
-        if name not in senders and not hooks.allow_unauthenticated:
-            # Recorded under two names, one alert would be two.
-            log.warning("polled source has no webhook sender of its name", source=name, senders=sorted(senders))
+    for name, source in settings.sources.items():
+        # Who does not say who it is, is recorded under the path that it posts to.
+        if name not in senders and not (hooks.allow_unauthenticated and name == source.kind):
+            nameless = {source.kind} if hooks.allow_unauthenticated else set()
+            log.warning(
+                "polled source has no webhook sender of its name", source=name, senders=sorted(senders | nameless)
+            )
     return tuple(
         Polled(
             source=SourceName(name),

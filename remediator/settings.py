@@ -67,6 +67,10 @@ class PrometheusServer(_Section):
     token: SecretStr | None = None
 
 
+_LONGEST_LABEL = 63
+"""Of a name in the DNS."""
+
+
 class PolledSource(_Section):
     """A sender of alerts that is also asked, since its webhooks cannot tell everything (facts: intake 1.5)."""
 
@@ -86,6 +90,10 @@ class PolledSource(_Section):
             parts = urlsplit(peer)
             if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
                 raise ValueError("a peer is a plain http:// or https:// base URL")
+            if not all(0 < len(label) <= _LONGEST_LABEL for label in parts.hostname.removesuffix(".").split(".")):
+                raise ValueError(
+                    f"{parts.hostname!r} is no host: between its dots stand 1 to {_LONGEST_LABEL} characters each"
+                )
             if parts.username or parts.password:
                 raise ValueError("a peer's URL holds no login: use `token` or `basic`")
         plain = [peer.rstrip("/") for peer in peers]

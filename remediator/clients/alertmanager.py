@@ -1,15 +1,21 @@
 """Alertmanager's API v2, and Grafana's copy of it: which alerts one peer holds, since when it runs, what it is told.
 
+Mute times hold back groups, not alerts: the list of alerts says nothing of them, whatever its `mutedBy` is like. What
+does is the list of groups, in Alertmanager 0.28 and later; Grafana has the field there and never fills it.
+
 Read only. A list can hold every alert of a bad night, so it has its own size limit; an entry that cannot be read is
 counted and costs its neighbours nothing.
 """
 
 import base64
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import quote
 
 import msgspec
 
@@ -37,7 +43,20 @@ class _Muting(msgspec.Struct, frozen=True, rename="camel", gc=False):
     state: str = ""
     silenced_by: tuple[str, ...] | None = ()
     inhibited_by: tuple[str, ...] | None = ()
-    muted_by: tuple[str, ...] | None = ()
+
+
+class _GroupMuting(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    muted_by: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Grouped(msgspec.Struct, frozen=True, gc=False):
+    fingerprint: str
+    status: _GroupMuting
+
+
+class _Group(msgspec.Struct, frozen=True, gc=False):
+    receiver: _Receiver
+    alerts: tuple[_Grouped, ...] = ()
 
 
 class ListedAlert(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -56,16 +75,14 @@ class ListedAlert(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     @property
     def suppressed_by(self) -> str:
-        """In words; empty where nothing keeps it from being notified."""
+        """In words; empty where nothing keeps it from being notified. Not by which alert it is inhibited: of several
+        the peer names any, now this one and now that."""
         status = self.status
-        if not (status.silenced_by or status.inhibited_by or status.muted_by or status.state == "suppressed"):
+        if not (status.silenced_by or status.inhibited_by or status.state == "suppressed"):
             return ""
-        reasons = (
-            ("silence", status.silenced_by),
-            ("inhibition by", status.inhibited_by),
-            ("mute time", status.muted_by),
-        )
-        return "; ".join(f"{what} {', '.join(by)}" for what, by in reasons if by) or "suppression"
+        silence = f"silence {', '.join(sorted(status.silenced_by))}" if status.silenced_by else ""
+        inhibition = "inhibition" if status.inhibited_by else ""
+        return "; ".join(filter(None, (silence, inhibition))) or "suppression"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,14 @@ class Listing:
     alerts: tuple[ListedAlert, ...]
     unreadable: int = 0
     """Entries that are no alert we know the shape of: the list is then no proof that something is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSent:
+    body: bytes
+    """For `read_listing`."""
+    at: datetime | None
+    """By the peer's own clock, to the second; None where it does not say."""
 
 
 class _StatusPayload(msgspec.Struct):
@@ -94,6 +119,7 @@ class _OriginalConfig(msgspec.Struct):
 
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _ALERT = msgspec.json.Decoder(ListedAlert)
+_GROUPS = msgspec.json.Decoder(list[_Group])
 _STATUS = msgspec.json.Decoder(_StatusPayload)
 _ORIGINAL = msgspec.json.Decoder(_OriginalConfig)
 
@@ -108,12 +134,20 @@ class Alertmanager:
     authorization: str = field(default="", repr=False)
     timeout: timedelta = LONGEST_ANSWER
 
-    async def alerts(self) -> bytes:
-        """The list as sent, for `read_listing`. Raises `Temporary`, or `Permanent` for any answer but a list."""
+    async def alerts(self) -> ListSent:
+        """Raises `Temporary`, or `Permanent` for any answer but a list."""
         answer = await self._get("/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=true")
+        return ListSent(self._whole(answer, "alerts"), _moment_of(answer))
+
+    async def groups(self, receiver: str) -> bytes:
+        """Those that it is told of, for `read_mutes`. Raises `Temporary`, or `Permanent` for any answer but a list."""
+        answer = await self._get(f"/api/v2/alerts/groups?receiver={quote(re.escape(receiver), safe='')}")
+        return self._whole(answer, "groups")
+
+    def _whole(self, answer: Response, what: str) -> bytes:
         if len(answer.body) >= MOST_LIST_BYTES:
             raise Permanent(
-                f"its list of alerts is larger than {MOST_LIST_BYTES >> 20} MiB", system=self.url, operation="alerts"
+                f"its list of {what} is larger than {MOST_LIST_BYTES >> 20} MiB", system=self.url, operation=what
             )
         return answer.body
 
@@ -169,6 +203,25 @@ def read_listing(body: bytes, *, system: str) -> Listing:
     return Listing(tuple(alerts), unreadable=len(entries) - len(alerts))
 
 
+def read_mutes(body: bytes, receiver: str, *, system: str) -> Mapping[str, str] | None:
+    """Of each alert that is in a group of that receiver, by its fingerprint: the mute time in words, empty where some
+    group of it is told. None where this release does not say. Pure, and long for long lists. Raises `Permanent`."""
+    try:
+        groups = _GROUPS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Permanent(f"answered no list of groups: {error}", system=system, operation="groups") from error
+    mutes: dict[str, str] = {}
+    for group in groups:
+        if group.receiver.name != receiver:
+            continue
+        for alert in group.alerts:
+            if alert.status.muted_by is msgspec.UNSET:
+                return None
+            muted = f"mute time {', '.join(sorted(alert.status.muted_by))}" if alert.status.muted_by else ""
+            mutes[alert.fingerprint] = muted and mutes.get(alert.fingerprint, muted)
+    return mutes
+
+
 def original_config(status: PeerStatus) -> str | None:
     """Alertmanager's own YAML, its secrets blanked; None where the peer has no such thing."""
     try:
@@ -179,11 +232,18 @@ def original_config(status: PeerStatus) -> str | None:
 
 def _up_for(started: str | None, answer: Response) -> timedelta | None:
     """Against the answer's own `Date`: the peer's clock need not agree with ours."""
+    now = _moment_of(answer)
     try:
-        began = msgspec.convert(started, datetime)
-        now = parsedate_to_datetime(_header(answer, "date"))
-        return now.astimezone(UTC) - began
-    except (msgspec.ValidationError, ValueError, TypeError):
+        return now - msgspec.convert(started, datetime) if now is not None else None
+    except (msgspec.ValidationError, ValueError, TypeError, OverflowError):
+        return None
+
+
+def _moment_of(answer: Response) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(_header(answer, "date"))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError):  # it overflows in the year 9999, west of Greenwich
         return None
 
 

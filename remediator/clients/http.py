@@ -95,6 +95,8 @@ class HttpClient:
                 return Response(response.status, dict(response.headers), read)
         except aiohttp.InvalidURL as error:
             raise Permanent(f"not a URL: {url!r}", system="http", operation=method) from error
+        except UnicodeError as error:  # of the resolver's, for a part of the name that is empty or too long
+            raise Permanent(f"no host has such a name: {error}", system=_host(url), operation=method) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             kind = Ambiguous if request.is_sent and method not in _LOOKS else Temporary
             raise kind(str(error) or "timed out", system=_host(url), operation=method) from error

@@ -1,19 +1,23 @@
 """Anti-entropy: what the peers of one source list, held against the episodes we have open.
 
 Webhooks alone lose alerts in six known ways (facts: intake 1.5); a poll of every peer repairs what still fires. Firing
-there and unknown here is opened. Open here and listed nowhere is closed, but only on proof: an alert is never taken
-for gone because somebody did not answer, answered in part, or has just started with an empty memory.
+there and unknown here is opened, unless the peer itself would not have told of it yet. Open here and listed nowhere is
+closed, but only on proof: an alert is never taken for gone because somebody did not answer, answered in part, or has
+just started with an empty memory, nor where none of those we ask ever had it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from remediator.domain.ids import EpisodeId, Fingerprint
 
 GONE_AFTER_POLLS = 3
-RESTART_SHADOW = timedelta(minutes=5)
-"""Alertmanager keeps alerts in memory only; by then every Prometheus has told it again."""
+FOREIGN_AFTER_POLLS = 10
+"""Without it ever being listed. A resolve that is only late comes sooner: within `group_interval`, five minutes."""
+RESTART_SHADOW = timedelta(minutes=15)
+"""Alertmanager keeps alerts in memory only; by then every Prometheus has told it again. It tells what fires once an
+evaluation, and a group of rules may be evaluated every five or ten minutes only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Sighting:
     routed_to_us: bool
     suppressed_by: str = ""
     """The silence, inhibition or mute time; empty: it would be notified."""
+    may_be_muted: bool = False
+    """By a mute time that the peer does not tell of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,14 @@ class PeerView:
     """False where a part of its list could not be read."""
     starts: Mapping[Fingerprint, datetime] = field(default_factory=dict)
     """Since when what it would notify us of fires; since ever where that cannot be read."""
+    told_at: datetime | None = None
+    """By its own clock; None where it does not say."""
+    waits: timedelta = timedelta()
+    """For so long after its start it may keep an alert to itself: what is inhibited or over by then, it never tells."""
+
+    @property
+    def is_young(self) -> bool:
+        return self.up_for is not None and self.up_for < RESTART_SHADOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,8 @@ class KnownEpisode:
     missed_polls: int = 0
     missed_since: datetime | None = None
     suppressed_by: str = ""
+    is_listed: bool = False
+    """By some peer in some poll, since it began: then its absence says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +89,60 @@ class Repairs:
     """Open here, and begun anew there: their end was never told, and neither may be the start."""
     gone: tuple[EpisodeId, ...] = ()
     """To be closed."""
+    listed: tuple[EpisodeId, ...] = ()
+    """For the first time."""
+    foreign: tuple[EpisodeId, ...] = ()
+    """No peer has ever listed them: another sender may use the same name. Each is told of once."""
     absences: Mapping[EpisodeId, Absence] = field(default_factory=dict)
     """Counters that changed."""
     suppressions: Mapping[EpisodeId, str] = field(default_factory=dict)
     """What changed: by what it is suppressed now; empty where that was lifted."""
 
 
-def reconcile(episodes: Sequence[KnownEpisode], views: Sequence[PeerView | None], *, at: datetime) -> Repairs:
-    """`views` has one entry a configured peer, None for one that did not answer; `at` is when the polls began."""
+def reconcile(
+    episodes: Sequence[KnownEpisode], views: Sequence[PeerView | None], *, at: datetime, at_once: bool = False
+) -> Repairs:
+    """`views` has one entry a configured peer, None for one that did not answer; `at` is when the polls began.
+    `at_once`: what is unknown was due already, for a webhook left alerts out."""
     heard = [view for view in views if view is not None]
-    listed = _union(heard)
-    open_here = {episode.fingerprint for episode in episodes}
+    listed = {fingerprint for view in heard for fingerprint in view.sightings}
     absences = _absences(episodes, listed, at) if _proves_absence(views) else _returns(episodes, listed)
     patience = timedelta() if all(view.up_for is not None for view in heard) else RESTART_SHADOW
+    ever_listed = {episode.id for episode in episodes if episode.is_listed}
     return Repairs(
-        unknown=tuple(f for f, seen in listed.items() if seen.routed_to_us and f not in open_here),
+        unknown=_unknown(heard, {episode.fingerprint for episode in episodes}, at=at, at_once=at_once),
         restarted=tuple(episode.fingerprint for episode in episodes if _began_anew(episode, heard)),
-        gone=tuple(id_ for id_, absence in absences.items() if _is_gone(absence, at, patience)),
+        gone=tuple(i for i, absence in absences.items() if i in ever_listed and _is_gone(absence, at, patience)),
+        listed=tuple(e.id for e in episodes if not e.is_listed and e.fingerprint in listed),
+        foreign=tuple(
+            i for i, absence in absences.items() if i not in ever_listed and absence.polls == FOREIGN_AFTER_POLLS
+        ),
         absences=absences,
         suppressions=_suppressions(episodes, heard),
     )
 
 
-def _union(views: Iterable[PeerView]) -> dict[Fingerprint, Sighting]:
-    """`routed_to_us` here: and some peer would notify it. Peers may not know of a silence yet, or not any more."""
-    union: dict[Fingerprint, Sighting] = {}
+def _unknown(
+    views: Sequence[PeerView], open_here: Collection[Fingerprint], *, at: datetime, at_once: bool
+) -> tuple[Fingerprint, ...]:
+    """What some peer would notify: others may not know of a silence any more. One that has just started may not know
+    of it yet, nor of what inhibits: it does not overrule those who have seen more."""
+    held = {f for view in views if not view.is_young for f, seen in view.sightings.items() if seen.suppressed_by}
+    found: dict[Fingerprint, None] = {}
     for view in views:
         for fingerprint, seen in view.sightings.items():
-            known = union.get(fingerprint)
-            opens = seen.routed_to_us and not seen.suppressed_by
-            if known is None or (opens and not known.routed_to_us):
-                union[fingerprint] = Sighting(opens)
-    return union
+            is_told = seen.routed_to_us and not seen.suppressed_by and not seen.may_be_muted
+            if not is_told or fingerprint in open_here or (view.is_young and fingerprint in held):
+                continue
+            if at_once or _has_waited(fingerprint, view, at):
+                found[fingerprint] = None
+    return tuple(found)
+
+
+def _has_waited(fingerprint: Fingerprint, view: PeerView, at: datetime) -> bool:
+    """By the peer's own clock. A start further ahead of it than that is some other clock's, and says nothing."""
+    starts_at = view.starts.get(fingerprint)
+    return starts_at is None or abs((view.told_at or at) - starts_at) >= view.waits
 
 
 def _began_anew(episode: KnownEpisode, views: Iterable[PeerView]) -> bool:
@@ -112,30 +150,34 @@ def _began_anew(episode: KnownEpisode, views: Iterable[PeerView]) -> bool:
 
 
 def _proves_absence(views: Sequence[PeerView | None]) -> bool:
-    return bool(views) and all(
-        view is not None and view.is_whole and (view.up_for is None or view.up_for >= RESTART_SHADOW) for view in views
-    )
+    return bool(views) and all(view is not None and view.is_whole and not view.is_young for view in views)
 
 
 def _absences(
-    episodes: Iterable[KnownEpisode], listed: Mapping[Fingerprint, Sighting], at: datetime
+    episodes: Iterable[KnownEpisode], listed: Collection[Fingerprint], at: datetime
 ) -> dict[EpisodeId, Absence]:
     changed = _returns(episodes, listed)
     for episode in episodes:
         told_since = episode.last_seen_at >= at  # a webhook came while the peers were asked
-        if episode.fingerprint not in listed and not told_since:
+        if episode.fingerprint not in listed and not told_since and not _is_known_to_be_foreign(episode):
             changed[episode.id] = _missed_again(episode, at)
     return changed
 
 
-def _returns(episodes: Iterable[KnownEpisode], listed: Mapping[Fingerprint, Sighting]) -> dict[EpisodeId, Absence]:
+def _is_known_to_be_foreign(episode: KnownEpisode) -> bool:
+    """Counting on would write its row with every poll for as long as it fires."""
+    return not episode.is_listed and episode.missed_polls >= FOREIGN_AFTER_POLLS
+
+
+def _returns(episodes: Iterable[KnownEpisode], listed: Collection[Fingerprint]) -> dict[EpisodeId, Absence]:
     return {e.id: PRESENT for e in episodes if e.missed_polls and e.fingerprint in listed}
 
 
 def _missed_again(episode: KnownEpisode, at: datetime) -> Absence:
-    """A webhook since the first miss says that the alert fired after it: the count starts afresh."""
+    """A webhook since the first miss says that the alert fired after it: the count starts afresh. Of one that was never
+    listed that says nothing: whoever tells of it may not be asked."""
     since = episode.missed_since
-    if since is None or episode.last_seen_at > since:
+    if since is None or (episode.is_listed and episode.last_seen_at > since):
         return Absence(1, at)
     return Absence(episode.missed_polls + 1, since)
 

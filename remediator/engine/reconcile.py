@@ -9,19 +9,20 @@ from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 import structlog
 
 from remediator.catalogue import plugins_of
-from remediator.clients.alertmanager import Alertmanager, ListedAlert, Listing, PeerKind, read_listing
+from remediator.clients.alertmanager import Alertmanager, ListedAlert, PeerKind
 from remediator.domain.alert import Accepted, Alert, AlertStatus, Delivery
-from remediator.domain.errors import RemediatorError
+from remediator.domain.errors import Permanent, RemediatorError
 from remediator.domain.ids import EpisodeId, Fingerprint, SourceName
-from remediator.domain.reconciliation import PeerView, Repairs, Sighting, reconcile
+from remediator.domain.reconciliation import Absence, Repairs, reconcile
 from remediator.engine.bell import Bell
+from remediator.engine.inquiry import Answer, Inquiry
 from remediator.engine.intake import Intake
 from remediator.engine.room import Hold
 from remediator.metrics import Metrics
@@ -37,11 +38,8 @@ LEASE = timedelta(seconds=30)
 replica that died in the middle of one costs no more than a poll."""
 ALERTS_A_DELIVERY = 2_000
 """A repair of thousands must not keep webhooks from their commit."""
-_READ_ASIDE = 256 * 1024
 _PRIVATE = "__"
 _WEBHOOK_VERSIONS = {PeerKind.ALERTMANAGER: "4", PeerKind.GRAFANA: "1"}
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 T = TypeVar("T")
 
 
@@ -57,13 +55,7 @@ class Polled:
     peers: tuple[Alertmanager, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    listing: Listing
-    view: PeerView
-
-
-_Heard = _Answer | RemediatorError
+_Heard = Answer | RemediatorError
 """What came of asking one peer."""
 
 
@@ -75,8 +67,7 @@ class Reconciler:
         self._metrics = metrics
         self._bells = {source: Bell() for source in self._polled}
         self._wanted: set[SourceName] = set()
-        self._reading = asyncio.Lock()
-        """One long list at a time: threads that compute take turns with everybody's 2xx."""
+        self._inquiry = Inquiry()
 
     async def run(self) -> None:
         """Until cancelled. The first round of each source begins at once."""
@@ -98,11 +89,12 @@ class Reconciler:
             )
         if claimed is None:
             return False
+        at_once = polled.source in self._wanted
         self._wanted.discard(polled.source)
         repaired = Counter[str]()
         try:
             async with asyncio.timeout(LEASE.total_seconds()):
-                await self._reconcile(claimed, polled, repaired)
+                await self._reconcile(claimed, polled, repaired, at_once=at_once)
         finally:
             async with self._database.transaction() as tx:
                 await sources.finish(tx, claimed, opened=repaired["opened"], closed=repaired["closed"])
@@ -139,35 +131,33 @@ class Reconciler:
         most = sources.EARLIEST_AGAIN if polled.source in self._wanted else polled.every
         return min(wait, most) if wait is not None else most
 
-    async def _reconcile(self, claimed: Round, polled: Polled, repaired: Counter[str]) -> None:
+    async def _reconcile(self, claimed: Round, polled: Polled, repaired: Counter[str], *, at_once: bool) -> None:
         answers = await asyncio.gather(*(self._ask(peer, polled) for peer in polled.peers))
         async with self._database.connection() as connection:
             episodes = await reconciliation.open_episodes(connection, polled.source)
-        views = [answer.view if isinstance(answer, _Answer) else None for answer in answers]
-        repairs = await asyncio.to_thread(reconcile, episodes, views, at=claimed.started_at)
+        views = [answer.view if isinstance(answer, Answer) else None for answer in answers]
+        repairs = await asyncio.to_thread(reconcile, episodes, views, at=claimed.started_at, at_once=at_once)
         since = await self._record(claimed, polled, answers, repairs=repairs)
         repaired["opened"] = await self._open(polled, answers, repairs, since=since)
-        repaired["closed"] = await self._close(polled, repairs.gone, at=claimed.started_at, since=since)
+        gone = {episode: repairs.absences[episode] for episode in repairs.gone}
+        repaired["closed"] = await self._close(polled, gone, at=claimed.started_at, since=since)
         self._count(polled.source, repaired)
 
     async def _ask(self, peer: Alertmanager, polled: Polled) -> _Heard:
         answer = await self._answer(peer, polled.receiver)
-        result = "answered" if isinstance(answer, _Answer) else "failed"
+        result = "answered" if isinstance(answer, Answer) else "failed"
         self._metrics.polls.labels(source=polled.source, result=result).inc()
         return answer
 
     async def _answer(self, peer: Alertmanager, receiver: str) -> _Heard:
-        """The list first: a peer that restarts before it says since when it runs is then known to be young."""
         try:
-            body = await peer.alerts()
-            up_for = await _up_for(peer)
-            if len(body) <= _READ_ASIDE:
-                return _read(body, peer.url, receiver, up_for)
-            async with self._reading:
-                return await asyncio.to_thread(_read, body, peer.url, receiver, up_for)
+            return await self._inquiry.ask(peer, receiver)
         except RemediatorError as error:
             log.warning("peer not polled", peer=peer.url, error=str(error))
             return error
+        except Exception as error:  # an answer that nobody thought of must not cost what the other peers list
+            log.exception("peer not polled", peer=peer.url, error=str(error))
+            return Permanent(f"{type(error).__name__}: {error}", system=peer.url, operation="poll")
 
     async def _record(
         self,
@@ -182,8 +172,20 @@ class Reconciler:
         async with self._database.transaction() as tx:
             since = await sources.hold_fence(tx, claimed)
             await sources.keep_reports(tx, claimed, reports)
-            await reconciliation.keep(tx, polled.source, repairs.absences, repairs.suppressions)
+            await reconciliation.keep(tx, polled.source, repairs)
             await reconciliation.tell_gone(tx, polled.source, {i: repairs.absences[i] for i in repairs.gone})
+            await reconciliation.tell_foreign(tx, polled.source, repairs.foreign)
+            unheard = not any(isinstance(answer, Answer) for answer in answers) and await sources.is_unheard(
+                tx, claimed
+            )
+            if unheard:
+                await reconciliation.tell_unheard(tx, polled.source)
+        if repairs.foreign:
+            log.warning(
+                "alerts that no peer ever listed: does another sender use this login?",
+                source=polled.source,
+                alerts=len(repairs.foreign),
+            )
         return since
 
     async def _open(
@@ -204,15 +206,16 @@ class Reconciler:
         async with self._database.transaction() as tx:
             return await reconciliation.tell_opened(tx, polled.source, repairs.unknown, since=since)
 
-    async def _close(self, polled: Polled, gone: Sequence[EpisodeId], *, at: datetime, since: datetime) -> int:
+    async def _close(self, polled: Polled, gone: Mapping[EpisodeId, Absence], *, at: datetime, since: datetime) -> int:
         if not gone:
             return 0
         async with self._database.connection() as connection:
-            alerts = await reconciliation.alerts_of(connection, gone, untold_since=at)
-        for part in _parts([_ended(alert, polled.kind, at) for alert in alerts]):
+            alerts = await reconciliation.alerts_of(connection, list(gone), untold_since=at)
+        ended = [_ended(alert, polled.kind, gone[episode].since or at) for episode, alert in alerts.items()]
+        for part in _parts(ended):
             await self._intake.accept(Delivery(polled.source, b"", tuple(part)))
         async with self._database.connection() as connection:
-            return await reconciliation.count_closed(connection, gone, since=since)
+            return await reconciliation.count_closed(connection, list(gone), since=since)
 
     def _count(self, source: SourceName, repaired: Counter[str]) -> None:
         for repair, count in repaired.items():
@@ -244,43 +247,13 @@ class AttentiveIntake:
         await self.intake.quarantine(source, body, reason)
 
 
-async def _up_for(peer: Alertmanager) -> timedelta | None:
-    """None where the peer does not tell, for whatever reason: its list opens what it opens, and closes more slowly."""
-    try:
-        return (await peer.status()).up_for
-    except RemediatorError as error:
-        log.info("peer does not tell since when it runs", peer=peer.url, error=str(error))
-        return None
-
-
-def _read(body: bytes, system: str, receiver: str, up_for: timedelta | None) -> _Answer:
-    listing = read_listing(body, system=system)
-    alike: dict[tuple[bool, str], Sighting] = {}  # few differ, and there may be thousands
-    sightings: dict[Fingerprint, Sighting] = {}
-    starts: dict[Fingerprint, datetime] = {}
-    for alert in listing.alerts:
-        key = alert.is_routed_to(receiver), alert.suppressed_by
-        fingerprint = Fingerprint(alert.fingerprint)
-        seen = sightings[fingerprint] = alike.get(key) or alike.setdefault(key, Sighting(*key))
-        if seen.routed_to_us and not seen.suppressed_by:
-            starts[fingerprint] = _start_of(alert)
-    return _Answer(listing, PeerView(sightings, up_for, is_whole=not listing.unreadable, starts=starts))
-
-
-def _start_of(alert: ListedAlert) -> datetime:
-    """To the microsecond, as intake reads it; where it cannot be read, earlier than any."""
-    try:
-        return msgspec.convert(alert.starts_at, _Moment)
-    except msgspec.ValidationError:
-        return _LONG_AGO
-
-
 def _report(peer: Alertmanager, answer: _Heard) -> PeerReport:
-    if not isinstance(answer, _Answer):
+    if not isinstance(answer, Answer):
         return PeerReport(peer.url, peer.kind, error=str(answer))
     ours = [seen for seen in answer.view.sightings.values() if seen.routed_to_us]
     suppressed = sum(bool(seen.suppressed_by) for seen in ours)
-    return PeerReport(peer.url, peer.kind, firing=len(ours) - suppressed, suppressed=suppressed)
+    firing = len(ours) - suppressed
+    return PeerReport(peer.url, peer.kind, firing=firing, suppressed=suppressed, caveat=answer.caveat)
 
 
 def _notifiable(answers: Sequence[_Heard]) -> Mapping[Fingerprint, ListedAlert]:
@@ -288,7 +261,7 @@ def _notifiable(answers: Sequence[_Heard]) -> Mapping[Fingerprint, ListedAlert]:
     found: dict[Fingerprint, ListedAlert] = {}
     latest: dict[Fingerprint, datetime] = {}
     for answer in answers:
-        if not isinstance(answer, _Answer):
+        if not isinstance(answer, Answer):
             continue
         for alert in answer.listing.alerts:
             fingerprint = Fingerprint(alert.fingerprint)
@@ -341,8 +314,9 @@ def _public(texts: Mapping[str, str]) -> dict[str, str]:
 def _ended(alert: Alert, kind: PeerKind, at: datetime) -> Alert:
     """For Alertmanager absence is all that a resolve ever means: its senders stopped sending. In Grafana an alert is
     also absent when its data, its rule or its evaluation is gone, and only the webhook's reason would tell: that is no
-    proof of health, and a person looks. `at` is when the poll began: an alert that fires anew since is another one. By
-    a sender's clock that is ahead it may have begun later; nobody has told it since, so it is the one that is gone."""
+    proof of health, and a person looks. `at` is when the first poll that missed it began: an alert that fires anew
+    since is another one, also by a clock that is some seconds behind. By one that is ahead it may have begun later;
+    nobody has told it since, so it is the one that is gone."""
     recovered, over = kind is PeerKind.ALERTMANAGER, max(at, alert.starts_at)
     return msgspec.structs.replace(alert, status=AlertStatus.RESOLVED, ends_at=over, recovered=recovered)
 

@@ -62,6 +62,33 @@ def routes_of(document: Document) -> Iterator[Route]:
         yield from root.all_below()
 
 
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """When a receiver is told of an alert, as far as its routes say."""
+
+    group_wait: timedelta = TIMERS["group_wait"]
+    """The longest of its routes: which of them an alert takes is not asked here."""
+    group_interval: timedelta = TIMERS["group_interval"]
+    has_mute_times: bool = False
+    """A route of it names times in which it notifies nobody."""
+
+
+def reception_of(document: Document, receiver: str) -> Reception:
+    """Mute times are not inherited: each route has its own. Routes that no alert takes do not count."""
+    leading = [
+        route
+        for route in routes_of(document)
+        if route.receiver == receiver and route.shadowed_by is None and route.overtaken_by is None
+    ]
+    if not leading:
+        return Reception()
+    return Reception(
+        max(route.timers["group_wait"].value for route in leading),
+        max(route.timers["group_interval"].value for route in leading),
+        has_mute_times=any(route.muted_by is not None for route in leading),
+    )
+
+
 def resolve_timeout_of(document: Document) -> timedelta:
     """After which an alert ends that is not told again, where its sender did not say when."""
     everybodys = document.data.get("global")

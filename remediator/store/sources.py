@@ -35,6 +35,9 @@ class PeerReport:
     firing: int = 0
     suppressed: int = 0
     error: str = ""
+    """Why it did not answer; empty: it did."""
+    caveat: str = ""
+    """What people are to know of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +116,34 @@ async def keep_reports(tx: Connection, claimed: Round, reports: Sequence[PeerRep
     )
     await tx.executemany(
         """INSERT INTO source_peers AS p (source, peer, kind, polled_at, answered_at, firing, suppressed, error)
-           VALUES ($1, $2, $3, $4::timestamptz, CASE WHEN $7::text = '' THEN $4::timestamptz END, $5, $6, $7)
+           VALUES ($1, $2, $3, $4::timestamptz, CASE WHEN $8::boolean THEN $4::timestamptz END, $5, $6, $7)
            ON CONFLICT (source, peer) DO UPDATE SET
                kind = EXCLUDED.kind, polled_at = EXCLUDED.polled_at, error = EXCLUDED.error,
                answered_at = COALESCE(EXCLUDED.answered_at, p.answered_at),
-               firing = CASE WHEN EXCLUDED.error = '' THEN EXCLUDED.firing ELSE p.firing END,
-               suppressed = CASE WHEN EXCLUDED.error = '' THEN EXCLUDED.suppressed ELSE p.suppressed END""",
+               firing = CASE WHEN $8 THEN EXCLUDED.firing ELSE p.firing END,
+               suppressed = CASE WHEN $8 THEN EXCLUDED.suppressed ELSE p.suppressed END""",
         [
-            (claimed.source, r.peer, r.kind, claimed.started_at, r.firing, r.suppressed, clean(r.error)[:500])
+            (
+                claimed.source,
+                r.peer,
+                r.kind,
+                claimed.started_at,
+                r.firing,
+                r.suppressed,
+                clean(r.error or r.caveat)[:500],
+                not r.error,
+            )
             for r in reports
         ],
     )
+
+
+async def is_unheard(tx: Connection, claimed: Round) -> bool:
+    """Whether no peer has answered for so long that what the last one said is hearsay."""
+    heard_at: datetime | None = await tx.fetchval(
+        "SELECT max(answered_at) FROM source_peers WHERE source = $1", claimed.source
+    )
+    return heard_at is None or claimed.started_at - heard_at >= UNPOLLED_AFTER
 
 
 async def finish(tx: Connection, claimed: Round, *, opened: int, closed: int) -> None:

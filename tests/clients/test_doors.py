@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -24,6 +25,13 @@ from tests.fakes.serving import serving
 async def test_what_is_no_web_address_of_ours_is_refused(http: HttpClient, url: str) -> None:
     with pytest.raises((NotAllowed, Permanent)):
         await http.get(url)
+
+
+@pytest.mark.parametrize("name", ["alertmanager..svc", f"{'a' * 64}.svc", ".svc"])
+async def test_a_name_that_no_host_can_have_is_an_error_that_says_so(http: HttpClient, name: str) -> None:
+    for call in (http.get, partial(http.post, body=b"")):
+        with pytest.raises(Permanent, match="no host has such a name"):
+            await call(f"http://{name}:1/")
 
 
 @pytest.mark.parametrize(

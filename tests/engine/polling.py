@@ -19,7 +19,7 @@ from remediator.engine.reconcile import Polled, Reconciler
 from remediator.metrics import Metrics
 from remediator.store import sources
 from remediator.store.database import Database
-from tests.fakes.alertmanager import RECEIVER, FakeAlertmanager, fake_alertmanager, fingerprint_of
+from tests.fakes.alertmanager import GRAFANA_AT_ONCE, RECEIVER, FakeAlertmanager, fake_alertmanager, fingerprint_of
 from tests.rules.folder import load_with
 
 SOURCE = SourceName("alertmanager")
@@ -43,6 +43,14 @@ class Watch:
 
     async def webhook(self, *alerts: Alert, truncated: int = 0) -> None:
         await self.intake.accept(Delivery(SOURCE, b"{}", alerts, truncated=truncated))
+
+    async def had(self, *, since: timedelta = timedelta(), **labels: str) -> None:
+        """Told by webhook and listed by one peer; gone from its list since."""
+        told = told_by_webhook(since=since, **labels)
+        await self.webhook(told)
+        self.peers[0].alerts[self.peers[0].fire(**labels)]["startsAt"] = told.starts_at.isoformat()
+        await self.poll()
+        self.peers[0].end(**labels)
 
     async def episodes(self) -> list[dict[str, Any]]:
         """In the order they opened, with the alert's name and whether it is open."""
@@ -88,6 +96,8 @@ async def watching(database: Database, folder: Path, *, grafana: bool = False) -
         open_http(private_networks=True) as http,
         asyncio.TaskGroup() as group,
     ):
+        if grafana:
+            first.config = second.config = GRAFANA_AT_ONCE
         clients = tuple(Alertmanager(fake.url, kind, http, timeout=timedelta(seconds=2)) for fake in (first, second))
         polled = Polled(SOURCE, kind, RECEIVER, timedelta(seconds=30), clients)
         reconciler = Reconciler(database, intake, [polled], metrics=metrics)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,15 @@ from aiohttp import web
 from tests.fakes.serving import serving
 
 RECEIVER = "remediator"
+AT_ONCE = "route: { receiver: remediator, group_wait: 0s }\nreceivers: [{ name: remediator }]\n"
+GRAFANA_AT_ONCE = '{"route": {"receiver": "remediator", "group_wait": "0s"}}'
+MUTED_AT_TIMES = """
+route:
+  receiver: remediator
+  group_wait: 0s
+  group_interval: 0s
+  routes: [{ matchers: [a=b], mute_time_intervals: [nights] }]
+"""
 
 
 @dataclass
@@ -23,20 +33,34 @@ class FakeAlertmanager:
     url: str = ""
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
     started_at: datetime | None = field(default_factory=lambda: datetime.now(UTC) - timedelta(hours=1))
-    config: str = "route: { receiver: remediator }\nreceivers: [{ name: remediator }]\n"
+    config: str = AT_ONCE
     answers_with: int = 200
     """Any other status, and no list."""
     tells_its_status: bool = True
+    groups_answer_with: int = 200
+    tells_mutes: bool = True
+    """As releases from 0.28 on do, in the list of groups."""
     sends: bytes | None = None
     """Instead of the list."""
     authorization: str = ""
     """What it wants to see; empty: nothing."""
     polls: int = 0
+    mutes: dict[str, str] = field(default_factory=dict)
+    """By the alert's fingerprint."""
 
-    def fire(self, *, receiver: str = RECEIVER, silenced_by: str = "", inhibited_by: str = "", **labels: str) -> str:
-        """Lists an alert, or lists it anew; gives its fingerprint."""
+    def fire(
+        self,
+        *,
+        receiver: str = RECEIVER,
+        silenced_by: str = "",
+        inhibited_by: str = "",
+        muted_by: str = "",
+        **labels: str,
+    ) -> str:
+        """Lists an alert, or lists it anew; gives its fingerprint. What mutes it only the list of groups tells."""
         fingerprint = fingerprint_of(labels)
-        muted = bool(silenced_by or inhibited_by)
+        suppressed = bool(silenced_by or inhibited_by)
+        self.mutes[fingerprint] = muted_by
         self.alerts[fingerprint] = {
             "annotations": {"summary": "it fires"},
             "endsAt": "2099-01-01T00:00:00.000Z",
@@ -46,7 +70,8 @@ class FakeAlertmanager:
             "status": {
                 "inhibitedBy": [inhibited_by] if inhibited_by else [],
                 "silencedBy": [silenced_by] if silenced_by else [],
-                "state": "suppressed" if muted else "active",
+                "state": "suppressed" if suppressed else "active",
+                "mutedBy": [],
             },
             "updatedAt": "2026-01-01T00:00:00.000Z",
             "generatorURL": "http://prometheus/graph",
@@ -67,6 +92,27 @@ class FakeAlertmanager:
         if refused := self._refused(request):
             return refused
         return web.Response(body=self.sends or json.dumps(list(self.alerts.values())), content_type="application/json")
+
+    async def list_groups(self, request: web.Request) -> web.Response:
+        """One group an alert."""
+        if self.groups_answer_with != 200:
+            return web.Response(status=self.groups_answer_with)
+        if refused := self._refused(request):
+            return refused
+        groups = [
+            {"labels": {}, "receiver": receiver, "alerts": [alert | {"status": self._muting(fingerprint, alert)}]}
+            for fingerprint, alert in self.alerts.items()
+            for receiver in alert["receivers"]
+            if re.fullmatch(request.query["receiver"], receiver["name"])
+        ]
+        return web.json_response(groups)
+
+    def _muting(self, fingerprint: str, alert: dict[str, Any]) -> dict[str, Any]:
+        by = self.mutes[fingerprint]
+        muting = alert["status"] | {"mutedBy": [by] if by else []}
+        if not self.tells_mutes:
+            del muting["mutedBy"]
+        return muting
 
     async def status(self, request: web.Request) -> web.Response:
         if refused := self._refused(request):
@@ -95,6 +141,7 @@ async def fake_alertmanager(*, grafana: bool = False) -> AsyncIterator[FakeAlert
     app.add_routes(
         [
             web.get(f"{fake.prefix}/api/v2/alerts", fake.list_alerts),
+            web.get(f"{fake.prefix}/api/v2/alerts/groups", fake.list_groups),
             web.get(f"{fake.prefix}/api/v2/status", fake.status),
         ]
     )

@@ -31,8 +31,8 @@ class Timing:
     flush_deadline: float = 1.5
     first_back_off: float = 0.05
     answer_within: float = 10.0
-    told_again_after: float = 1.4
-    """Prometheus tells a peer that has just started what fires."""
+    told_again_after: float = 4.0
+    """Prometheus tells a peer that has just started what fires: of a group of rules with an interval of ten minutes."""
     times_faster: float = 150
     """What a peer says of how long it has run."""
 

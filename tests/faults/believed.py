@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tests.fakes.alertmanager_peers import Told
 from tests.faults.books import Row
@@ -12,7 +13,11 @@ from tests.faults.violations import Kind, Violation
 
 ENOUGH_POLLS = 12
 """Of one peer: of some the answer went to a replica that was killed or frozen with it in its hands."""
+POLLED = "alertmanager"
+"""The source whose peers are asked, if any are."""
 _PEERS = (0, 1)
+_MAY_WAIT = timedelta(seconds=2)
+"""What has only just begun its sender may keep to itself: its group_wait, and a second that its clock does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,14 @@ def gaps(evidence: Evidence) -> Iterator[Gap]:
     latest = {firing.fingerprint: firing for firing in evidence.firings}
     for row in evidence.books.episodes:
         last = latest.get(row["fingerprint"])
-        if row["closed_at"] is None and last is not None and not last.is_firing:
+        if row["closed_at"] is None and row["is_listed"] and last is not None and not last.is_firing:
             what = f"{last.fingerprint} ended at {last.ends_at} and episode {row['id']} is open"
             yield Gap(what, _missing(last, evidence))
         if row["closed_at"] is None and row["suppressed_by"]:
             yield Gap(f"episode {row['id']} is held by a silence that is over", _audible(row, evidence))
+        if row["closed_at"] is None and not row["is_listed"]:
+            fires = last is not None and last.is_firing and row["source"] == POLLED
+            yield Gap(f"episode {row['id']} is taken for nobody's we ask", _listed_since(row, evidence), goes_on=fires)
 
 
 def _covers(episode: Row, firing: Told) -> bool:
@@ -59,8 +67,35 @@ def _covers(episode: Row, firing: Told) -> bool:
 
 
 def _listing(firing: Told, evidence: Evidence) -> int:
-    """One peer's word is enough."""
-    told = Counter(poll.peer for poll in evidence.polls if poll.at >= firing.starts_at and _lists(poll, firing))
+    """One peer's word is enough, unless it has just started and an older one knows better."""
+    since, key = firing.starts_at + _MAY_WAIT, firing.fingerprint
+    silent = max((poll.at for poll in evidence.polls if key in poll.suppressed and not poll.is_young), default=since)
+    told = Counter(
+        poll.peer
+        for poll in evidence.polls
+        if poll.at >= (max(since, silent) if poll.is_young else since) and _lists(poll, firing)
+    )
+    return max(told.values(), default=0)
+
+
+def is_over_unheard(episode: Row, evidence: Evidence) -> bool:
+    """Nobody has told that it ended, and it ended before any peer had listed it: then polls do not end it."""
+    if not evidence.polls or episode["source"] != POLLED or episode["is_listed"]:
+        return False
+    ends = (
+        alert.ends_at
+        for delivery in evidence.deliveries
+        if delivery.is_accepted
+        for alert in delivery.alerts
+        if alert.fingerprint == episode["fingerprint"]
+    )
+    return not any(end is not None and end >= episode["starts_at"] for end in ends)
+
+
+def _listed_since(episode: Row, evidence: Evidence) -> int:
+    told = Counter(
+        poll.peer for poll in evidence.polls if poll.at > episode["opened_at"] and episode["fingerprint"] in poll.listed
+    )
     return max(told.values(), default=0)
 
 
@@ -98,6 +133,8 @@ def _made_up(evidence: Evidence) -> Iterator[Violation]:
     for row in evidence.books.episodes:
         if (row["fingerprint"], row["starts_at"]) not in fired:
             yield Violation(Kind.OTHER, f"episode {row['id']} begins at {row['starts_at']}, when nothing did")
+        if row["is_listed"] and not any(row["fingerprint"] in poll.listed for poll in evidence.polls):
+            yield Violation(Kind.OTHER, f"episode {row['id']} is taken for listed, and no peer has listed it")
     for incident in sorted({arrival.incident for arrival in evidence.arrivals}):
         if not evidence.books.alerts_of(incident):
             yield Violation(Kind.OTHER, f"somebody was told of incident {incident}, and no alert belongs to it")

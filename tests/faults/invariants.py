@@ -8,7 +8,7 @@ from itertools import chain
 from remediator.domain.incident import Phase
 from remediator.domain.notification import LEFT_BEHIND
 from tests.fakes.alertmanager_peers import Told
-from tests.faults.believed import believed
+from tests.faults.believed import believed, is_over_unheard
 from tests.faults.books import Row
 from tests.faults.ceiling import approvals, ceiling
 from tests.faults.evidence import Evidence
@@ -74,17 +74,20 @@ def at_rest(evidence: Evidence) -> list[Violation]:
 
 
 def at_the_end(evidence: Evidence) -> list[Violation]:
-    """When the last truthful notification has told that everything has resolved."""
+    """When the last truthful notification has told that everything has resolved, but what it was kept from telling."""
     books = evidence.books
+    left_open = [row for row in books.episodes if row["closed_at"] is None]
+    unheard = {row["id"] for row in left_open if is_over_unheard(row, evidence)}
     open_episodes = (
         Violation(Kind.OTHER, f"episode {row['id']} of {row['fingerprint']} is still open")
-        for row in books.episodes
-        if row["closed_at"] is None
+        for row in left_open
+        if row["id"] not in unheard
     )
+    waiting = {row["incident_id"] for row in left_open if row["id"] in unheard}
     open_incidents = (
         Violation(Kind.OTHER, f"incident {row['id']} is {row['status']}, {row['phase']}")
         for row in books.incidents
-        if row["status"] != "resolved"
+        if row["status"] != "resolved" and row["id"] not in waiting
     )
     return [*at_rest(evidence), *open_episodes, *open_incidents, *as_before(evidence)]
 

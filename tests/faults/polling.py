@@ -14,7 +14,7 @@ from tests.faults.alarms import number_of
 from tests.faults.scenario import PeerFault, PeerTrouble, Silence
 
 _HANGS_FOR = 1.2
-RESTART_SHADOW = timedelta(minutes=5)
+RESTART_SHADOW = timedelta(minutes=15)
 """So long after its start nothing follows from what a peer does not list."""
 
 
@@ -96,7 +96,10 @@ class Polled:
 
     async def _status(self, request: web.Request) -> web.Response:
         started_at = datetime.now(UTC) - self._peer(int(request.match_info["peer"])).up_for
-        return web.json_response({"uptime": started_at.isoformat(), "config": {"original": ""}})
+        assert self.alertmanager is not None
+        waits = f"{self.alertmanager.timing.group_wait * 1000:.0f}ms"
+        config = {"original": f"route: {{ receiver: remediator, group_wait: {waits} }}"}
+        return web.json_response({"uptime": started_at.isoformat(), "config": config})
 
     def _peer(self, number: int) -> Peer:
         if self.alertmanager is None:

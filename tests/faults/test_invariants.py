@@ -47,6 +47,7 @@ def seed() -> Any:
         mode=Mode.ACT,
         episode={
             "id": 1,
+            "source": "alertmanager",
             "fingerprint": "f1",
             "incident_id": 1,
             "starts_at": moment(0),
@@ -54,6 +55,7 @@ def seed() -> Any:
             "opened_at": moment(1),
             "closed_at": None,
             "suppressed_by": "",
+            "is_listed": False,
             "labels": {"alertname": "Scale"},
         },
         incident={
@@ -256,8 +258,10 @@ WRONG: list[tuple[Wrong, str]] = [
     (lambda s: s.incident.update(resolution="the alert resolved"), "ended with its alert, and 1 of it fire"),
     (lambda s: s.told.insert(0, entry("resolved", "by bob")), "an alert joined incident 1, which was over"),
     (lambda s: s.told.extend([entry("resolved", "by bob")] * 2), "was closed 2 times"),
-    (lambda s: unheard_start(s, polls(12, "f1", "f2", peers=(1,))), "f2 fired at 2026-03-01 12:00:05+00:00 and is now"),
+    (lambda s: unheard_start(s, polls(12, "f1", "f2", peers=(1,))), "f2 fired at 2026-03-01 12:00:03+00:00 and is now"),
     (lambda s: unheard_end(s, polls(12)), "f1 ended at 2026-03-01 12:00:05+00:00 and episode 1 is open, as 12 polls"),
+    (lambda s: s.episode.update(is_listed=True), "episode 1 is taken for listed, and no peer has listed it"),
+    (lambda s: s.polls.extend(polls(12, "f1")), "episode 1 is taken for nobody's we ask, as 12 polls told"),
     (lambda s: s.firings.clear(), "episode 1 begins at 2026-03-01 12:00:00+00:00, when nothing did"),
     (
         lambda s: s.episode.update(starts_at=moment(1)),
@@ -387,7 +391,7 @@ def silence(seed: Any, *, at: float) -> None:
 
 def stay_silenced(seed: Any, told: list[Poll]) -> None:
     """For who had heard of it."""
-    seed.episode.update(suppressed_by="silence a")
+    seed.episode.update(suppressed_by="silence a", is_listed=True)
     seed.polls += told
 
 
@@ -401,13 +405,26 @@ def intent_later(seed: Any, **changes: Any) -> dict[str, Any]:
 
 def unheard_start(seed: Any, told: list[Poll]) -> None:
     """Of a second alert."""
-    seed.firings.append(Told("f2", {}, moment(5), None))
+    seed.firings.append(Told("f2", {}, moment(3), None))
     seed.polls += told
 
 
 def unheard_end(seed: Any, told: list[Poll]) -> None:
+    """Some peer had listed it."""
+    seed.firings[:] = [Told("f1", {}, moment(0), moment(5))]
+    seed.episode.update(is_listed=True)
+    seed.polls += [Poll(1, moment(4), frozenset({"f1"}), frozenset(), is_young=False), *told]
+
+
+def unlisted_end(seed: Any, told: list[Poll]) -> None:
     seed.firings[:] = [Told("f1", {}, moment(0), moment(5))]
     seed.polls += told
+
+
+def hidden_start(seed: Any, told: list[Poll]) -> None:
+    """An older peer tells nobody of it."""
+    unheard_start(seed, told)
+    seed.polls += polls(13, "f2", peers=(1,), suppressed=("f2",))
 
 
 @pytest.mark.parametrize(("wrong", "found"), WRONG, ids=[found for _, found in WRONG])
@@ -423,6 +440,8 @@ def test_what_is_wrong_is_found(wrong: Wrong, found: str) -> None:
         pytest.param(unheard_start, polls(11, "f2"), id="a replica may have died with each of the few lists it was in"),
         pytest.param(unheard_start, polls(12), id="no list had it"),
         pytest.param(unheard_start, polls(12, "f2", suppressed=("f2",)), id="all lists had it as suppressed"),
+        pytest.param(hidden_start, polls(12, "f2", peers=(0,), is_young=True), id="who has just started may be wrong"),
+        pytest.param(unlisted_end, polls(12), id="no list ever had it"),
         pytest.param(stay_silenced, polls(12, "f1", suppressed=("f1",)), id="it is silenced yet"),
         pytest.param(stay_silenced, polls(11, "f1"), id="each list may have been in the hands of one who died"),
         pytest.param(unheard_end, polls(12, "f1"), id="all lists had it yet"),
@@ -736,3 +755,19 @@ def test_at_the_end_nothing_is_open() -> None:
     found = [violation.what for violation in at_the_end(evidence(seed()))]
 
     assert found == ["episode 1 of f1 is still open", "incident 1 is acknowledged, handed_over"]
+
+
+def test_what_was_never_listed_and_whose_end_nobody_told_may_stay_open() -> None:
+    """Unless somebody was told, or nobody asks the peers."""
+    left = seed()
+    left.polls = polls(1)
+    told = replace(left.polls[0], listed=frozenset({"f1"}))
+    ended = Delivery(0, (Told("f1", {}, moment(0), moment(2)),), 0, 202, 9, moment(3))
+
+    def found(**changes: Any) -> list[str]:
+        return [v.what for v in at_the_end(replace(evidence(left), **changes)) if "open" in v.what]
+
+    assert found() == []
+    assert found(deliveries=[ended]) == found(polls=[]) == ["episode 1 of f1 is still open"]
+    left.episode.update(is_listed=True)
+    assert found(polls=[told]) == ["episode 1 of f1 is still open"]

@@ -15,9 +15,10 @@ _ALERTMANAGER = """
 route:
   receiver: remediator
   group_by: ['...']
-  group_wait: 0s
+  group_wait: {group_wait}
   group_interval: 1s
   repeat_interval: 1h
+{more}
 receivers:
   - name: remediator
     webhook_configs:
@@ -41,10 +42,13 @@ scrape_configs:
 
 
 @asynccontextmanager
-async def alertmanager(folder: Path, *, webhook: str, token: str) -> AsyncIterator[str]:
-    """Gives `host:port`."""
+async def alertmanager(
+    folder: Path, *, webhook: str, token: str, group_wait: str = "0s", more: str = ""
+) -> AsyncIterator[str]:
+    """Gives `host:port`. `more` is configuration that goes on at the end of the root's route."""
     address = _free_address()
-    config = _written(folder / "alertmanager.yml", _ALERTMANAGER.format(webhook=webhook, token=token))
+    text = _ALERTMANAGER.format(webhook=webhook, token=token, group_wait=group_wait, more=more)
+    config = _written(folder / "alertmanager.yml", text)
     arguments = [f"--config.file={config}", f"--storage.path={folder / 'alertmanager'}", "--cluster.listen-address="]
     async with _running("prometheus-alertmanager", *arguments, address=address):
         yield address

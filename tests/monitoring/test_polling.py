@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from aiohttp import web
 from click.testing import CliRunner
 
 from remediator.cli import main
+from remediator.clients.alertmanager import Alertmanager, PeerKind
+from remediator.clients.http import open_http
 from remediator.settings import PolledSource
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
+from tests.engine.polling import Watch, watching
 from tests.fakes.ports import free_port
 from tests.fakes.serving import serving
 from tests.monitoring.processes import alertmanager
@@ -107,6 +111,65 @@ async def test_what_a_real_alertmanager_says_of_its_configuration_is_checked(tmp
     ]
 
 
+INHIBITED = """
+inhibit_rules: [{ source_matchers: [alertname=NodeDown], target_matchers: [alertname=ServiceDown] }]
+"""
+MUTED = """
+  routes: [{ matchers: [alertname=ServiceDown], mute_time_intervals: [always] }]
+time_intervals: [{ name: always, time_intervals: [{ times: [{ start_time: '00:00', end_time: '24:00' }] }] }]
+"""
+
+
+async def test_what_is_inhibited_within_its_group_wait_is_never_opened(database: Database, tmp_path: Path) -> None:
+    async with (
+        alertmanager(tmp_path, webhook=NOWHERE, token="t", group_wait="3s", more=INHIBITED) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+        asking(database, tmp_path, address) as watch,
+    ):
+        await send(session, DOWN)
+        await watch.poll()
+        await send(session, {"alertname": "NodeDown"})
+
+        async def opened() -> bool:
+            await watch.poll()
+            return bool(await watch.episodes())
+
+        await eventually(opened, within=10)
+        episodes = await watch.episodes()
+
+    assert [episode["name"] for episode in episodes] == ["NodeDown"]
+
+
+async def test_what_a_mute_time_holds_back_is_not_opened(database: Database, tmp_path: Path) -> None:
+    """Before 0.28 nothing is, and the peer's report says so."""
+    async with (
+        alertmanager(tmp_path, webhook=NOWHERE, token="t", more=MUTED) as address,
+        aiohttp.ClientSession(f"http://{address}") as session,
+        asking(database, tmp_path, address) as watch,
+    ):
+        await send(session, DOWN)
+
+        async def known() -> bool:
+            await watch.poll()
+            [peer] = await watch.fetch("SELECT suppressed, error FROM source_peers")
+            return peer["suppressed"] == 1 or "polls open nothing of it" in peer["error"]
+
+        await eventually(known, within=10)
+        await watch.poll()
+        episodes = await watch.episodes()
+
+    assert episodes == []
+
+
+@asynccontextmanager
+async def asking(database: Database, folder: Path, address: str) -> AsyncIterator[Watch]:
+    """That peer, when a test says so."""
+    async with watching(database, folder) as watch, open_http(private_networks=True) as http:
+        peer = Alertmanager(f"http://{address}", PeerKind.ALERTMANAGER, http)
+        watch.polled = replace(watch.polled, peers=(peer,))
+        yield watch
+
+
 async def titles(client: Client, *expected: str) -> bool:
     return [incident["title"] for incident in await client.incidents()] == list(expected)
 
@@ -133,7 +196,7 @@ async def silence(session: aiohttp.ClientSession, **labels: str) -> None:
 
 @asynccontextmanager
 async def as_if_up_for(time: timedelta, address: str) -> AsyncIterator[str]:
-    """In front of a peer that has just started, and would prove nobody's absence for five minutes."""
+    """In front of a peer that has just started, and would prove nobody's absence for fifteen minutes."""
 
     async def passed_on(request: web.Request) -> web.Response:
         async with aiohttp.ClientSession() as session, session.get(f"http://{address}{request.rel_url}") as response:

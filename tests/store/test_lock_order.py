@@ -14,7 +14,7 @@ from remediator.domain.incident import Move, PageOrder, Phase, Progress, Status
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.domain.oncall import Contact
 from remediator.domain.opening import Opening
-from remediator.domain.reconciliation import Absence
+from remediator.domain.reconciliation import Absence, Repairs
 from remediator.store import escalations, incidents, moves, outbox, reconciliation
 from remediator.store.database import Connection, Database
 from remediator.store.moves import Decided
@@ -85,7 +85,8 @@ async def as_polled(
     database: Database, absences: Sequence[EpisodeId], suppressions: Sequence[EpisodeId], *, by: str = "silence s-1"
 ) -> None:
     async with database.transaction() as tx:
-        await reconciliation.keep(tx, SourceName("am"), absent(absences), dict.fromkeys(suppressions, by))
+        repairs = Repairs(absences=absent(absences), suppressions=dict.fromkeys(suppressions, by), listed=(*absences,))
+        await reconciliation.keep(tx, SourceName("am"), repairs)
 
 
 async def in_transaction(database: Database, work: Callable[[Connection], Awaitable[object]]) -> object:
