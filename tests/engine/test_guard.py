@@ -342,7 +342,7 @@ async def test_an_approval_that_is_for_another_plan_by_now_is_told(suggesting: S
     approval = Approval("0" * 16, "alice", clock.now)
     approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
 
-    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+    move = await next_move(approved, suggesting.desk)
 
     digest = proposed.progress.plan.digest
     told = f"the plan {'0' * 16} that alice approved is now {digest}: that yes is not for it"
@@ -371,7 +371,7 @@ async def test_an_approval_of_a_step_that_has_nothing_to_do_any_more_is_told(
     approved = replace(proposed, phase=Phase.DIAGNOSED, progress=Progress(diagnosed_at=clock.now, approval=approval))
     fake_cluster.create("prod", autoscaler("backend"))
 
-    move = await next_move(approved, suggesting.rulebook.rules[0], suggesting.desk)
+    move = await next_move(approved, suggesting.desk)
 
     assert move.progress.approval is None
     assert move.entries[-1].message == "the approval by alice no longer counts: this step is passed over"

@@ -48,7 +48,7 @@ def test_whoever_deletes_a_pod_by_its_name_may_look_up_what_controls_it(tmp_path
 
     owners = ("deployments", "statefulsets", "daemonsets", "replicasets")
     wanted = {Permission("get", plural, "apps") for plural in owners} | {Permission("list", "replicasets", "apps")}
-    assert wanted <= need.reads
+    assert wanted <= need.permissions
 
 
 def test_roles_for_reading_and_writing_are_apart(tmp_path: Path) -> None:
