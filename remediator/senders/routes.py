@@ -74,12 +74,9 @@ class Reception:
 
 
 def reception_of(document: Document, receiver: str) -> Reception:
-    """Mute times are not inherited: each route has its own. Routes that no alert takes do not count."""
-    leading = [
-        route
-        for route in routes_of(document)
-        if route.receiver == receiver and route.shadowed_by is None and route.overtaken_by is None
-    ]
+    """Mute times are not inherited: each route has its own. A route that no alert reaches counts too: to wait longer
+    for a poll is the lesser harm, and `sources check` tells of it."""
+    leading = [route for route in routes_of(document) if route.receiver == receiver]
     if not leading:
         return Reception()
     return Reception(
