@@ -5,6 +5,8 @@ from pathlib import Path
 SERVICE_DOWN = """
 rule: service-down
 summary: The health check has failed.
+links:
+  Errors: https://grafana.example.invalid/d/errors
 match:
   - '{alertname="ServiceDown"}'
 severity: sev1
@@ -22,8 +24,6 @@ verify:
   steady_for: 200ms
   checks:
     - use: workload_ready
-links:
-  Errors: https://grafana.example.invalid/d/errors
 """
 
 SEVERITIES = """
