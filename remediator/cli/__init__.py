@@ -1,7 +1,6 @@
 """The command line: tables for people, JSON for programs.
 
-Exit codes: 0 ok, 1 failure, 2 usage or settings, 3 rules with errors, 4 refused by a guard, a role or a state.
-Heavy modules are imported by the command that needs them.
+Each command ends with one of the codes in `exits.py`. Heavy modules are imported by the command that needs them.
 """
 
 import importlib

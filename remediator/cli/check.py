@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from remediator.cli.exits import Exit, errors_told
 from remediator.cli.tables import one_line
 from remediator.domain.errors import BadDocument
 from remediator.language.document import Problem, Severity
 
 if TYPE_CHECKING:
     from remediator.rules.loader import Loaded
-
-EXIT_RULES = 3
 
 
 @click.command()
@@ -39,16 +38,14 @@ def command(folder: Path, output: str) -> None:
         case _:
             _print(problems, loaded)
     if any(problem.severity is Severity.ERROR for problem in problems):
-        sys.exit(EXIT_RULES)
+        sys.exit(Exit.FINDINGS)
 
 
 def load_or_stop(folder: Path) -> "Loaded":
     from remediator.rules.loader import load_rules
 
-    try:
+    with errors_told(BadDocument, by=click.UsageError):
         return load_rules(folder)
-    except BadDocument as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _unreached(loaded: "Loaded", folder: Path) -> list[Problem]:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import click
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_REFUSED = 1, 2, 4
+from remediator.cli.exits import BadSettings, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,14 @@ class Api:
             ):
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _stop(
-                f"cannot reach {self.url}: {error}. Is `remediator serve` running there?", EXIT_FAILURE
+            raise click.ClickException(
+                f"cannot reach {self.url}: {error}. Is `remediator serve` running there?"
             ) from error
         if response.status < 300:
             return json.loads(text)
-        raise _stop(_told(text), EXIT_REFUSED if response.status in {401, 403, 409} else EXIT_FAILURE)
-
-
-def _stop(message: str, code: int) -> click.ClickException:
-    error = click.ClickException(message)
-    vars(error)["exit_code"] = code
-    return error
+        if response.status in {401, 403, 409}:
+            raise Refused(_told(text))
+        raise click.ClickException(_told(text))
 
 
 def _told(text: str) -> str:
@@ -80,8 +76,7 @@ def api_options(function: Any) -> Any:
 def _kept_token(data_dir: Path) -> str:
     path = data_dir / "api-token"
     if not path.exists():
-        raise _stop(
-            f"no API token: give --token, set REMEDIATOR_TOKEN, or name the daemon's --data-dir ({path} is not there)",
-            EXIT_USAGE,
+        raise BadSettings(
+            f"no API token: give --token, set REMEDIATOR_TOKEN, or name the daemon's --data-dir ({path} is not there)"
         )
     return path.read_text().strip()

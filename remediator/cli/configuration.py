@@ -8,11 +8,10 @@ import click
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from remediator.cli.exits import BadSettings
 from remediator.domain.errors import BadDocument
 from remediator.language.strict_yaml import load
 from remediator.settings import Settings, load_settings, unknown_names
-
-EXIT_SETTINGS = 2
 
 config_option = click.option(
     "--config", envvar="REMEDIATOR_CONFIG", type=click.Path(path_type=Path), help="A YAML file with settings."
@@ -22,17 +21,17 @@ config_option = click.option(
 def read_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
     """`overrides` are flags, checked by click, and win over everything.
 
-    Ends the command with exit code 2, every problem named, where a setting is wrong.
+    Ends the command, every problem named, where a setting is wrong.
     """
     try:
         values = _from_file(path) if path is not None else {}
         settings = load_settings(values, os.environ)
     except ValidationError as error:
-        raise bad_settings(_in_words(error)) from error
+        raise BadSettings(_in_words(error)) from error
     except SettingsError as error:
-        raise bad_settings(f"settings are wrong:\n  {error}: a list or a mapping is written as JSON") from error
+        raise BadSettings(f"settings are wrong:\n  {error}: a list or a mapping is written as JSON") from error
     except (BadDocument, OSError, UnicodeDecodeError) as error:
-        raise bad_settings(str(error)) from error
+        raise BadSettings(str(error)) from error
     for name in unknown_names(os.environ):
         click.echo(f"Warning: {name} is no setting, and does nothing", err=True)
     return settings.model_copy(update=overrides or {})
@@ -46,9 +45,3 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _in_words(error: ValidationError) -> str:
     lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
     return "settings are wrong:\n" + "\n".join(lines)
-
-
-def bad_settings(message: str) -> click.ClickException:
-    error = click.ClickException(message)
-    vars(error)["exit_code"] = EXIT_SETTINGS
-    return error

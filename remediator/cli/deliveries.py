@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from remediator.cli.configuration import config_option, read_settings
+from remediator.cli.exits import errors_told
 from remediator.cli.tables import age, one_line, print_table, size
-from remediator.domain.errors import RemediatorError
 
 if TYPE_CHECKING:
     from remediator.domain.alert import Rejected
@@ -32,10 +32,8 @@ def command() -> None:
 def list_(config: Path | None, output: str, limit: int, *, rejected_only: bool) -> None:
     """The newest first."""
     settings = read_settings(config)
-    try:
+    with errors_told():
         found = asyncio.run(_latest(settings, limit=limit, rejected_only=rejected_only))
-    except RemediatorError as error:
-        raise click.ClickException(str(error)) from error
     if output == "json":
         click.echo(json.dumps([_document(one) for one in found], indent=2))
         return
@@ -48,10 +46,8 @@ def list_(config: Path | None, output: str, limit: int, *, rejected_only: bool) 
 def show(config: Path | None, delivery: int) -> None:
     """Write a body to standard output byte for byte; what could not be read of it, and why, goes to standard error."""
     settings = read_settings(config)
-    try:
+    with errors_told():
         body, rejected = asyncio.run(_sent(settings, delivery))
-    except RemediatorError as error:
-        raise click.ClickException(str(error)) from error
     click.echo(body, nl=False)
     for one in rejected:
         where = f"alert {one.position}" if one.position >= 0 else "the body"

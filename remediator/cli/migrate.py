@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from remediator.cli.configuration import config_option, read_settings
-from remediator.domain.errors import RemediatorError
+from remediator.cli.exits import errors_told
 
 
 @click.command()
@@ -17,10 +17,8 @@ def command(config: Path | None, status: bool) -> None:
     from remediator.app import migrate_only
 
     settings = read_settings(config)
-    try:
+    with errors_told():
         names = asyncio.run(migrate_only(settings, only_status=status))
-    except RemediatorError as error:
-        raise click.ClickException(str(error)) from error
     for name in names:
         click.echo(f"{'pending' if status else 'applied'}  {name}")
     if not names:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from remediator.cli.check import EXIT_RULES, load_or_stop
+from remediator.cli.check import load_or_stop
+from remediator.cli.exits import Exit
 from remediator.domain.plan import Permission
 from remediator.language.document import Severity
 
@@ -47,7 +48,7 @@ def command(
     loaded = load_or_stop(folder)
     if broken := sum(problem.severity is Severity.ERROR for problem in loaded.problems):
         click.echo(f"Error: {folder} has {broken} error(s): `remediator check {folder}` shows them", err=True)
-        sys.exit(EXIT_RULES)
+        sys.exit(Exit.FINDINGS)
     account = _Account(service_account, account_namespace)
     manifests = list(_manifests(permissions_of(loaded.rulebook), namespaces, account, reads_only=reads_only))
     click.echo(yaml.safe_dump_all(manifests, sort_keys=False, explicit_start=True), nl=False)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from remediator.cli.configuration import config_option, read_settings
+from remediator.cli.exits import errors_told
 from remediator.cli.tables import age, print_table, size
-from remediator.domain.errors import RemediatorError
 
 if TYPE_CHECKING:
     from remediator.store.retention import Kept
@@ -24,10 +24,8 @@ def command(config: Path | None, output: str) -> None:
     from remediator.app import report_retention
 
     settings = read_settings(config)
-    try:
+    with errors_told():
         kept = asyncio.run(report_retention(settings))
-    except RemediatorError as error:
-        raise click.ClickException(str(error)) from error
     if output == "json":
         click.echo(json.dumps([_document(line) for line in kept], indent=2))
         return

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from remediator.cli.configuration import bad_settings, config_option, read_settings
-from remediator.domain.errors import BadDocument, RemediatorError
+from remediator.cli.configuration import config_option, read_settings
+from remediator.cli.exits import BadSettings, errors_told
+from remediator.domain.errors import BadDocument
 
 _LOOK_UP_THREADS = "64"
 _OPEN_FILES = 65_536
@@ -28,12 +29,8 @@ def command(config: Path | None, insecure_no_auth: bool, **given: Any) -> None:
     if insecure_no_auth:
         webhooks = settings.webhooks.model_copy(update={"allow_unauthenticated": True})
         settings = settings.model_copy(update={"webhooks": webhooks})
-    try:
+    with errors_told(), errors_told(BadDocument, by=BadSettings):
         _run(settings)
-    except BadDocument as error:
-        raise bad_settings(str(error)) from error
-    except RemediatorError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _run(settings: Any) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from remediator.cli.client import EXIT_FAILURE, Api, api_options
-from remediator.cli.configuration import bad_settings, config_option, read_settings
+from remediator.cli.client import Api, api_options
+from remediator.cli.configuration import config_option, read_settings
+from remediator.cli.exits import BadSettings, Exit
 from remediator.cli.tables import age, one_line, print_table
 from remediator.language.document import BadYaml, Problem, Severity
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from remediator.clients.alertmanager import Alertmanager
     from remediator.settings import PolledSource, Settings
 
-EXIT_FINDINGS = 3
 _COLUMNS = (
     "source",
     "peer",
@@ -85,14 +85,14 @@ def check(config: Path | None, file: Path | None, receiver: str | None, output: 
         [_review_file(file, receiver, settings)] if file is not None else asyncio.run(_review_peers(settings, receiver))
     )
     if not reviews:
-        raise bad_settings("no source is polled: name its peers in the settings (sources), or pass --file")
+        raise BadSettings("no source is polled: name its peers in the settings (sources), or pass --file")
     routes = {review.receiver: _recommended(review.receiver, settings) for review in reviews}
     if output == "json":
         told = [_document(review) for review in reviews]
         click.echo(json.dumps({"sources": told, "recommended": list(routes.values())}, indent=2))
     else:
         _print(reviews, list(routes.values()))
-    sys.exit(_exit_code(reviews))
+    sys.exit(_exit(reviews))
 
 
 def _review_file(file: Path, receiver: str | None, settings: "Settings") -> Review:
@@ -176,10 +176,10 @@ def _document(review: Review) -> dict[str, object]:
     }
 
 
-def _exit_code(reviews: Sequence[Review]) -> int:
+def _exit(reviews: Sequence[Review]) -> Exit:
     if any(problem.severity is Severity.ERROR for review in reviews for problem in review.problems):
-        return EXIT_FINDINGS
-    return EXIT_FAILURE if any(review.error for review in reviews) else 0
+        return Exit.FINDINGS
+    return Exit.FAILURE if any(review.error for review in reviews) else Exit.OK
 
 
 def _row(each: dict[str, Any]) -> Sequence[object]:

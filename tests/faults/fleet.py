@@ -16,7 +16,7 @@ from random import Random
 
 import aiohttp
 
-from remediator.cli.configuration import EXIT_SETTINGS
+from remediator.cli.exits import Exit
 from tests.cluster.eventually import eventually
 from tests.faults.daemon import How
 from tests.faults.nursery import Child, Nursery
@@ -150,7 +150,7 @@ class Fleet:
             self.counts["daemons started"] += 1
             await self._watch(child)
             code = await asyncio.shield(child.ended)
-            if code == EXIT_SETTINGS and self.may_refuse(born_at):
+            if code == Exit.USAGE and self.may_refuse(born_at):
                 self.counts["starts refused for want of rules"] += 1
             else:
                 self._judge(replica, child, code, life=life)
