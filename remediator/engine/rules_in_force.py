@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
 import structlog
@@ -26,6 +27,18 @@ RETRY_EVERY = timedelta(seconds=1)
 """While the database cannot remember a new set: the rules must not lag behind by another look because of it."""
 UNSEEN = ""
 """The state of no folder: the next look reads it again."""
+
+
+class Outcome(StrEnum):
+    """Of a look at the files."""
+
+    UNCHANGED = "unchanged"
+    IN_FORCE = "in force"
+    REFUSED = "refused"
+    PUT_OFF = "put off"
+    """The database cannot remember a new set now."""
+    FAILED = "failed"
+    """For another reason; the next look tries again."""
 
 
 class RulesInForce:
@@ -58,54 +71,55 @@ class RulesInForce:
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
         """Reloads when the files change, also while a start waited for its database. Until cancelled."""
         while True:
-            pause = LOOK_EVERY if await self._look(database, metrics) else RETRY_EVERY
+            outcome = await self._look(database, metrics)
+            pause = RETRY_EVERY if outcome is Outcome.PUT_OFF else LOOK_EVERY
             await asyncio.sleep(pause.total_seconds())
 
-    async def _look(self, database: Database, metrics: Metrics) -> bool:
-        """False where the database is in the way."""
+    async def _look(self, database: Database, metrics: Metrics) -> Outcome:
         if not database.health.is_well:
-            return False
+            return Outcome.PUT_OFF
         try:
-            if await asyncio.to_thread(state_of, self._folder) != self._seen:
-                return await self.reload(database, metrics)
+            if await asyncio.to_thread(state_of, self._folder) == self._seen:
+                return Outcome.UNCHANGED
+            return await self.reload(database, metrics)
         except OSError as error:  # a ConfigMap was swapped under our hands
             log.warning("rules not read, trying again", error=str(error))
-        return True
+            return Outcome.FAILED
 
-    async def reload(self, database: Database, metrics: Metrics) -> bool:
-        """A set with an error replaces nothing: the old one stays in force until every file is right. False where the
-        database cannot remember the new set now."""
+    async def reload(self, database: Database, metrics: Metrics) -> Outcome:
+        """A set with an error replaces nothing: the old one stays in force until every file is right."""
         seen = await asyncio.to_thread(state_of, self._folder)
         try:
             loaded = await asyncio.to_thread(load_rules, self._folder)
         except BadDocument as error:  # the folder is gone, perhaps for as long as it is swapped
-            self._refuse(seen, metrics, [str(error)])
-            return True
+            return self._refuse(seen, metrics, [str(error)])
         except Exception:  # a bug in reading must cost neither alerts nor pages: the set in force is sound
             log.exception("rules not read", folder=str(self._folder))
-            self._refuse(seen, metrics, [])
-            return True
+            return self._refuse(seen, metrics, [])
         _tell(loaded.problems)
         missing = missing_channels(loaded.rulebook, self._channels)
         if loaded.has_errors or missing or not loaded.rulebook.rules:
-            self._refuse(seen if loaded.is_whole else UNSEEN, metrics, missing)
-            return True
+            return self._refuse(seen if loaded.is_whole else UNSEEN, metrics, missing)
+        return await self._put_in_force(loaded, database, metrics, seen=seen)
+
+    async def _put_in_force(self, loaded: Loaded, database: Database, metrics: Metrics, *, seen: str) -> Outcome:
         try:
             await remember(loaded.rulebook, database)
         except Exception as error:  # a bug too; the files stay unseen, so that the next look tries again
             is_bug = not isinstance(error, RemediatorError)
             log.error("rules not reloaded yet, their versions could not be stored", error=str(error), exc_info=is_bug)
-            return is_bug
+            return Outcome.FAILED if is_bug else Outcome.PUT_OFF
         self._seen = seen
         self._loaded = loaded
         metrics.reloads.labels(result="ok").inc()
         log.info("rules reloaded", rules=len(loaded.rulebook.rules))
-        return True
+        return Outcome.IN_FORCE
 
-    def _refuse(self, seen: str, metrics: Metrics, missing: Sequence[str]) -> None:
+    def _refuse(self, seen: str, metrics: Metrics, missing: Sequence[str]) -> Outcome:
         self._seen = seen
         metrics.reloads.labels(result="refused").inc()
         log.error("rules not reloaded, the old set stays in force", folder=str(self._folder), missing=missing)
+        return Outcome.REFUSED
 
 
 async def remember(rulebook: Rulebook, database: Database) -> None:
