@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 
 from remediator.clients.alertmanager import PeerKind
-from remediator.connections import Connections, connect, database_address
+from remediator.connections import Connections, connect, database_address, demand_a_database
 from remediator.domain.errors import BadDocument, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
@@ -118,6 +118,8 @@ async def _reload_when_told(running: Daemon, other_rules: asyncio.Event) -> None
 
 async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str]:
     """Names of the migrations that were applied or, with `only_status`, would be."""
+    if only_status:
+        demand_a_database(settings)
     async with database_address(settings) as dsn:
         return await (status(dsn) if only_status else migrate(dsn))
 
@@ -126,6 +128,7 @@ async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str
 async def reading(settings: Settings) -> AsyncIterator[Connection]:
     """The daemon's database, for a command that changes nothing and may take its time. Raises `BadDocument` where it is
     not there yet."""
+    demand_a_database(settings)
     async with database_address(settings) as dsn:
         if await status(dsn):
             raise BadDocument("the database lacks migrations of this release: `remediator migrate` applies them")
