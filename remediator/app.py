@@ -37,7 +37,7 @@ from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.right_of_way import RightOfWay
-from remediator.engine.rules_in_force import RulesInForce, remember
+from remediator.engine.rules_in_force import NamedChannels, RulesInForce, remember
 from remediator.engine.strays import Strays
 from remediator.engine.unpolled import Unpolled
 from remediator.engine.worker import Pace, Worker
@@ -191,7 +191,7 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
     give_up_at = time.monotonic() + settings.database_wait_seconds
     async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
         rules, dsn = await _both(
-            asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels),
+            asyncio.to_thread(RulesInForce.load, settings.rules_dir, _named_channels(settings)),
             stack.enter_async_context(database_address(settings)),
         )
         while True:
@@ -202,6 +202,11 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
                     raise
                 waiting.wait_for(str(error))
             await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+
+
+def _named_channels(settings: Settings) -> NamedChannels:
+    review = settings.review_channel
+    return {"last_resort.channels": settings.last_resort.channels, "review_channel": (review,) if review else ()}
 
 
 @asynccontextmanager
