@@ -43,6 +43,7 @@ from remediator.engine.unpolled import Unpolled
 from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
+from remediator.rules.rulebook import Rulebook
 from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import Days, Settings
 from remediator.store import retention as kept
@@ -50,7 +51,7 @@ from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
 from remediator.store.watch import Watch
-from remediator.toolbox import system_clock
+from remediator.toolbox import Messengers, system_clock
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate, Gate
 from remediator.web.ops import Ops
@@ -157,6 +158,7 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         opened = await _opened_in_time(settings, port, stack=stack)
         rules, database = opened.rules, opened.database
         connections = await stack.enter_async_context(connect(settings))
+        _warn_of_mute_channels(rules.rulebook(), connections.messengers)
         url = f"http://{settings.host}:{port.getsockname()[1]}"
         parts = _build(settings, connections, opened, url=url)
         await stack.enter_async_context(_running(*parts.loops))
@@ -387,6 +389,13 @@ def _polled(settings: Settings, connections: Connections) -> tuple[Polled, ...]:
         )
         for name, source in settings.sources.items()
     )
+
+
+def _warn_of_mute_channels(rulebook: Rulebook, messengers: Messengers) -> None:
+    """No reason not to start: other channels take their pages, and an alert must be stored."""
+    for name in sorted(rulebook.roster.channels):
+        if lacking := rulebook.notifier(name).lacks(messengers):
+            log.warning("channel cannot send, the settings lack what it needs", channel=name, lacks=lacking)
 
 
 async def _unready(health: Health) -> list[str]:
