@@ -9,6 +9,7 @@ import click
 from remediator.cli.client import Api, api_options
 from remediator.cli.tables import age, one_line, print_table
 
+_PATH_WIDTH = 17
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
@@ -63,8 +64,12 @@ def show(api: Api, number: int, output: str) -> None:
         _print_json(incident)
         return
     _print_incident(incident)
+    day = ""
     for entry in incident["timeline"]:
-        path = click.style(entry["path"], dim=True)
+        if entry["at"][:10] != day:
+            day = entry["at"][:10]
+            click.secho(f"{day} UTC", dim=True)
+        path = click.style(entry["path"].ljust(_PATH_WIDTH), dim=True)
         kind = click.style(entry["kind"].ljust(12), bold=True)
         click.echo(f"{entry['at'][11:19]}  {kind} {path} {one_line(entry['message'])}")
 
