@@ -19,6 +19,7 @@ from aiohttp import web
 
 from remediator.clients.alertmanager import PeerKind
 from remediator.connections import Connections, connect, database_address, demand_a_database
+from remediator.domain.episode import Filing
 from remediator.domain.errors import BadDocument, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
@@ -28,6 +29,7 @@ from remediator.engine.courier import Courier
 from remediator.engine.crossed_ends import CrossedEnds
 from remediator.engine.desk import Desk
 from remediator.engine.escalate import Escalator
+from remediator.engine.figures import Figures
 from remediator.engine.intake import Intake
 from remediator.engine.journal import Journal
 from remediator.engine.last_resort import LastResort, Terms
@@ -268,6 +270,8 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
     strays = Strays(database, rules.rulebook, ceiling, (work_bell, page_bell), metrics)
     responder = Responder(database, writer, work_bell)
+    metrics.begin_at_zero(channels=rules.rulebook().roster.channels, filings=Filing)
+    metrics.follow_rules(rules.files_with)
     metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     return _Parts(
         web=_web(
@@ -291,6 +295,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             CrossedEnds(database, intake, ends_bell).run(),
             rules.keep_current(database, metrics),
             clearing.run(),
+            Figures(database, metrics).run(),
         ),
         metrics=metrics,
     )

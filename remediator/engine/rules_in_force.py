@@ -77,6 +77,9 @@ class RulesInForce:
         """Of the files as they were last read, also where that replaced nothing."""
         return self._problems
 
+    def files_with(self, severity: str) -> int:
+        return len({problem.path for problem in self._problems if problem.severity == severity})
+
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
         """Reloads when the files change, also while a start waited for its database. Until cancelled."""
         while True:
