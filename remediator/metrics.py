@@ -105,7 +105,7 @@ class Metrics:
             self.reloads.labels(result=result)
         self.rule_files_with_problems = Gauge(
             "remediator_rule_files_with_problems",
-            "Rule files with an error or a warning when they were last read. One with an error is not in force.",
+            "Rule files with an error or a warning when last read. What one with an error says is not in force.",
             ("severity",),
             registry=self.registry,
         )
