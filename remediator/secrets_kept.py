@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from remediator.domain.errors import BadDocument
 from remediator.settings import ApiToken, Settings
 from remediator.store.database import Database
 from remediator.store.link_secret import shared
@@ -37,16 +36,6 @@ def _proposed(path: Path) -> str:
 
 
 def _kept(path: Path) -> str:
-    try:
-        return _read_or_made(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadDocument(
-            f"the API token cannot be kept in {path}: {error}; name tokens in the settings (api_tokens), or another "
-            "folder by REMEDIATOR_DATA_DIR"
-        ) from error
-
-
-def _read_or_made(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -12,8 +12,8 @@ Written by `make docs` from `remediator/metrics.py`. Each replica shows its own 
 
 {table}
 What is read from the database that the replicas share (`remediator_open_incidents`, `remediator_kill_switch`,
-`remediator_oldest_unsent_page_seconds`) is read every 15 s, and each replica says the same: take the `max` over them. It
-stays as it was while the database is lost, of which `remediator_database_up` tells.
+`remediator_oldest_unsent_page_seconds`) is read every 15 s, and each replica says the same: take the `max` over them.
+It stays as it was while the database is lost, of which `remediator_database_up` tells.
 """
 
 
