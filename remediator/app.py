@@ -270,7 +270,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
     strays = Strays(database, rules.rulebook, ceiling, (work_bell, page_bell), metrics)
     responder = Responder(database, writer, work_bell)
-    metrics.begin_at_zero(channels=rules.rulebook().roster.channels, filings=Filing)
+    metrics.begin_at_zero(channels=rules.rulebook().roster.channels, filings=Filing, polled=settings.sources)
     metrics.follow_rules(rules.files_with)
     metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     return _Parts(

@@ -18,6 +18,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PAGE_RESULTS = ("sent", "retried", "failed", "withdrawn")
 FROM_MEMORY_RESULTS = ("sent", "failed")
+POLL_RESULTS = ("answered", "failed")
 RELOAD_RESULTS = ("ok", "refused")
 SEVERITIES_OF_PROBLEMS = ("error", "warning")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -145,7 +146,7 @@ class Metrics:
             registry=self.registry,
         )
 
-    def begin_at_zero(self, *, channels: Iterable[str], filings: Iterable[str]) -> None:
+    def begin_at_zero(self, *, channels: Iterable[str], filings: Iterable[str], polled: Iterable[str]) -> None:
         """What alerts are written on is there before it first happens: `increase` sees nothing in a first sample."""
         for channel in channels:
             for result in PAGE_RESULTS:
@@ -154,6 +155,9 @@ class Metrics:
                 self.last_resort_pages.labels(channel=channel, result=result)
         for filing in (*filings, "adopted", "rejected", "put_aside"):
             self.alerts.labels(filing=filing)
+        for source in polled:
+            for result in POLL_RESULTS:
+                self.polls.labels(source=source, result=result)
 
     def follow_rules(self, files_with_problems: Callable[[str], int]) -> None:
         """Asked at every scrape, by severity."""

@@ -76,12 +76,13 @@ def test_a_rule_file_that_is_broken_at_the_start_is_seen(tmp_path: Path) -> None
 
 def test_what_alerts_are_written_on_is_there_before_it_happens() -> None:
     metrics = Metrics()
-    metrics.begin_at_zero(channels=["chat"], filings=Filing)
+    metrics.begin_at_zero(channels=["chat"], filings=Filing, polled=["am"])
 
     assert value(metrics, "rule_reloads_total", result="refused") == 0
     assert value(metrics, "pages_total", channel="chat", result="failed") == 0
     assert value(metrics, "last_resort_pages_total", channel="chat", result="failed") == 0
     assert value(metrics, "alerts_total", filing="put_aside") == 0
+    assert value(metrics, "source_polls_total", source="am", result="failed") == 0
     assert b"_created" not in metrics.render()
 
 
