@@ -24,7 +24,8 @@ def tell_of_claim(incident: Incident) -> None:
 
 def tell_of_move(before: Incident, move: Move, after: Incident) -> None:
     """Incident, rule and target are bound by the caller."""
-    log.debug("move committed", phase=move.phase.value, was=before.phase.value, wake_in=str(move.wake_in))
+    wake_in = move.wake_in.total_seconds() if move.wake_in is not None else None
+    log.debug("move committed", phase=move.phase.value, was=before.phase.value, wake_in_seconds=wake_in)
     if move.result is not None:
         tell = log.info if move.result.result is IntentState.DONE else log.warning
         ended = _ENDED.get(before.phase, "write ended")
@@ -35,7 +36,8 @@ def tell_of_move(before: Incident, move: Move, after: Incident) -> None:
     if before.is_open and not after.is_open:
         log.info("incident closed", resolution=after.resolution)
     elif move.phase is Phase.HANDED_OVER and before.phase not in (Phase.HANDED_OVER, Phase.UNDOING):
-        log.info("incident handed over", reason=move.entries[-1].message if move.entries else "")
+        told = move.entries[-1].message if move.entries else ""
+        log.info("incident handed over", reason=told.removeprefix("handed over to people: "))
 
 
 def tell_of_message(item: OutboxItem, result: str, error: Exception | None) -> None:
