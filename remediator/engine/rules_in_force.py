@@ -72,12 +72,8 @@ class RulesInForce:
     def rulebook(self) -> Rulebook:
         return self._loaded.rulebook
 
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Of the files as they were last read, also where that replaced nothing."""
-        return self._problems
-
     def files_with(self, severity: str) -> int:
+        """How many have such a problem, as they were last read, also where that replaced nothing."""
         return len({problem.path for problem in self._problems if problem.severity == severity})
 
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
