@@ -8,7 +8,7 @@ WORKDIR /src
 RUN python -m venv /opt/remediator
 COPY requirements.lock ./
 RUN /opt/remediator/bin/python -m pip install --require-hashes --only-binary=:all: -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY remediator ./remediator
 # The lock holds the build backend too, so nothing unpinned is fetched; afterwards neither it nor pip is needed.
 RUN /opt/remediator/bin/python -m pip install --no-index --no-deps --no-build-isolation . \

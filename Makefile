@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test cluster-test check-code lint types contracts format bench faults lock clean
+.PHONY: demo test cluster-test check-code lint types contracts format docs bench faults lock clean
 
 demo: $(VENV)/.runs ## one incident told line by line, then one that pages; no cluster needed
 	@$(BIN)/python -m demo
@@ -28,6 +28,9 @@ contracts: $(VENV)/.tests
 format: $(VENV)/.tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.tests ## docs/metrics.md and docs/settings.md, from the code
+	@$(BIN)/python -m tests.reference
 
 bench: $(VENV)/.tests ## how fast, each figure beside its floor; ONLY=intake, QUICK=1 (a minute or two), WRITE=1 (docs/bench.*)
 	$(BIN)/python -W ignore -m tests.bench $(foreach subject,$(ONLY),--only $(subject)) $(if $(QUICK),--quick) $(if $(WRITE),--write)

@@ -18,7 +18,8 @@ import structlog
 from aiohttp import web
 
 from remediator.clients.alertmanager import PeerKind
-from remediator.connections import Connections, connect, database_address
+from remediator.connections import Connections, connect, database_address, demand_a_database
+from remediator.domain.episode import Filing
 from remediator.domain.errors import BadDocument, Temporary
 from remediator.domain.ids import SourceName
 from remediator.domain.mode import Mode
@@ -28,6 +29,7 @@ from remediator.engine.courier import Courier
 from remediator.engine.crossed_ends import CrossedEnds
 from remediator.engine.desk import Desk
 from remediator.engine.escalate import Escalator
+from remediator.engine.figures import Figures
 from remediator.engine.guidance import GuidanceReader
 from remediator.engine.intake import Intake
 from remediator.engine.journal import Journal
@@ -38,12 +40,13 @@ from remediator.engine.reconcile import AttentiveIntake, Polled, Reconciler
 from remediator.engine.respond import Responder
 from remediator.engine.retention import Retention
 from remediator.engine.right_of_way import RightOfWay
-from remediator.engine.rules_in_force import RulesInForce, remember
+from remediator.engine.rules_in_force import NamedChannels, RulesInForce, remember
 from remediator.engine.strays import Strays
 from remediator.engine.unpolled import Unpolled
 from remediator.engine.worker import Pace, Worker
 from remediator.logs import configure_logs
 from remediator.metrics import Metrics
+from remediator.rules.rulebook import Rulebook
 from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import ApiToken, Days, Settings
 from remediator.store import retention
@@ -51,7 +54,7 @@ from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
 from remediator.store.watch import Watch
-from remediator.toolbox import system_clock
+from remediator.toolbox import Messengers, system_clock
 from remediator.web.api import Api
 from remediator.web.auth import ApiGate, Gate
 from remediator.web.ops import Ops
@@ -119,6 +122,8 @@ async def _reload_when_told(running: Daemon, other_rules: asyncio.Event) -> None
 
 async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str]:
     """Names of the migrations that were applied or, with `only_status`, would be."""
+    if only_status:
+        demand_a_database(settings)
     async with database_address(settings) as dsn:
         return await (status(dsn) if only_status else migrate(dsn))
 
@@ -127,6 +132,7 @@ async def migrate_only(settings: Settings, *, only_status: bool) -> Sequence[str
 async def reading(settings: Settings) -> AsyncIterator[Connection]:
     """The daemon's database, for a command that changes nothing and may take its time. Raises `BadDocument` where it is
     not there yet."""
+    demand_a_database(settings)
     async with database_address(settings) as dsn:
         if await status(dsn):
             raise BadDocument("the database lacks migrations of this release: `remediator migrate` applies them")
@@ -155,6 +161,7 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         opened = await _opened_in_time(settings, port, stack=stack)
         rules, database = opened.rules, opened.database
         connections = await stack.enter_async_context(connect(settings))
+        _warn_of_mute_channels(rules.rulebook(), connections.messengers)
         url = f"http://{settings.host}:{port.getsockname()[1]}"
         parts = _build(settings, connections, opened, url=url)
         await stack.enter_async_context(_running(*parts.loops))
@@ -190,9 +197,7 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
     give_up_at = time.monotonic() + settings.database_wait_seconds
     async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
         rules, dsn = await _both(
-            asyncio.to_thread(
-                RulesInForce.load, settings.rules_dir, settings.last_resort.channels, lease=_lease(settings)
-            ),
+            asyncio.to_thread(RulesInForce.load, settings.rules_dir, _named_channels(settings), lease=_lease(settings)),
             stack.enter_async_context(database_address(settings)),
         )
         while True:
@@ -203,6 +208,11 @@ async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: Asy
                     raise
                 waiting.wait_for(str(error))
             await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+
+
+def _named_channels(settings: Settings) -> NamedChannels:
+    review = settings.review_channel
+    return {"last_resort.channels": settings.last_resort.channels, "review_channel": (review,) if review else ()}
 
 
 @asynccontextmanager
@@ -267,6 +277,8 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
     clearing = Retention(database, rules.rulebook, _keep(settings), every, metrics)
     strays = Strays(database, rules.rulebook, ceiling, (work_bell, page_bell), metrics)
     responder = Responder(database, writer, work_bell)
+    metrics.begin_at_zero(channels=rules.rulebook().roster.channels, filings=Filing, polled=settings.sources)
+    metrics.follow_rules(rules.files_with)
     metrics.follow_database(lambda: database.health.is_well, lambda: database.health.down_for)
     return _Parts(
         web=_web(
@@ -292,6 +304,7 @@ def _build(settings: Settings, connections: Connections, opened: _Opened, *, url
             CrossedEnds(database, intake, ends_bell).run(),
             rules.keep_current(database, metrics),
             clearing.run(),
+            Figures(database, metrics).run(),
         ),
         metrics=metrics,
     )
@@ -399,6 +412,13 @@ def polled_sources(settings: Settings, connections: Connections) -> tuple[Polled
         )
         for name, source in settings.sources.items()
     )
+
+
+def _warn_of_mute_channels(rulebook: Rulebook, messengers: Messengers) -> None:
+    """No reason not to start: other channels take their pages, and an alert must be stored."""
+    for name in sorted(rulebook.roster.channels):
+        if lacking := rulebook.notifier(name).lacks(messengers):
+            log.warning("channel cannot send, the settings lack what it needs", channel=name, lacks=lacking)
 
 
 async def _unready(health: Health) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from remediator.clients.alertmanager import LONGEST_ANSWER, Alertmanager, PeerKind, basic, bearer
 from remediator.clients.http import HttpClient, open_http
@@ -13,6 +14,7 @@ from remediator.clients.prometheus import Prometheus
 from remediator.clients.redis_target import RedisReader, RedisWriter, connect_redis
 from remediator.clients.smtp import Mailer
 from remediator.clients.sql_target import SqlTarget, connect_sql_target
+from remediator.domain.errors import BadDocument
 from remediator.domain.mode import Mode
 from remediator.settings import PolledSource, PrometheusServer, Settings, Smtp
 from remediator.store.embedded import EmbeddedPostgres
@@ -65,7 +67,7 @@ async def database_address(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    server = await EmbeddedPostgres.start(settings.data_dir / "postgresql")
+    server = await EmbeddedPostgres.start(_embedded_folder(settings))
     keeper = asyncio.create_task(server.keep_running())
     try:
         yield server.dsn
@@ -73,6 +75,20 @@ async def database_address(settings: Settings) -> AsyncIterator[str]:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         await server.stop()
+
+
+def demand_a_database(settings: Settings) -> None:
+    """For whoever only looks: looking must not make one. Raises `BadDocument`."""
+    folder = _embedded_folder(settings)
+    if settings.database_url is None and not folder.is_dir():
+        raise BadDocument(
+            f"there is no database to look at: DATABASE_URL is not set, and {folder} is not there; set DATABASE_URL, "
+            "or REMEDIATOR_DATA_DIR to the folder in which the daemon keeps its data"
+        )
+
+
+def _embedded_folder(settings: Settings) -> Path:
+    return settings.data_dir / "postgresql"
 
 
 def peers_of(source: PolledSource, http: HttpClient) -> tuple[Alertmanager, ...]:

@@ -4,9 +4,9 @@ Read by `app` and `cli` only; everything else gets plain values. Each default is
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -30,7 +30,9 @@ class _Section(BaseModel):
 
 class BasicLogin(_Section):
     user: str
+    """The user name of the basic login."""
     password: SecretStr
+    """Its password."""
 
 
 class GrafanaSignature(_Section):
@@ -44,27 +46,35 @@ class Webhooks(_Section):
     tokens: dict[str, list[SecretStr]] = {}
     """Source name -> one bearer token, or two while rotating. The name is recorded with every alert."""
     basic: dict[str, BasicLogin] = {}
+    """Source name -> its basic login, for senders that have no bearer token."""
     grafana: dict[str, GrafanaSignature] = {}
+    """Source name -> how Grafana signs what it sends."""
     allow_unauthenticated: bool = False
     """Accept alerts from anybody who can reach the port. For a laptop."""
 
 
 class ApiToken(_Section):
     token: SecretStr
+    """What a person or a program shows, as a bearer token, or as the password of a browser's login."""
     roles: set[Literal["read", "respond", "approve"]] = {"read"}
+    """What it may: see incidents; acknowledge, resolve and stop everything; approve plans and lift the kill switch."""
 
 
 class Kubernetes(_Section):
     enabled: bool = False
+    """Whether there is a cluster to look at, and above `observe` to write to."""
     kubeconfig: Path | None = None
     """None: the service account of the pod we run in. A credential plug-in that it names has five seconds, can ask
     nobody, and must give a token: the client certificates of one are not renewed, so a start refuses them."""
     kube_context: str | None = None
+    """The context of the kubeconfig. None: its current one."""
 
 
 class PrometheusServer(_Section):
     url: str
+    """The base URL, as in `http://prometheus:9090`."""
     token: SecretStr | None = None
+    """The bearer token that it asks for. None: it asks for none."""
 
 
 _LONGEST_LABEL = 63
@@ -75,13 +85,17 @@ class PolledSource(_Section):
     """A sender of alerts that is also asked, since its webhooks cannot tell everything (facts: intake 1.5)."""
 
     kind: Literal["alertmanager", "grafana"] = "alertmanager"
+    """Whose API its peers speak."""
     peers: list[str] = Field(min_length=1, max_length=32)
     """The base URL of every peer, not of a balancer before them: they do not know each other's alerts."""
     receiver: str = "remediator"
     """The name of our receiver (Grafana: contact point) there: only alerts routed to it are ours."""
     every_seconds: float = Field(default=30, ge=5, le=60)
+    """How often each peer is asked."""
     token: SecretStr | None = None
+    """The bearer token that the peers ask for."""
     basic: BasicLogin | None = None
+    """Or the basic login that they ask for."""
 
     @field_validator("peers")
     @classmethod
@@ -110,18 +124,25 @@ class PolledSource(_Section):
 
 class Smtp(_Section):
     host: str
+    """The mail server."""
     port: int = 587
+    """Its port."""
     sender: str
+    """The address that mails come from."""
     user: str | None = None
+    """Who logs in. None: nobody does."""
     password: SecretStr | None = None
+    """Of the user."""
     start_tls: bool = True
+    """Whether the connection must be encrypted before anything is said."""
 
 
 class Engine(_Section):
     workers: int = Field(default=32, ge=1, le=256)
     """Incidents in hand at once, in this replica."""
     lease_seconds: float = Field(default=60, ge=5)
-    """Of one replica on an incident. A step's timeout is four fifths of it at most: a longer write is refused."""
+    """For how long a replica has an incident: after a crash another one goes on when it is over. A step's timeout is at
+    most four fifths of it: a longer write is refused."""
     poll_seconds: float = Field(default=1, gt=0, le=1)
     """How often due work is looked for: so what another replica leaves is found. What this one takes in wakes it at
     once."""
@@ -146,8 +167,6 @@ class Retention(_Section):
 
 
 class LastResort(_Section):
-    """How pages go out while the database is not reachable."""
-
     channels: tuple[str, ...] = ()
     """Names of channels from oncall/channels.yaml. Empty: every channel there is."""
     grace_seconds: float = Field(default=30, ge=0)
@@ -173,34 +192,44 @@ class Settings(BaseSettings):
     mode: Literal["observe", "suggest", "act"] = "observe"
     """The ceiling: a rule can lower it, never raise it."""
     rules_dir: Path = Path("rules")
+    """The folder with the rules, the guards and the on-call chain."""
     data_dir: Path = Path(".data")
     """The embedded PostgreSQL lives here, and the generated API token for the command line to find."""
     database_url: SecretStr | None = None
     """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""
     database_pool: int = Field(default=10, ge=4)
+    """The most connections to it that this replica keeps open."""
     database_statement_cache: int = Field(default=100, ge=0)
     """Prepared statements kept for each connection. 0 behind PgBouncer in transaction mode before its release 1.21."""
     database_wait_seconds: float = Field(default=300, ge=0)
     """How long a start waits for a database that cannot be reached, before it gives up for its supervisor to see."""
     host: str = "127.0.0.1"
+    """The address to listen on. `0.0.0.0`: all of them."""
     port: int = Field(default=8080, ge=0, le=65535)
+    """The port to listen on. 0: one that is free."""
     public_url: str = ""
     """What people's browsers reach us by; goes into pages. Empty: http://host:port."""
     body_limit_mib: int = Field(default=64, ge=1)
+    """The largest webhook body that is read; a larger one is a 413."""
     link_secret: SecretStr | None = None
     """Signs acknowledge links. None: made once and kept in the database, for all replicas."""
     webhooks: Webhooks = Webhooks()
+    """How senders of alerts prove who they are. A start is refused where none of it is set."""
     sources: dict[str, PolledSource] = {}
     """Senders to poll, by the name under which their webhooks are recorded (a key of `webhooks.tokens`, say)."""
     api_tokens: dict[str, ApiToken] = {}
     """Who may use the API. Empty: one token is made, kept in the database for all replicas, and written to
     `data_dir`/api-token."""
     kubernetes: Kubernetes = Kubernetes()
+    """The cluster."""
     databases: dict[str, SecretStr] = {}
     """Connections that rules name: name -> DSN. Use a read-only role."""
     redis: dict[str, SecretStr] = {}
+    """Likewise: name -> URL, as in `redis://user:password@host:6379/0`."""
     prometheus: dict[str, PrometheusServer] = {}
+    """Servers that the `promql` look and check name."""
     smtp: Smtp | None = None
+    """The mail server of `email` channels. None: they cannot send."""
     secrets: dict[str, SecretStr] = {}
     """What notifiers name: `slack_token`, `webhook_secret`, ..."""
     private_networks: bool = True
@@ -208,10 +237,15 @@ class Settings(BaseSettings):
     review_channel: str = ""
     """Observe mode tells this channel whom it would have paged. Empty: the timeline only."""
     engine: Engine = Engine()
+    """How incidents are worked on."""
     retention: Retention = Retention()
+    """For how long things are kept."""
     last_resort: LastResort = LastResort()
+    """How pages go out while the database is not reachable."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`info`: incidents, fixes and pages, a line each. `debug`: every move, every try, every batch of alerts."""
     log_format: Literal["json", "console"] = "json"
+    """For machines or for people. Either goes to standard error."""
 
     @field_validator("public_url")
     @classmethod
@@ -252,3 +286,22 @@ def unknown_names(environment: Mapping[str, str], secrets: Path = SECRETS_FOLDER
 
 def _is_setting(name: str) -> bool:
     return name.lower() in Settings.model_fields
+
+
+def names_at(path: Sequence[str]) -> list[str]:
+    """What may stand there: in the settings themselves, or in the section that the path leads to."""
+    section: type[BaseModel] = Settings
+    for name in path:
+        field = section.model_fields.get(name)
+        found = _section_in(field.annotation) if field is not None else section  # a name of one's own: `sources.main`
+        if found is None:
+            return []
+        section = found
+    return sorted(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """That it is, may be, or holds by name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _section_in(inner)) is not None), None)

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from remediator.cli.exits import BadSettings
 from remediator.domain.errors import BadDocument
 from remediator.language.strict_yaml import load
-from remediator.settings import Settings, load_settings, unknown_names
+from remediator.language.suggestion import did_you_mean, nearest
+from remediator.settings import PREFIX, Settings, load_settings, names_at, unknown_names
 
 config_option = click.option(
     "--config", envvar="REMEDIATOR_CONFIG", type=click.Path(path_type=Path), help="A YAML file with settings."
@@ -33,8 +35,16 @@ def read_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
     except (BadDocument, OSError, UnicodeDecodeError) as error:
         raise BadSettings(str(error)) from error
     for name in unknown_names(os.environ):
-        click.echo(f"Warning: {name} is no setting, and does nothing", err=True)
+        told = f"Warning: {name} is no setting, and does nothing"
+        click.echo(" ".join([told, *_near(name)]), err=True)
     return settings.model_copy(update=overrides or {})
+
+
+def _near(variable: str) -> list[str]:
+    """A sentence, or none."""
+    written = variable.upper().removeprefix(PREFIX).partition("__")[0]
+    found = nearest(written, [name.upper() for name in names_at(())])
+    return [f"(did you mean {PREFIX}{found}?)"] if found is not None else []
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -43,5 +53,14 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _in_words(error: ValidationError) -> str:
-    lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
+    lines = [f"  {'.'.join(map(str, e['loc']))}: {_told(e)}" for e in error.errors(include_input=False)]
     return "settings are wrong:\n" + "\n".join(lines)
+
+
+def _told(error: ErrorDetails) -> str:
+    if error["type"] != "extra_forbidden":
+        return error["msg"]
+    *path, name = map(str, error["loc"])
+    known = names_at(path)
+    hint = did_you_mean(name, known) or f"known here: {', '.join(known)}"
+    return f"there is no such setting; {hint}"

@@ -9,8 +9,22 @@ import click
 from remediator.cli.client import Api, api_options
 from remediator.cli.tables import age, one_line, print_table
 
+_PATH_WIDTH = 17
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-_number = click.argument("number", type=click.IntRange(min=1))
+
+
+class _IncidentNumber(click.ParamType[int]):
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not (str(value).isascii() and str(value).isdecimal() and 0 < len(str(value)) <= 18):
+            self.fail(
+                f"{value!r} is no incident's number, such as 7: `remediator incidents list` shows them", param, ctx
+            )
+        return int(value)
+
+
+_number = click.argument("number", type=_IncidentNumber())
 
 
 @click.group()
@@ -26,7 +40,7 @@ def command() -> None:
 def list_(api: Api, status: str | None, limit: int, output: str) -> None:
     """The newest incidents first."""
     query = {"limit": limit} | ({"status": status} if status else {})
-    found = api.get(f"/api/v1/incidents?{urlencode(query)}")["incidents"]
+    found = api.get(f"/api/v1/incidents?{urlencode(query)}", having="incidents")["incidents"]
     if output == "json":
         _print_json(found)
         return
@@ -45,13 +59,17 @@ def list_(api: Api, status: str | None, limit: int, output: str) -> None:
 @api_options
 def show(api: Api, number: int, output: str) -> None:
     """One incident with its whole timeline."""
-    incident = api.get(f"/api/v1/incidents/{number}")
+    incident = api.get(f"/api/v1/incidents/{number}", having="timeline")
     if output == "json":
         _print_json(incident)
         return
     _print_incident(incident)
+    day = ""
     for entry in incident["timeline"]:
-        path = click.style(entry["path"], dim=True)
+        if entry["at"][:10] != day:
+            day = entry["at"][:10]
+            click.secho(f"{day} UTC", dim=True)
+        path = click.style(entry["path"].ljust(_PATH_WIDTH), dim=True)
         kind = click.style(entry["kind"].ljust(12), bold=True)
         click.echo(f"{entry['at'][11:19]}  {kind} {path} {one_line(entry['message'])}")
 
@@ -62,7 +80,7 @@ def show(api: Api, number: int, output: str) -> None:
 @api_options
 def ack(api: Api, number: int, output: str) -> None:
     """Acknowledge: stops the escalation, not the fix."""
-    _print_answer(api.post(f"/api/v1/incidents/{number}/acknowledge", {}), output)
+    _print_answer(api.post(f"/api/v1/incidents/{number}/acknowledge", {}, having="status"), output)
 
 
 @command.command()
@@ -72,7 +90,7 @@ def ack(api: Api, number: int, output: str) -> None:
 @api_options
 def resolve(api: Api, number: int, note: str, output: str) -> None:
     """Close it by hand: automation and escalation stop."""
-    _print_answer(api.post(f"/api/v1/incidents/{number}/resolve", {"note": note}), output)
+    _print_answer(api.post(f"/api/v1/incidents/{number}/resolve", {"note": note}, having="status"), output)
 
 
 @command.command()
@@ -82,7 +100,7 @@ def resolve(api: Api, number: int, note: str, output: str) -> None:
 @api_options
 def approve(api: Api, number: int, plan: str, output: str) -> None:
     """Approve the proposed plan. It is diagnosed and planned once more before anything is written."""
-    _print_answer(api.post(f"/api/v1/incidents/{number}/approve", {"plan": plan}), output)
+    _print_answer(api.post(f"/api/v1/incidents/{number}/approve", {"plan": plan}, having="status"), output)
 
 
 def _print_answer(incident: dict[str, Any], output: str) -> None:

@@ -25,7 +25,7 @@ def command(api: Api, state: str, reason: str, output: str) -> None:
 
 def _asked(api: Api, state: str, reason: str) -> dict[str, Any]:
     if state == "show":
-        switch: dict[str, Any] = api.get("/api/v1/kill-switch")
+        switch: dict[str, Any] = api.get("/api/v1/kill-switch", having="on")
     else:
-        switch = api.put("/api/v1/kill-switch", {"on": state == "on", "reason": reason})
+        switch = api.put("/api/v1/kill-switch", {"on": state == "on", "reason": reason}, having="on")
     return switch

@@ -15,7 +15,7 @@ def command(to: Path | None, compared: Path | None) -> None:
     if compared is not None:
         _compare(compared, text)
     elif to is not None:
-        to.write_text(text, encoding="utf-8")
+        _write(to, text)
     else:
         click.echo(text, nl=False)
 
@@ -27,5 +27,20 @@ def schema_text() -> str:
 
 
 def _compare(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    try:
+        is_current = path.read_bytes() == text.encode()
+    except FileNotFoundError:
+        is_current = False
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
+    if not is_current:
         raise click.ClickException(f"{path} is not current: run `remediator schema --to {path}`")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(
+            f"{path} cannot be written: {error.strerror}; --to takes a file in a folder that is there"
+        ) from error

@@ -65,7 +65,7 @@ def list_(api: Api, output: str) -> None:
 
     OPENED and CLOSED count what polls repaired; the lag runs from an alert's start to its arrival, over the last day.
     """
-    found = api.get("/api/v1/sources")["sources"]
+    found = api.get("/api/v1/sources", having="sources")["sources"]
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return

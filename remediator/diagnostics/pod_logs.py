@@ -95,4 +95,9 @@ def judge(texts: list[str]) -> Facts:
 
 def _in_words(facts: Facts) -> str:
     last = f", last: {facts.last_error[:120]}" if facts.last_error else ""
-    return f"{facts.error_lines} error line(s) in {facts.lines} of {facts.pods} pod(s){last}"
+    lines, pods = _count(facts.lines, "line"), _count(facts.pods, "pod")
+    return f"{facts.error_lines} of {lines} of {pods} with an error{last}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -21,6 +21,7 @@ from remediator.engine.bell import Bell
 from remediator.engine.clock import stopwatch
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.guidance import GuidanceReader
+from remediator.engine.logbook import tell_of_message
 from remediator.engine.pages import PageWriter
 from remediator.engine.patience import is_unanswered, retry_in
 from remediator.engine.right_of_way import RightOfWay
@@ -226,13 +227,14 @@ class Courier:
             fresh = [outcome for outcome in outcomes if outcome.item.id not in known]
             taken = [outcome for outcome in fresh if isinstance(outcome, Taken)]
             await self._taken(tx, taken, unwanted)
-            results = [(one.item, "sent") for one in taken]
+            results: list[tuple[OutboxItem, str, Exception | None]] = [(one.item, "sent", None) for one in taken]
             for outcome in fresh:
                 if isinstance(outcome, NotTaken):
                     result = await self._not_taken(tx, outcome, in_hand=unwanted.get(outcome.item.id))
-                    results.append((outcome.item, result))
-        for item, result in results:
+                    results.append((outcome.item, result, outcome.error))
+        for item, result, error in results:
             self._metrics.pages.labels(channel=item.contact.channel, result=result).inc()
+            tell_of_message(item, result, error)
         return [None] * len(outcomes)
 
     async def _taken(self, tx: Connection, taken: Sequence[Taken], unwanted: Mapping[int, Status]) -> None:

@@ -158,6 +158,7 @@ class Escalator:
             pages += [self._pages_alike(alike, ordered, call) for call in ordered.calls]
             told += [(alike.incidents, entry) for entry in ordered.entries]
             struck.append(Struck(alike.incidents, ordered.step, ordered.next_in))
+            _log(alike, ordered)
         await outbox.order_pages(tx, pages)
         await timeline.append_alike(tx, told)
         await escalations.advance(tx, struck)
@@ -246,6 +247,15 @@ def calls_to(person: Recipient, *, urgent: bool) -> list[Call]:
 def calls_to_every_channel(roster: Roster) -> list[Call]:
     """Where nobody can read whom to page."""
     return [Call(name, f"unreadable:{name}", (Contact(name, ""),)) for name in sorted(roster.channels)]
+
+
+def _log(alike: DueAlike, ordered: Order) -> None:
+    """Not an incident each: they are struck by the thousand."""
+    about = {"incidents": len(alike.incidents), "first": min(alike.incidents), "step": ordered.step}
+    if ordered.calls or ordered.kind is not NotificationKind.PAGE:
+        log.debug("messages ordered", kind=ordered.kind.value, to=[call.recipient for call in ordered.calls], **about)
+    else:
+        log.error("page reaches nobody: no channel is left", **about)
 
 
 def _paged(person: Recipient, due: Due) -> Entry:

@@ -48,7 +48,7 @@ class Responder:
             if is_new:
                 await announce_ends(tx, [after], self.writer)
             reached(Mark.RESPONSE_WRITTEN)
-        return self._told("resolved", after, by)
+        return self._told("resolved", after, by) if is_new else after
 
     async def set_kill_switch(self, switch: KillSwitch) -> None:
         """On: from the next transaction on no replica begins a write."""

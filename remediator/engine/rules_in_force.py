@@ -1,7 +1,7 @@
 """The rulebook in force, and its replacement. A reload swaps the whole set or changes nothing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,11 @@ UNSEEN = ""
 """The state of no folder: the next look reads it again."""
 
 
+NamedChannels = Mapping[str, Sequence[str]]
+"""Setting -> the channels that it names."""
+NOWHERE: NamedChannels = {}
+
+
 class Outcome(StrEnum):
     """Of a look at the files."""
 
@@ -52,20 +57,22 @@ class RulesInForce:
         loaded: Loaded,
         *,
         seen: str,
-        channels: Sequence[str] = (),
+        channels: NamedChannels = NOWHERE,
         lease: timedelta | None = None,
     ) -> None:
         self._folder = folder
         self._channels = channels
         self._lease = lease
         self._loaded = loaded
-        self._seen = seen
+        self._seen = seen if loaded.is_whole else UNSEEN
+        self._read = seen
+        """The state of the files when they were last read, and what was said of them then."""
+        self._problems = loaded.problems
 
     @classmethod
-    def load(cls, folder: Path, channels: Sequence[str] = (), *, lease: timedelta | None = None) -> "RulesInForce":
+    def load(cls, folder: Path, channels: NamedChannels = NOWHERE, *, lease: timedelta | None = None) -> "RulesInForce":
         """Files with errors are left out and told, and so are steps that do not fit the `lease`; raises `BadDocument`
-        where no rule is left, or where one of `channels`, which the settings name as the last resort, does not exist.
-        """
+        where no rule is left, or where one of the `channels` that settings name does not exist."""
         seen = state_of(folder)
         loaded = load_rules(folder)
         _tell(loaded.problems)
@@ -74,31 +81,36 @@ class RulesInForce:
         if missing := missing_channels(loaded.rulebook, channels):
             raise BadDocument("; ".join(missing))
         _tell_misfits(loaded.rulebook, lease)
-        return cls(folder, loaded, seen=seen if loaded.is_whole else UNSEEN, channels=channels, lease=lease)
+        return cls(folder, loaded, seen=seen, channels=channels, lease=lease)
 
     def rulebook(self) -> Rulebook:
         return self._loaded.rulebook
 
+    def files_with(self, severity: str) -> int:
+        """How many have such a problem, as they were last read, also where that replaced nothing."""
+        return len({problem.path for problem in self._problems if problem.severity == severity})
+
     async def keep_current(self, database: Database, metrics: Metrics) -> None:
         """Reloads when the files change, also while a start waited for its database. Until cancelled."""
         while True:
-            outcome = await self._look(database, metrics)
+            outcome = await self.look(database, metrics)
             pause = RETRY_EVERY if outcome is Outcome.PUT_OFF else LOOK_EVERY
             await asyncio.sleep(pause.total_seconds())
 
-    async def _look(self, database: Database, metrics: Metrics) -> Outcome:
+    async def look(self, database: Database, metrics: Metrics) -> Outcome:
         if not database.health.is_well:
             return Outcome.PUT_OFF
         try:
             if await asyncio.to_thread(state_of, self._folder) == self._seen:
                 return Outcome.UNCHANGED
-            return await self.reload(database, metrics)
+            return await self.reload(database, metrics, is_asked_for=False)
         except OSError as error:  # a ConfigMap was swapped under our hands
             log.warning("rules not read, trying again", error=str(error))
             return Outcome.FAILED
 
-    async def reload(self, database: Database, metrics: Metrics) -> Outcome:
-        """A set with an error replaces nothing: the old one stays in force until every file is right."""
+    async def reload(self, database: Database, metrics: Metrics, *, is_asked_for: bool = True) -> Outcome:
+        """A set with an error replaces nothing: the old one stays in force until every file is right. What is merely
+        tried again, as a link that leads nowhere is, tells nothing twice."""
         seen = await asyncio.to_thread(state_of, self._folder)
         try:
             loaded = await asyncio.to_thread(load_rules, self._folder)
@@ -107,7 +119,11 @@ class RulesInForce:
         except Exception:  # a bug in reading must cost neither alerts nor pages: the set in force is sound
             log.exception("rules not read", folder=str(self._folder))
             return self._refuse(seen, metrics, [])
-        _tell(loaded.problems)
+        is_known = not is_asked_for and (seen, loaded.problems) == (self._read, self._problems)
+        self._read, self._problems = seen, loaded.problems
+        if is_known and loaded.has_errors:
+            return Outcome.UNCHANGED
+        _tell(() if is_known else loaded.problems)
         missing = missing_channels(loaded.rulebook, self._channels)
         if loaded.has_errors or missing or not loaded.rulebook.rules:
             return self._refuse(seen if loaded.is_whole else UNSEEN, metrics, missing)
@@ -142,18 +158,19 @@ async def remember(rulebook: Rulebook, database: Database) -> None:
         await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
 
 
-def missing_channels(rulebook: Rulebook, names: Sequence[str]) -> list[str]:
-    """What is wrong with the setting, in words."""
+def missing_channels(rulebook: Rulebook, named: NamedChannels) -> list[str]:
+    """What is wrong with the settings, in words."""
     known = rulebook.roster.channels
     return [
-        f"last_resort.channels: there is no channel {name!r} in oncall/channels.yaml; "
+        f"{setting}: there is no channel {name!r} in oncall/channels.yaml; "
         + (did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}")
+        for setting, names in named.items()
         for name in names
         if name not in known
     ]
 
 
-def _tell(problems: tuple[Problem, ...] | list[Problem]) -> None:
+def _tell(problems: Sequence[Problem]) -> None:
     for problem in problems:
         tell = log.error if problem.severity is Severity.ERROR else log.warning
         tell("rule problem", where=f"{problem.path}:{problem.line}:{problem.column}", message=problem.message)

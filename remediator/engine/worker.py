@@ -25,6 +25,7 @@ from remediator.engine.execution import cannot_tell
 from remediator.engine.group_commit import GroupCommit
 from remediator.engine.late_results import LateResults
 from remediator.engine.left_behind import left_behind, tell_of
+from remediator.engine.logbook import tell_of_claim, tell_of_move
 from remediator.engine.pages import PageWriter
 from remediator.engine.pipeline import next_move
 from remediator.marks import Mark, reached
@@ -132,8 +133,10 @@ class Worker:
         return ends - self._pace.lease if ends is not None else await ledger.now(connection)
 
     async def _work_on(self, incident: Incident) -> None:
-        with structlog.contextvars.bound_contextvars(incident=incident.id, rule=incident.rule):
+        target = incident.target.key if incident.target is not None else None
+        with structlog.contextvars.bound_contextvars(incident=incident.id, rule=incident.rule, target=target):
             try:
+                tell_of_claim(incident)
                 await self._walk(incident)
             except Exception as error:  # our own bug; the lease runs out, somebody tries again, and pages go on
                 log.exception("move not committed", error=str(error))
@@ -149,8 +152,10 @@ class Worker:
             while True:
                 move = await self._decide(incident)
                 reached(Mark.MOVE_DECIDED)
-                incident, move = await self._commit_somehow(incident, move)
+                before = incident
+                incident, move = await self._commit_somehow(before, move)
                 reached(Mark.MOVE_COMMITTED)
+                tell_of_move(before, move, incident)
                 self._moves_to(move.phase.value).inc()
                 if move.pages is PageOrder.NOW:
                     self._page_bell.ring()

@@ -26,6 +26,10 @@ class Notifier(Plugin, ABC):
         """Names it will ask `Messengers.secret` for, so that `check` can miss them before the night."""
         return ()
 
+    def lacks(self, tools: Messengers) -> tuple[str, ...]:
+        """What it cannot send without and the settings do not have, in words: told at the start, not in the night."""
+        return tuple(f"secrets.{name}" for name in self.secrets() if name not in tools.secrets)
+
     @abstractmethod
     async def send(self, notification: Notification, tools: Messengers) -> Receipt:
         """Raises `Temporary`, `Permanent` or `Ambiguous`; the courier retries, falls through or repeats accordingly."""

@@ -14,6 +14,9 @@ from remediator.toolbox import Messengers
 class Email(Notifier):
     """Mails the page to the contact's address, as plain text and HTML, through the settings' SMTP server."""
 
+    def lacks(self, tools: Messengers) -> tuple[str, ...]:
+        return ("smtp.host, smtp.sender",) if tools.mailer is None else ()
+
     async def send(self, notification: Notification, tools: Messengers) -> Receipt:
         if tools.mailer is None:
             raise Permanent("no SMTP server is configured: set REMEDIATOR_SMTP__HOST", system="smtp", operation="send")

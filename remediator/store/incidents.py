@@ -191,10 +191,12 @@ UPDATE escalations SET {_HOLDS} WHERE incident_id = $1 AND (due_at <= now()) IS 
 
 async def acknowledge(tx: Connection, incident: IncidentId, *, by: str) -> None:
     """Stops the chain for as long as the severity lets an acknowledgement hold, and what it has ordered and nobody has
-    begun to send. Safe to repeat: the first name counts for as long as it holds, and each time it holds anew."""
+    begun to send. Safe to repeat: the first name counts for as long as it holds, and each time it holds anew. Raises
+    `NotAllowed` where it is over."""
     status = await _hold(tx, incident)
     if status is Status.RESOLVED:
-        return
+        how = await tx.fetchval("SELECT resolution FROM incidents WHERE id = $1", incident)
+        raise NotAllowed(f"incident {incident} is over ({how}): there is nothing to acknowledge")
     if status is Status.ACKNOWLEDGED and await tx.fetchval(_HOLD_ANEW, incident):
         told = f"acknowledged by {by} too: it holds anew"
     else:

@@ -49,8 +49,12 @@ class ApiGate:
 
     def _known(self, given: str) -> Caller:
         found = [name for name, token in self.tokens.items() if _same(given, token.token.get_secret_value())]
-        if not given or not found:
+        if not given:
             raise Unauthenticated("an API token is needed: `Authorization: Bearer ...`")
+        if not found:
+            raise Unauthenticated(
+                "this API token is not known here; give one of the daemon's `api_tokens`, or the one that it keeps"
+            )
         return Caller(found[0], frozenset(Role(role) for role in self.tokens[found[0]].roles))
 
 

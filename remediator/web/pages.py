@@ -3,12 +3,13 @@
 No scripts: it must work on a phone with a bad connection. A GET changes nothing (mail scanners follow links).
 """
 
+import unicodedata
 from pathlib import Path
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from remediator.domain.errors import NotFound, Unauthenticated
+from remediator.domain.errors import NotAllowed, NotFound, Unauthenticated
 from remediator.domain.ids import IncidentId
 from remediator.engine.guidance import GuidanceReader
 from remediator.engine.links import Links
@@ -17,8 +18,23 @@ from remediator.store import escalations, incidents, timeline
 from remediator.store.database import Database
 from remediator.web.auth import ApiGate, Role
 
+
+def _visible(value: object) -> object:
+    """Labels are hostile: none turns the text around, hides in it or holds what a terminal obeys. Lines may end."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if unicodedata.category(c) not in _UNSEEN or c in _SEEN else _escaped(c) for c in value)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_SEEN = "\n\t\u200c\u200d"
+"""The last two join letters, or keep them apart, in many a language."""
 _TEMPLATES = Environment(
-    loader=PackageLoader("remediator.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    loader=PackageLoader("remediator.web"), autoescape=True, undefined=StrictUndefined, finalize=_visible
 )
 _STYLE = Path(__file__).parent / "static" / "remediator.css"
 _LISTED = 200
@@ -43,6 +59,8 @@ class Pages:
             web.get(r"/incidents/{id:\d{1,18}}", self.show_incident),
             web.get(r"/incidents/{id:\d{1,18}}/acknowledge", self.ask_to_acknowledge),
             web.post(r"/incidents/{id:\d{1,18}}/acknowledge", self.acknowledge),
+            web.get("/incidents/", _to_incidents),
+            web.get("/incidents/{other:.+}", _no_such_incident),
             web.get("/static/remediator.css", _style),
         ]
 
@@ -71,10 +89,13 @@ class Pages:
             recipient = self._links.recipient(_incident_id(request), request.query.get("token", ""))
         except Unauthenticated as error:
             return _page("message.html", status=403, heading="This link does not work", message=str(error))
-        await self._responder.acknowledge(_incident_id(request), by=recipient)
+        try:
+            await self._responder.acknowledge(_incident_id(request), by=recipient)
+        except NotAllowed:
+            return await self._incident_page(_incident_id(request), form="refused", status=409)
         return await self._incident_page(_incident_id(request), form="acknowledged")
 
-    async def _incident_page(self, incident_id: IncidentId, *, form: str) -> web.Response:
+    async def _incident_page(self, incident_id: IncidentId, *, form: str, status: int = 200) -> web.Response:
         try:
             async with self._database.connection() as connection:
                 incident = await incidents.get_to_show(connection, incident_id)
@@ -85,6 +106,7 @@ class Pages:
         offered = form if incident.is_open or form != "acknowledge" else ""
         return _page(
             "incident.html",
+            status=status,
             incident=incident,
             severity=severity,
             guidance=await self._guidance.of(incident.rule_version),
@@ -109,6 +131,11 @@ class Pages:
 
 async def _style(request: web.Request) -> web.FileResponse:
     return web.FileResponse(_STYLE)
+
+
+async def _no_such_incident(request: web.Request) -> web.Response:
+    message = f"{request.match_info['other']!r} is no incident's number."
+    return _page("message.html", status=404, heading="No such incident", message=message)
 
 
 async def _to_incidents(request: web.Request) -> web.Response:

@@ -29,6 +29,8 @@ READ_WITHIN = timedelta(seconds=30)
 PARSE_ASIDE = 1024 * 1024
 """Bodies larger than this are parsed in a thread: everybody else's 2xx must not wait for them."""
 CHUNK = 64 * 1024
+ANSWERS = (202, 400, 401, 413, 503)
+"""Counted from nothing on: what first appears with its first failure, no alert on it sees."""
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -53,6 +55,9 @@ class Webhooks:
         self._body_limit = body_limit
         self._sources: Mapping[str, Source] = {name: source() for name, source in plugins_of(Source).items()}
         self._count = cache(metrics.deliveries.labels)
+        for kind in self._sources:
+            for answer in ANSWERS:
+                self._count(kind, answer)
         self._rejected = metrics.alerts.labels(filing="rejected")
 
     def routes(self) -> list[web.RouteDef]:

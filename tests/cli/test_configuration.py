@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from remediator.cli import main
-from remediator.settings import unknown_names
+from remediator.settings import load_settings, unknown_names
 
 SETTINGS = 2
 
@@ -45,9 +45,47 @@ def test_a_settings_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_names_no_setting_is_told() -> None:
-    result = check(environment={"REMEDIATOR_MOED": "observe"})
+    result = check(environment={"REMEDIATOR_MOED": "observe", "REMEDIATOR_XYZZY": "1"})
 
-    assert "Warning: REMEDIATOR_MOED is no setting, and does nothing" in result.output
+    assert "REMEDIATOR_MOED is no setting, and does nothing (did you mean REMEDIATOR_MODE?)\n" in result.output
+    assert "Warning: REMEDIATOR_XYZZY is no setting, and does nothing\n" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("moed: act", "moed: there is no such setting; did you mean 'mode'?", id="at the top"),
+        pytest.param("engine: { worker: 3 }", "engine.worker: there is no such setting; did you mean", id="a section"),
+        pytest.param(
+            "sources: { am: { peers: [http://a], reciever: r } }",
+            "sources.am.reciever: there is no such setting; did you mean 'receiver'?",
+            id="of a name of one's own",
+        ),
+        pytest.param(
+            "smtp: { hots: a, host: a, sender: b }", "smtp.hots: there is no such setting; did", id="optional"
+        ),
+        pytest.param("last_resort: { q: 1 }", "known here: channels, grace_seconds, tell_after_seconds", id="not near"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_told_which_was_meant(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+
+    result = check("--config", str(file))
+
+    assert result.exit_code == SETTINGS
+    assert told in result.output
+
+
+def test_a_name_of_ones_own_can_stand_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/settings.md has it."""
+    monkeypatch.setenv("REMEDIATOR_PROMETHEUS__MAIN__URL", "http://prometheus:9090")
+    monkeypatch.setenv("REMEDIATOR_SOURCES__AM__PEERS", '["http://am:9093"]')
+
+    settings = load_settings({}, {})
+
+    assert settings.prometheus["main"].url == "http://prometheus:9090"
+    assert settings.sources["am"].peers == ["http://am:9093"]
 
 
 def test_what_names_no_setting_is_found_among_what_does(tmp_path: Path) -> None:

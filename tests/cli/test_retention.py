@@ -1,6 +1,7 @@
 """People look before they let things go: what is kept, and what would be removed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -65,3 +66,17 @@ def test_a_database_that_is_not_set_up_yet_is_told(empty_database_address: str, 
         1,
         "Error: the database lacks migrations of this release: `remediator migrate` applies them\n",
     )
+
+
+@pytest.mark.parametrize(
+    "command", [["retention"], ["deliveries", "list"], ["deliveries", "show", "1"], ["migrate", "--status"]]
+)
+def test_looking_makes_no_database(tmp_path: Path, command: list[str]) -> None:
+    folder = tmp_path / "data"
+
+    result = CliRunner().invoke(main, command, env={"DATABASE_URL": None, "REMEDIATOR_DATA_DIR": str(folder)})
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: there is no database to look at: DATABASE_URL is not set")
+    assert "REMEDIATOR_DATA_DIR" in result.output
+    assert not folder.exists()

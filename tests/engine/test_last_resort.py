@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from remediator.clients.http import open_http
-from remediator.domain.errors import BadDocument, Temporary
+from remediator.domain.errors import Temporary
 from remediator.domain.ids import IncidentId
 from remediator.domain.last_resort import WaitingPage
 from remediator.domain.mode import Mode
@@ -24,7 +24,6 @@ from remediator.engine.last_resort import MARK, LastResort, Terms
 from remediator.engine.links import Links
 from remediator.engine.pages import PageWriter
 from remediator.engine.respond import Responder
-from remediator.engine.rules_in_force import RulesInForce
 from remediator.engine.sent_from_memory import SentFromMemory
 from remediator.metrics import Metrics
 from remediator.rules.loader import load_rules
@@ -582,14 +581,6 @@ async def test_observe_mode_sends_nothing(scene: Scene) -> None:
     scene.lost_for(timedelta(minutes=5))
 
     assert list(await resort.tick()) == []
-
-
-def test_a_channel_that_the_settings_name_must_exist(tmp_path: Path) -> None:
-    folder = write_rules(tmp_path / "rules")
-
-    RulesInForce.load(folder, ["console"])
-    with pytest.raises(BadDocument, match=r"no channel .consol. .*console"):
-        RulesInForce.load(folder, ["consol"])
 
 
 def _first_key(page: WaitingPage) -> str:

@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from remediator.domain.errors import Temporary
+from remediator.domain.errors import BadDocument, Temporary
 from remediator.engine import rules_in_force
-from remediator.engine.rules_in_force import RulesInForce, remember
+from remediator.engine.rules_in_force import Outcome, RulesInForce, remember
 from remediator.metrics import Metrics
 from remediator.rules.loader import Loaded
 from remediator.store import rule_versions
 from remediator.store.database import Database
 from tests.cluster.eventually import eventually
 from tests.rules.folder import RULE, write_rules
+
+
+def reloads(metrics: Metrics, result: str) -> float | None:
+    return metrics.registry.get_sample_value("remediator_rule_reloads_total", {"result": result})
 
 
 def refused(metrics: Metrics) -> bool:
@@ -194,3 +198,44 @@ async def test_a_file_that_cannot_be_read_for_a_while_is_read_again_though_it_st
 
     async with looking_at(rules, database):
         await eventually(has_both, within=5)
+
+
+@pytest.mark.parametrize("setting", ["last_resort.channels", "review_channel"])
+def test_a_channel_that_the_settings_name_must_exist(tmp_path: Path, setting: str) -> None:
+    folder = write_rules(tmp_path / "rules")
+
+    RulesInForce.load(folder, {setting: ["ops"]})
+    with pytest.raises(BadDocument, match=rf"{setting}: there is no channel 'opps' .* did you mean 'ops'"):
+        RulesInForce.load(folder, {setting: ["opps"]})
+
+
+async def test_a_link_that_leads_nowhere_is_told_once_and_is_no_reload(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read again at each look, for it may lead somewhere by then."""
+    monkeypatch.setattr(rules_in_force, "LOOK_EVERY", timedelta(milliseconds=10))
+    link = write_rules(tmp_path / "rules") / "slow.yaml"
+    link.symlink_to(tmp_path / "slow")
+    metrics = Metrics()
+
+    with capture_logs() as told:
+        rules = RulesInForce.load(tmp_path / "rules")
+        looks = [await rules.look(database, metrics) for _ in range(3)]  # what `keep_current` does at each turn
+
+    assert looks == [Outcome.UNCHANGED] * 3
+    assert [each["event"] for each in told] == ["rule problem"]
+    assert not reloads(metrics, "refused")
+
+    (tmp_path / "slow").write_text(RULE.replace("service-down", "service-slow").replace("ServiceDown", "ServiceSlow"))
+    assert await rules.look(database, metrics) is Outcome.IN_FORCE
+
+
+async def test_who_asks_for_a_reload_is_told_of_it(tmp_path: Path, database: Database) -> None:
+    (write_rules(tmp_path) / "broken.yaml").write_text("rule: [")
+    rules, metrics = RulesInForce.load(tmp_path), Metrics()
+
+    with capture_logs() as told:
+        await rules.reload(database, metrics)
+
+    assert [each["event"] for each in told] == ["rule problem", "rules not reloaded, the old set stays in force"]
+    assert reloads(metrics, "refused") == 1

@@ -133,6 +133,23 @@ async def test_logs_are_counted_for_errors(tools: Toolbox, fake_cluster: FakeClu
     assert (seen.pods, seen.lines, seen.error_lines, seen.out_of_memory) == (2, 6, 2, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "pods", "words"),
+    [
+        ("ERROR\nERROR\n", 3, "6 of 6 lines of 3 pods with an error, last: ERROR"),
+        ("fine", 1, "0 of 1 line of 1 pod with an error"),
+    ],
+)
+async def test_logs_are_summed_up_in_words(
+    tools: Toolbox, fake_cluster: FakeCluster, text: str, pods: int, words: str
+) -> None:
+    fake_cluster.set_logs("prod", "backend", text=text)
+
+    look = await PodLogs(pods=pods).examine(INCIDENT, tools)
+
+    assert look.summary == words
+
+
 async def test_usage_is_a_share_of_what_may_be_used(tools: Toolbox, fake_cluster: FakeCluster) -> None:
     fake_cluster.set_usage("prod", "backend", memory="192Mi")
 

@@ -3,8 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
+from remediator.domain.errors import NotAllowed
 from remediator.domain.ids import IncidentId, RuleName
 from remediator.domain.notification import Notification, NotificationKind, Receipt
 from remediator.domain.oncall import Contact
@@ -79,7 +81,8 @@ async def test_what_is_over_cannot_be_acknowledged(database: Database) -> None:
     async with database.transaction() as tx:
         await incidents.acknowledge(tx, incident.id, by="alice")
         await incidents.resolve(tx, incident.id, by="alice", note="")
-        await incidents.acknowledge(tx, incident.id, by="bob")
+        with pytest.raises(NotAllowed, match=r"is over \(resolved by alice\)"):
+            await incidents.acknowledge(tx, incident.id, by="bob")
         over = await incidents.get(tx, incident.id)
 
         assert await due(tx) == []

@@ -29,6 +29,7 @@ from remediator.domain.timeline import Entry, EntryKind
 from remediator.store import (
     crossed_ends,
     escalations,
+    figures,
     filing,
     incidents,
     intents,
@@ -240,6 +241,12 @@ async def read_as_people_do(database: Database) -> None:
         await intents.of_incident(connection, IncidentId(7))
 
 
+async def read_figures(database: Database) -> None:
+    """All that is open is counted, and 200 are."""
+    async with database.connection() as connection:
+        assert (await figures.read(connection)).triggered == OPEN
+
+
 async def respond(database: Database) -> None:
     async with database.transaction() as tx:
         await incidents.acknowledge(tx, IncidentId(INCIDENTS), by="alice")
@@ -285,6 +292,7 @@ async def forget_budgets(database: Database) -> None:
         pytest.param(look_for_strays, OPEN, id="alerts that nobody works on"),
         pytest.param(look_for_crossed_ends, OPEN, id="alerts that are over and open"),
         pytest.param(read_as_people_do, 50, id="reading"),
+        pytest.param(read_figures, OPEN, id="the figures"),
         pytest.param(respond, 1, id="a person responds"),
         pytest.param(judge, 10, id="the ledger"),
         pytest.param(clear_up, 60, id="clearing up"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -80,8 +81,11 @@ async def test_acknowledging_and_resolving_name_the_person(terminal: Terminal) -
     acknowledged, after = await terminal.run("incidents", "ack", "1")
     resolved, _ = await terminal.run("incidents", "resolve", "1", "--note", "by hand")
     _, shown = await terminal.run("incidents", "show", "1")
+    too_late, why = await terminal.run("incidents", "ack", "1")
 
     assert (acknowledged, resolved) == (DONE, DONE)
+    assert (too_late, "is over (resolved by tests: by hand)" in why) == (REFUSED, True)
+    assert re.search(r"\n\d{4}-\d\d-\d\d UTC\n\d\d:\d\d:\d\d  ", shown)
     assert "acknowledged by tests" in after
     assert "resolved by tests: by hand" in shown
 

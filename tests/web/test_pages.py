@@ -1,5 +1,6 @@
 """The pages' door: a login or a signed link, and nothing that a stranger writes is worth a traceback."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from remediator.web.auth import ApiGate
 from remediator.web.pages import Pages
 from remediator.web.server import make_app
 from tests.rules.folder import write_rules
-from tests.store.facts import LEASE, claimed
+from tests.store.facts import LEASE, alert, claimed, file
 
 Client = TestClient[web.Request, web.Application]
 
@@ -229,3 +230,97 @@ async def test_people_can_stop_what_cannot_be_read(client: Client, database: Dat
 def paged(incident: Incident) -> Outgoing:
     note = Notification(incident.id, NotificationKind.PAGE, "1:1:0:alice", "alice", "", "", "down", "sev1", "")
     return Outgoing(note, (Contact("console", ""),), incident.rule)
+
+
+async def test_whoever_acknowledges_what_is_over_is_told_by_whom(client: Client, database: Database) -> None:
+    incident = await claimed(database)
+    api, bearer = f"/api/v1/incidents/{incident.id}", {"Authorization": "Bearer does-all"}
+    async with client.post(f"{api}/resolve", headers=bearer, json={"note": "by hand"}) as resolved:
+        assert resolved.status == 200
+
+    link, token = f"/incidents/{incident.id}/acknowledge", {"token": LINKS.sign(incident.id, "alice")}
+    async with client.post(link, params=token) as pressed, client.post(f"{api}/acknowledge", headers=bearer) as called:
+        page, problem = await pressed.text(), await called.json()
+
+    assert (pressed.status, called.status) == (409, 409)
+    assert "Not acknowledged: it is over (resolved by everybody: by hand)" in page
+    assert "The escalation has stopped" not in page
+    assert problem["detail"] == (
+        f"incident {incident.id} is over (resolved by everybody: by hand): there is nothing to acknowledge"
+    )
+
+
+async def test_who_acknowledged_and_who_resolved_are_two_sentences(client: Client, database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE incidents SET acknowledged_by = 'owner', resolution = 'resolved by owner'")
+
+    async with client.get(f"/incidents/{incident.id}", headers=logged_in("reads")) as answer:
+        text = " ".join((await answer.text()).split())
+
+    assert "Acknowledged by owner. resolved by owner." in text
+
+
+async def test_a_timeline_tells_the_day_where_another_begins(client: Client, database: Database) -> None:
+    incident = await claimed(database)
+    async with database.transaction() as tx:
+        await tx.execute("DELETE FROM timeline")
+        for at in ("2026-03-01 23:59:58", "2026-03-01 23:59:59.5", "2026-03-02 00:00:01"):
+            await tx.execute(
+                """INSERT INTO timeline (incident_id, kind, path, message, data, at)
+                   VALUES ($1, 'note', '', 'm', '{}', $2)""",
+                incident.id,
+                datetime.fromisoformat(at).replace(tzinfo=UTC),
+            )
+
+    async with client.get(f"/incidents/{incident.id}", headers=logged_in("reads")) as answer:
+        page = await answer.text()
+
+    times = re.findall(r'<time datetime="([^"]+)">([^<]+)</time>( UTC)?', page)
+    assert [(shown, zone.strip()) for _, shown, zone in times] == [
+        ("2026-03-01", "UTC"),
+        ("23:59:58", ""),
+        ("23:59:59", ""),
+        ("2026-03-02", "UTC"),
+        ("00:00:01", ""),
+    ]
+    assert all(datetime.fromisoformat(stated) for stated, _, _ in times)
+
+
+async def test_a_label_hides_nothing_and_turns_nothing_around(client: Client, database: Database) -> None:
+    hostile = {
+        "alertname": "Down\u202ednuor",
+        "in\x1b[31mred": "a\x00b\u2066<b>",
+        "fine": "caf\u00e9 \u65e5\u672c \u200d",
+    }
+    await file(database, alert(labels=hostile))
+
+    async with client.get("/incidents/1", headers=logged_in("reads")) as answer:
+        page = await answer.text()
+
+    assert not set(page) & set("\x00\x1b\u202e\u2066")
+    assert "<dd>Down\\u202ednuor</dd>" in page
+    assert "<dt>in\\x1b[31mred</dt>" in page
+    assert "&lt;b&gt;</dd>" in page
+    assert "caf\u00e9 \u65e5\u672c \u200d" in page
+
+
+@pytest.mark.parametrize("path", ["abc", "7x", "9" * 30, "abc/acknowledge", "%3Cb%3E"])
+async def test_a_person_who_mistypes_an_address_sees_a_page(client: Client, path: str) -> None:
+    async with client.get(f"/incidents/{path}") as answer:
+        assert (answer.status, answer.content_type) == (404, "text/html")
+        assert "No such incident" in await answer.text()
+
+
+async def test_a_slash_at_the_end_leads_to_the_incidents(client: Client) -> None:
+    async with client.get("/incidents/", headers=logged_in("reads")) as answer:
+        assert (answer.status, answer.url.path) == (200, "/incidents")
+
+
+async def test_a_wrong_token_is_told_from_none(client: Client) -> None:
+    path = "/api/v1/incidents"
+    async with client.get(path) as without, client.get(path, headers={"Authorization": "Bearer x"}) as wrong:
+        told = [(await each.json())["detail"] for each in (without, wrong)]
+
+    assert told[0].startswith("an API token is needed")
+    assert told[1].startswith("this API token is not known here")
