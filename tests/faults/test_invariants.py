@@ -516,7 +516,9 @@ def test_a_pod_is_gone_whichever_way_it_went(method: str, suffix: str) -> None:
     gone = seed()
     see_done(gone)
     pod = "/api/v1/namespaces/prod/pods/replace-0-a"
-    gone.intent.update(plan=PLAN | {"calls": [{"method": "POST", "resource": f"{pod}/eviction", "body": {}}]})
+    gone.intent.update(
+        plan=PLAN | {"calls": [{"system": "kubernetes", "method": "POST", "resource": f"{pod}/eviction", "body": {}}]}
+    )
     gone.effects[:] = [replace(write(2.5), method=method, path=pod + suffix)]
     gone.writes.clear()
 

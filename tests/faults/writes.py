@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from remediator.clients.kubernetes.writer import marked
-from remediator.domain.ids import IntentId
+from remediator.clients.kubernetes.writer import INTENT_ANNOTATION
 from remediator.domain.notification import LEFT_BEHIND
+from remediator.domain.plan import Call as PlannedCall
 from remediator.engine.late_results import CAME_LATE
 from tests.fakes.kubernetes import Recorded
 from tests.faults.books import Row
@@ -48,7 +48,7 @@ def writes(evidence: Evidence) -> Iterator[Violation]:
     calls: dict[str, list[Call]] = {}
     for intent in evidence.books.intents:
         for call in intent["plan"]["calls"]:
-            calls.setdefault(_name(call["method"], call["resource"], call["body"]), []).append(Call(intent))
+            calls.setdefault(_name(call["method"], call["resource"], _payload(call)), []).append(Call(intent))
     for write in sorted(evidence.writes, key=lambda write: write.at):
         name = _name(write.method, write.path, write.body)
         call = _take(calls.get(name, []), write)
@@ -94,7 +94,7 @@ def done(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _was_done(intent: Row, evidence: Evidence) -> bool:
-    wanted = {_change(call["method"], call["resource"], call["body"]) for call in intent["plan"]["calls"]}
+    wanted = {_change(call["method"], call["resource"], _payload(call)) for call in intent["plan"]["calls"]}
     wrote = [write.at for write in evidence.effects if _change(write.method, write.path, write.body) in wanted]
     since = datetime.min.replace(tzinfo=UTC) if intent["detail"].startswith(_SEEN) else intent["begun_at"]
     return any(since <= at <= intent["finished_at"] for at in wrote)
@@ -275,9 +275,25 @@ def called(intent: Row) -> str:
     return f"intent {intent['id']} of incident {intent['incident_id']} ({intent['plan']['summary']})"
 
 
+def _payload(call: Row) -> Any:
+    return msgspec.convert(call, PlannedCall).payload
+
+
 def _name(method: str, path: str, body: Any) -> str:
     """The same for the same call, whatever intent it carries, and whatever state of the pod a deletion is bound to."""
-    return f"{method} {path} {msgspec.json.encode(_unbound(marked(body, IntentId(''))), order='sorted').decode()}"
+    return f"{method} {path} {msgspec.json.encode(_unbound(_unmarked(body)), order='sorted').decode()}"
+
+
+def _unmarked(body: Any) -> Any:
+    match body:
+        case Mapping():
+            path = str(body.get("path", ""))
+            kept = {key: "" if key == INTENT_ANNOTATION else _unmarked(value) for key, value in body.items()}
+            return kept | {"value": ""} if path.endswith(INTENT_ANNOTATION.replace("/", "~1")) else kept
+        case list():
+            return [_unmarked(item) for item in body]
+        case _:
+            return body
 
 
 def _unbound(body: Any) -> Any:
