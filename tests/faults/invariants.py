@@ -87,9 +87,15 @@ def at_the_end(evidence: Evidence) -> list[Violation]:
     open_incidents = (
         Violation(Kind.OTHER, f"incident {row['id']} is {row['status']}, {row['phase']}")
         for row in books.incidents
-        if row["status"] != "resolved" and row["id"] not in waiting
+        if row["status"] != "resolved" and row["id"] not in waiting and not _is_unwell(row)
     )
     return [*at_rest(evidence), *open_episodes, *open_incidents, *as_before(evidence)]
+
+
+def _is_unwell(incident: Row) -> bool:
+    """A fix failed its proof, and health has not come back though the alert has ended: a person closes it."""
+    tried = {attempt["result"] for attempt in incident["progress"].get("attempts", ())}
+    return "ineffective" in tried and "NOT ok" in incident["progress"]["checked"]
 
 
 def _receipts(evidence: Evidence) -> Iterator[Violation]:

@@ -759,6 +759,20 @@ def test_at_the_end_nothing_is_open() -> None:
     assert found == ["episode 1 of f1 is still open", "incident 1 is acknowledged, handed_over"]
 
 
+@pytest.mark.parametrize(
+    ("checked", "is_told"), [("NOT ok: 1 of 3 ready", False), ("ok: 3 of 3 ready", True), ("", True)]
+)
+def test_what_is_not_healthy_after_a_fix_that_failed_its_proof_is_closed_by_a_person(
+    checked: str, *, is_told: bool
+) -> None:
+    unwell = seed()
+    unwell.incident["progress"] = {"attempts": [{"step": 0, "result": "ineffective"}], "checked": checked}
+
+    found = [violation.what for violation in at_the_end(evidence(unwell))]
+
+    assert ("incident 1 is acknowledged, handed_over" in found) is is_told
+
+
 def test_what_was_never_listed_and_whose_end_nobody_told_may_stay_open() -> None:
     """Unless somebody was told, or nobody asks the peers."""
     left = seed()
