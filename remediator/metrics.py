@@ -50,7 +50,7 @@ class Metrics:
         )
         self.partitions_ahead = Gauge(
             "remediator_partitions_ahead",
-            "Whole weeks or months after the present one that have a partition already.",
+            "Whole weeks or months after the present one that have a partition already, up to the first that has none.",
             ("table",),
             registry=self.registry,
         )
