@@ -16,9 +16,10 @@ import structlog
 
 from remediator.domain.errors import RemediatorError
 from remediator.domain.partition import Partition, missing_ahead, past, spans_left
+from remediator.engine.rules_in_force import remember
 from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
-from remediator.store import ledger, partitions, retention, rule_versions
+from remediator.store import ledger, partitions, retention
 from remediator.store.database import Connection, Database
 from remediator.store.partitions import Outcome, Partitioned
 from remediator.store.retention import Batch, Keep, Sweep
@@ -71,8 +72,7 @@ class Retention:
         return ours
 
     async def _keep_rules(self) -> None:
-        async with self.database.transaction() as tx:
-            await rule_versions.still_in_force(tx, [rule.version for rule in self.rulebook().rules])
+        await remember(self.rulebook(), self.database)
 
     async def _begin(self) -> bool:
         async with self.database.transaction() as tx:

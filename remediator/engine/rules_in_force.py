@@ -119,7 +119,8 @@ class RulesInForce:
 
 
 async def remember(rulebook: Rulebook, database: Database) -> None:
-    """Keeps every version, so that an open incident can finish on the one it started with."""
+    """Keeps every version, so that an open incident can finish on the one it started with. Safe to call again, and called
+    now and then: one that is in force may be missing after a restore, or a failover to a standby that lagged."""
     async with database.transaction() as tx:
         # First: one that was in force long ago may be about to be forgotten.
         await rule_versions.still_in_force(tx, [rule.version for rule in rulebook.rules])

@@ -63,7 +63,8 @@ _FACTS_ARE_OVER = """t.status = 'resolved' AND t.facts_dropped_at IS NULL AND t.
     AND t.wake_at IS NULL AND (t.lease_until IS NULL OR t.lease_until < now())"""
 
 _VERSION_IS_OVER = """t.seen_at < now() - $1::interval
-    AND NOT EXISTS (SELECT FROM incidents i WHERE i.rule_version = t.version)"""
+    AND NOT EXISTS (SELECT FROM incidents i WHERE i.rule_version = t.version COLLATE "default")"""
+"""The index over incidents is in the order of their column's collation, and the version's own is another."""
 
 
 def raw_rows(partition: str) -> Sweep:

@@ -25,7 +25,7 @@ OF_AN_INCIDENT = ("episodes", "timeline", "escalations", "outbox", "intents", "r
 
 def clearing(database: Database, keep: Keep = KEEP, *, in_force: tuple[str, ...] = ()) -> Retention:
     """Due at every look."""
-    rulebook: Any = SimpleNamespace(rules=[SimpleNamespace(version=version) for version in in_force])
+    rulebook: Any = SimpleNamespace(rules=[SimpleNamespace(version=v, name="r", document={}) for v in in_force])
     return Retention(database, lambda: rulebook, keep, timedelta(), Metrics(), pause=timedelta())
 
 
@@ -208,6 +208,16 @@ async def test_a_rule_version_goes_when_no_replica_has_it_and_no_incident_refers
     async with database.connection() as connection:
         kept = await connection.fetch("SELECT version FROM rule_versions ORDER BY version")
     assert [row["version"] for row in kept] == ["v1", "v2"]
+
+
+async def test_a_rule_version_in_force_that_the_database_lost_is_put_back(database: Database) -> None:
+    """A restore, or a failover to a standby that lagged: an incident of it could not be finished."""
+    await clearing(database, in_force=("v1",)).look()
+    await execute(database, "DELETE FROM rule_versions")
+
+    await clearing(database, in_force=("v1",)).look()
+
+    assert await count(database, "rule_versions WHERE version = 'v1'") == 1
 
 
 async def old_partition(database: Database, table: str, moment: str) -> None:
