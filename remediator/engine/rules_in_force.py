@@ -16,7 +16,7 @@ from remediator.rules.files import state_of
 from remediator.rules.loader import Loaded, load_rules
 from remediator.rules.rulebook import Rulebook
 from remediator.store import rule_versions
-from remediator.store.database import Database
+from remediator.store.database import Connection, Database
 
 log = structlog.get_logger()
 
@@ -119,12 +119,16 @@ class RulesInForce:
 
 
 async def remember(rulebook: Rulebook, database: Database) -> None:
-    """Keeps every version, so that an open incident can finish on the one it started with. Safe to call again, and called
-    now and then: one that is in force may be missing after a restore, or a failover to a standby that lagged."""
+    """Keeps every version, so that an open incident can finish on the one it started with."""
     async with database.transaction() as tx:
-        # First: one that was in force long ago may be about to be forgotten.
-        await rule_versions.still_in_force(tx, [rule.version for rule in rulebook.rules])
-        await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
+        await keep_versions(tx, rulebook)
+
+
+async def keep_versions(tx: Connection, rulebook: Rulebook) -> None:
+    """Again and again: one that is in force may be missing after a restore, or a failover to a standby that lagged."""
+    # First: one that was in force long ago may be about to be forgotten.
+    await rule_versions.still_in_force(tx, [rule.version for rule in rulebook.rules])
+    await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
 
 
 def missing_channels(rulebook: Rulebook, names: Sequence[str]) -> list[str]:

@@ -80,26 +80,6 @@ class Batch:
     is_last: bool
 
 
-async def begin_round(tx: Connection, every: timedelta) -> bool:
-    """Whether the round is ours: whoever finds it due takes it by moving the next one on."""
-    taken = await tx.fetchval("UPDATE retention SET due_at = now() + $1 WHERE due_at <= now() RETURNING true", every)
-    return bool(taken)
-
-
-async def keep_round(tx: Connection, every: timedelta) -> None:
-    """Said with every batch, so that a long round stays one replica's."""
-    await tx.execute("UPDATE retention SET due_at = now() + $1", every)
-
-
-async def end_round(tx: Connection) -> None:
-    await tx.execute("UPDATE retention SET ended_at = now()")
-
-
-async def last_round(connection: Connection) -> datetime | None:
-    ended: datetime | None = await connection.fetchval("SELECT ended_at FROM retention")
-    return ended
-
-
 async def sweep(tx: Connection, what: Sweep, *, age: timedelta, after: int, limit: int) -> Batch:
     [row] = await tx.fetch(
         f"""WITH page AS MATERIALIZED (
