@@ -8,7 +8,8 @@ Nobody waits behind us for long: a lock that is not free at once is asked for ag
 database that a later release has migrated, unless a migration says `-- needs: 0007_name.sql`: a contract, after which
 only code that ships that file can run.
 
-A step may take hours. Whatever else is asked of the server is answered in seconds, or the server is not well.
+A step may take hours, and is watched meanwhile. Whatever else is asked of the server is answered in seconds, or the
+server is not well.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ import structlog
 from remediator.domain.errors import BadDocument, Temporary
 from remediator.store.connecting import COMMAND_SECONDS, LIMITS, connect
 from remediator.store.database import Connection, translated
+from remediator.store.lost_steps import GOODBYE_SECONDS, Lookout
 
 log = structlog.get_logger()
 
@@ -37,9 +39,6 @@ LOCK_TIMEOUT = "500ms"
 """Writers queue behind a lock that is waited for: this is how long they may."""
 TRIES = 120
 PAUSE = timedelta(seconds=1)
-LONGEST_STEP = timedelta(days=7)
-"""An index over years of rows takes hours. The library has no word for "without a limit" where there is one."""
-GOODBYE_SECONDS = 2.0
 
 _NO_TRANSACTION = "-- no transaction\n"
 _STEP = re.compile(r"^-- step:.*$", re.MULTILINE)
@@ -76,6 +75,10 @@ class Patience:
     pause: timedelta = PAUSE
     answer: timedelta = timedelta(seconds=COMMAND_SECONDS)
     """For all that is no step of a migration."""
+    look_every: timedelta = timedelta(seconds=15)
+    """At whether a step that was sent is still worked on."""
+    unanswered_looks: int = 20
+    """A network heals, and a server may take no more connections for a while."""
 
     async def rest(self) -> None:
         await asyncio.sleep(self.pause.total_seconds() * random.uniform(0.5, 1.5))  # noqa: S311  # guards nothing
@@ -92,8 +95,9 @@ async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
         await _take_turn(connection, patience)
         await _keep_book(connection)
         missing = await _pending(connection)
+        lookout = Lookout(dsn, patience.look_every, patience.unanswered_looks)
         for migration in missing:
-            await _apply(connection, migration, patience)
+            await _apply(connection, migration, lookout=lookout, patience=patience)
         await connection.execute(_AS_IT_WAS)
         return [migration.name for migration in missing]
 
@@ -115,10 +119,10 @@ _LIMITS = {
     **LIMITS,
     "application_name": "remediator migrate",
     "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
     "lock_timeout": LOCK_TIMEOUT,
 }
-"""There may be years of rows before it. It still does not wait long for a lock: others would queue behind."""
+"""There may be years of rows before it. It still does not wait long for a lock, nor keep one when it is cut off from the
+server within a transaction: others would queue behind."""
 
 
 @asynccontextmanager
@@ -213,36 +217,33 @@ async def _pending(connection: Connection) -> list[Migration]:
     return [migration for migration in known.values() if migration.name not in done]
 
 
-async def _apply(connection: Connection, migration: Migration, patience: Patience) -> None:
+async def _apply(connection: Connection, migration: Migration, *, lookout: Lookout, patience: Patience) -> None:
     *before, last = migration.steps
     for step in before:
-        await _patiently(connection, migration, partial(_alone, connection, step), patience=patience)
-    await _patiently(connection, migration, partial(_finish, connection, migration, last), patience=patience)
+        await _patiently(connection, migration, partial(_alone, connection, step, lookout=lookout), patience=patience)
+    finish = partial(_finish, connection, migration, step=last, lookout=lookout)
+    await _patiently(connection, migration, finish, patience=patience)
 
 
-async def _alone(connection: Connection, step: str) -> None:
+async def _alone(connection: Connection, step: str, *, lookout: Lookout) -> None:
     await connection.execute(f"SET lock_timeout = '{0 if _WAITS_ALONE.search(step) else LOCK_TIMEOUT}'")
-    await _as_long_as_it_takes(connection, step)
+    await lookout.send(connection, step)
 
 
-async def _finish(connection: Connection, migration: Migration, step: str) -> None:
+async def _finish(connection: Connection, migration: Migration, *, step: str, lookout: Lookout) -> None:
     """Only a server that answers is told to roll back: on one that does not, we would wait for that as well."""
     await connection.execute("BEGIN")
     try:
         await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        await _as_long_as_it_takes(connection, step)
+        await lookout.send(connection, step)
         await connection.execute(_DONE, migration.name, migration.checksum, migration.needs)
     except asyncpg.PostgresError:
         await connection.execute("ROLLBACK")
         raise
-    await _as_long_as_it_takes(connection, "COMMIT")
+    await lookout.send(connection, "COMMIT")
 
 
 _DONE = "INSERT INTO migrations (name, checksum, needs) VALUES ($1, $2, $3)"
-
-
-async def _as_long_as_it_takes(connection: Connection, step: str) -> None:
-    await connection.execute(step, timeout=LONGEST_STEP.total_seconds())
 
 
 async def _patiently(

@@ -141,6 +141,43 @@ async def test_a_server_that_falls_silent_ends_in_an_error_that_says_where_to_lo
             await migrate(address, patience=patience)
 
 
+@pytest.mark.parametrize(
+    "step", ["CREATE INDEX CONCURRENTLY incidents_due_by_rule", "CREATE TABLE retention", "COMMIT"]
+)
+@pytest.mark.parametrize(
+    ("forgets", "told"),
+    [
+        pytest.param(True, "no process of the server is at it", id="a gateway forgets"),
+        pytest.param(False, "has not answered anybody since", id="the network is silent"),
+    ],
+)
+async def test_a_step_whose_answer_cannot_come_is_not_waited_for(
+    empty_database_address: str, step: str, forgets: bool, told: str
+) -> None:
+    """It was for seven days."""
+    patience = Patience(look_every=timedelta(milliseconds=20), unanswered_looks=1)
+    wire = HangingWire(hangs_at=step, forgets=forgets)
+
+    async with wire.before(empty_database_address) as address, asyncio.timeout(20):
+        with pytest.raises(Temporary, match=told):
+            await migrate(address, patience=patience)
+
+
+async def test_who_looks_after_a_long_step_lets_it_work(empty_database_address: str) -> None:
+    old = await as_the_first_release(empty_database_address)
+    looker = await asyncpg.connect(empty_database_address)
+    patience = Patience(tries=200, pause=timedelta(milliseconds=20), look_every=timedelta(milliseconds=20))
+
+    async with asyncio.TaskGroup() as group, old.transaction(isolation="repeatable_read"):
+        await old.fetch("SELECT FROM incidents")
+        migration = group.create_task(migrate(empty_database_address, patience=patience))
+        await eventually(lambda: looker.fetchval(_BUILDS_FOR_LONG))
+
+    assert migration.result() == [m.name for m in LATER]
+    await old.close()
+    await looker.close()
+
+
 async def test_a_step_may_take_longer_than_any_other_statement(empty_database_address: str) -> None:
     old = await as_the_first_release(empty_database_address)
     looker = await asyncpg.connect(empty_database_address)
