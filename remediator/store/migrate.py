@@ -26,9 +26,10 @@ from importlib import resources
 import asyncpg
 import structlog
 
-from remediator.domain.errors import BadDocument, Temporary
+from remediator.domain.errors import BadDocument, RemediatorError, Temporary
 from remediator.store.connecting import COMMAND_SECONDS, LIMITS, connect
 from remediator.store.database import Connection, translated
+from remediator.store.half_way import LEFT_BEHIND, left_behind, statements
 from remediator.store.lost_steps import GOODBYE_SECONDS, Lookout
 
 log = structlog.get_logger()
@@ -45,6 +46,10 @@ _STEP = re.compile(r"^-- step:.*$", re.MULTILINE)
 _NEEDS = re.compile(r"^-- needs: (\S+)$", re.MULTILINE)
 _WAITS_ALONE = re.compile(r"\bCONCURRENTLY\b|\bVALIDATE CONSTRAINT\b")
 """Statements whose lock nobody who reads or writes rows can queue behind."""
+
+
+TAKE_BACK_SECONDS = 20.0
+"""Less than a container has to stop in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +92,26 @@ class Patience:
 async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
     """Names of what was applied. Raises `BadDocument` where an applied migration was edited since, or where the
     database has been contracted beyond this release; `Temporary` where a lock could not be had for minutes, or the
-    server does not answer."""
+    server does not answer. Whoever gives up half-way, or is cancelled, leaves nothing that refuses rows later."""
     patience = patience or Patience()
-    async with _connected(dsn, patience) as connection:
-        if await _is_current(connection):
-            return []
-        await _take_turn(connection, patience)
-        await _keep_book(connection)
-        missing = await _pending(connection)
-        lookout = Lookout(dsn, patience.look_every, patience.unanswered_looks)
-        for migration in missing:
-            await _apply(connection, migration, lookout=lookout, patience=patience)
-        await connection.execute(_AS_IT_WAS)
-        return [migration.name for migration in missing]
+    begun: list[Migration] = []
+    try:
+        async with _connected(dsn, patience) as connection:
+            if await _is_current(connection):
+                return []
+            await _take_turn(connection, patience)
+            await _keep_book(connection)
+            missing = await _pending(connection)
+            lookout = Lookout(dsn, patience.look_every, patience.unanswered_looks)
+            for migration in missing:
+                begun.append(migration)
+                await _apply(connection, migration, lookout=lookout, patience=patience)
+            await connection.execute(_AS_IT_WAS)
+            return [migration.name for migration in missing]
+    except BaseException:
+        if begun and begun[-1].name in LEFT_BEHIND:
+            await _take_back(dsn, begun[-1], patience)
+        raise
 
 
 async def status(dsn: str) -> list[str]:
@@ -121,8 +133,8 @@ _LIMITS = {
     "statement_timeout": "0",
     "lock_timeout": LOCK_TIMEOUT,
 }
-"""There may be years of rows before it. It still does not wait long for a lock, nor keep one when it is cut off from the
-server within a transaction: others would queue behind."""
+"""There may be years of rows before it. It still does not wait long for a lock, nor keep one when it is cut off from
+the server within a transaction: others would queue behind."""
 
 
 @asynccontextmanager
@@ -262,6 +274,37 @@ async def _patiently(
         system="database",
         operation="migrate",
     )
+
+
+async def _take_back(dsn: str, migration: Migration, patience: Patience) -> None:
+    """On a connection of its own: the other one may be what went wrong. By whoever has the turn, for a replica that
+    begins the migration anew needs what is taken back."""
+    todo = list(statements(migration.name).values())
+    try:
+        async with asyncio.timeout(TAKE_BACK_SECONDS), _connected(dsn, patience) as connection:
+            await _take_turn(connection, patience)
+            if migration in await _pending(connection):
+                todo[:] = await left_behind(connection, migration.name)
+                while todo:
+                    todo[:] = [statement for statement in todo if not await _at_once(connection, statement)]
+                    await patience.rest()
+            await connection.execute(_AS_IT_WAS)
+    except (RemediatorError, asyncpg.PostgresError, TimeoutError) as error:
+        log.error(
+            "migration given up, and what it leaves behind could not be taken back: the release before will be refused "
+            "rows, unless the migration is tried again or this is done",
+            migration=migration.name,
+            do="; ".join(todo),
+            error=str(error) or f"not within {TAKE_BACK_SECONDS:g} s",
+        )
+
+
+async def _at_once(connection: Connection, statement: str) -> bool:
+    try:
+        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'; {statement}")
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return False
+    return True
 
 
 async def _holder(connection: Connection) -> str:

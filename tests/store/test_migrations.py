@@ -3,12 +3,16 @@
 import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from remediator.domain.errors import BadDocument, Temporary
+from remediator.store import half_way
 from remediator.store import migrate as migrating
 from remediator.store.database import Database
 from remediator.store.migrate import Migration, Patience, migrate, shipped, status
@@ -34,10 +38,11 @@ async def as_the_first_release(address: str) -> asyncpg.Connection:
     return connection
 
 
-async def deliver(connection: asyncpg.Connection) -> int:
+async def deliver(connection: asyncpg.Connection, *, after: timedelta = timedelta()) -> int:
     number: int = await connection.fetchval(
-        """INSERT INTO deliveries (source, body, alerts, rejected, truncated)
-           VALUES ('am', '{}', 1, 0, 0) RETURNING id"""
+        """INSERT INTO deliveries (source, received_at, body, alerts, rejected, truncated)
+           VALUES ('am', now() + $1::interval, '{}', 1, 0, 0) RETURNING id""",
+        after,
     )
     return number
 
@@ -118,6 +123,81 @@ async def test_a_lock_that_is_never_free_ends_in_an_error_that_names_its_holder(
 
     await transaction.rollback()
     await holder.close()
+
+
+async def bounds(looker: asyncpg.Connection) -> int:
+    number: int = await looker.fetchval("SELECT count(*) FROM pg_constraint WHERE conname LIKE '%_first_until'")
+    return number
+
+
+async def until_all_are_bound(looker: asyncpg.Connection) -> None:
+    async def all_are() -> bool:
+        return await bounds(looker) == 3
+
+    await eventually(all_are)
+
+
+@asynccontextmanager
+async def nothing_can_be_noted_as_done(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """Neither can the partitioning, whose steps before the last one are done all the same."""
+    await (await as_the_first_release(address)).close()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrating, "shipped", lambda: [FIRST, *LATER[: LATER.index(PARTITIONING)]])
+        await migrate(address, patience=HURRY)
+    holder, looker = await asyncpg.connect(address), await asyncpg.connect(address)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE migrations IN SHARE MODE")
+        yield looker
+    await holder.close()
+    await looker.close()
+
+
+async def test_a_migration_that_is_given_up_refuses_no_row_weeks_later(empty_database_address: str) -> None:
+    """The release before runs on: its intake stopped when the bound of the partitions was reached."""
+    async with nothing_can_be_noted_as_done(empty_database_address) as looker:
+        with pytest.raises(Temporary, match=PARTITIONING.name):
+            await migrate(empty_database_address, patience=Patience(tries=2, pause=timedelta()))
+
+        assert await bounds(looker) == 0
+        await deliver(looker, after=timedelta(weeks=12))
+
+
+async def test_a_migration_that_is_cancelled_refuses_no_row_weeks_later(empty_database_address: str) -> None:
+    """As by a rollback while the new release starts."""
+    async with nothing_can_be_noted_as_done(empty_database_address) as looker:
+        migration = asyncio.create_task(migrate(empty_database_address, patience=HURRY))
+        await until_all_are_bound(looker)
+
+        migration.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await migration
+
+        assert await bounds(looker) == 0
+
+
+async def test_a_bound_that_cannot_be_taken_back_is_told_with_what_to_do(
+    empty_database_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "TAKE_BACK_SECONDS", 2.0)
+    async with nothing_can_be_noted_as_done(empty_database_address) as looker:
+        migration = asyncio.create_task(migrate(empty_database_address, patience=HURRY))
+        await until_all_are_bound(looker)
+        await looker.execute("BEGIN; LOCK TABLE quarantine IN ACCESS SHARE MODE")
+
+        with capture_logs() as logs:
+            migration.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await migration
+
+    [told] = [line["do"] for line in logs if line["log_level"] == "error"]
+    assert told == "ALTER TABLE quarantine DROP CONSTRAINT IF EXISTS quarantine_first_until"
+
+
+@pytest.mark.parametrize("migration", LATER, ids=lambda m: m.name)
+def test_what_a_step_before_the_last_forbids_is_taken_back_by_who_gives_up(migration: Migration) -> None:
+    forbidden = {name for step in migration.steps[:-1] for name in re.findall(r"ADD CONSTRAINT (\w+)", step)}
+
+    assert forbidden == set(half_way.LEFT_BEHIND.get(migration.name, {}))
 
 
 @pytest.mark.parametrize(
