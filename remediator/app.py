@@ -49,7 +49,7 @@ from remediator.metrics import Metrics
 from remediator.rules.rulebook import Rulebook
 from remediator.secrets_kept import api_tokens, link_secret
 from remediator.settings import ApiToken, Days, Settings
-from remediator.store import retention
+from remediator.store import retention, rounds
 from remediator.store.database import Connection, Database
 from remediator.store.health import Health
 from remediator.store.migrate import migrate, status
@@ -143,9 +143,9 @@ async def reading(settings: Settings) -> AsyncIterator[Connection]:
             yield tx
 
 
-async def report_retention(settings: Settings) -> Sequence[retention.Kept]:
+async def report_retention(settings: Settings) -> tuple[Sequence[retention.Kept], rounds.LastRound]:
     async with reading(settings) as connection:
-        return await retention.report(connection, _keep(settings))
+        return await retention.report(connection, _keep(settings)), await rounds.last(connection)
 
 
 @asynccontextmanager

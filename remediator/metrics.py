@@ -68,13 +68,20 @@ class Metrics:
         )
         self.partitions_ahead = Gauge(
             "remediator_partitions_ahead",
-            "Whole weeks or months after the present one that have a partition already.",
+            "Whole weeks or months after the present one that have a partition already, up to the first that has none.",
             ("table",),
             registry=self.registry,
         )
         self.retention_ended = Gauge(
             "remediator_retention_ended_timestamp_seconds",
-            "When the last round of clearing up came to its end, whichever replica did it; 0: never.",
+            "When the last round of clearing up ended in which nothing failed, whichever replica did it; 0: never.",
+            registry=self.registry,
+        )
+        self.retention_failing = Gauge(
+            "remediator_retention_failing",
+            "1 for each step of the last round of clearing up that did not come to its end: refused (until "
+            "somebody changes a grant), put_off (tried again) or bug. `remediator retention` has the words.",
+            ("step", "why"),
             registry=self.registry,
         )
         self.polls = Counter(

@@ -1,4 +1,5 @@
-"""`remediator retention`: what is kept, for how long, how big it is, and what the next round would remove."""
+"""`remediator retention`: what is kept, for how long, how big it is, what the next round would remove, and
+what the last one failed at."""
 
 import asyncio
 import json
@@ -14,6 +15,7 @@ from remediator.cli.tables import age, print_table, size
 
 if TYPE_CHECKING:
     from remediator.store.retention import Kept
+    from remediator.store.rounds import LastRound
 
 
 @click.command()
@@ -25,7 +27,8 @@ def command(config: Path | None, output: str) -> None:
 
     settings = read_settings(config)
     with errors_told():
-        kept = asyncio.run(report_retention(settings))
+        kept, last_round = asyncio.run(report_retention(settings))
+    _tell_failures(last_round)
     if output == "json":
         click.echo(json.dumps([_document(line) for line in kept], indent=2))
         return
@@ -43,6 +46,15 @@ def command(config: Path | None, output: str) -> None:
             for k in kept
         ],
     )
+
+
+def _tell_failures(last_round: "LastRound") -> None:
+    """Beside what programs read."""
+    if last_round.failures:
+        ended = f"the last that did ended at {last_round.ended.isoformat()}" if last_round.ended else "none ever did"
+        click.echo(f"The last round of clearing up did not come to its end ({ended}):", err=True)
+    for step, failure in last_round.failures.items():
+        click.echo(f"  {step}: {failure.why}: {failure.error}", err=True)
 
 
 def _document(kept: "Kept") -> dict[str, object]:

@@ -40,12 +40,12 @@ def span_at(period: Period, moment: datetime) -> Span:
 def missing_ahead(
     period: Period, existing: Sequence[Partition], now: datetime, *, spans_ahead: int
 ) -> tuple[Span, ...]:
-    """What must be made so that the present and so many spans after it have a partition."""
-    covered_until = max((p.ends for p in existing if p.ends is not None), default=None)
+    """What must be made so that the present and so many spans after it have a partition. A span that one touches is
+    not missing: the database takes no second one for any part of it."""
     spans = [span_at(period, now)]
     for _ in range(spans_ahead):
         spans.append(span_at(period, spans[-1].ends))
-    return tuple(span for span in spans if covered_until is None or span.starts >= covered_until)
+    return tuple(span for span in spans if not any(_touches(p, span) for p in existing))
 
 
 def past(existing: Sequence[Partition], now: datetime, *, kept_for: timedelta) -> tuple[Partition, ...]:
@@ -55,9 +55,23 @@ def past(existing: Sequence[Partition], now: datetime, *, kept_for: timedelta) -
 
 
 def spans_left(period: Period, existing: Sequence[Partition], now: datetime) -> int:
-    """How many whole spans after the present one have a partition already."""
-    covered_until = max((p.ends for p in existing if p.ends is not None), default=now)
+    """How many whole spans after the present one have a partition already, up to the first that has none."""
     left, span = 0, span_at(period, now)
+    covered_until = _covered_from(span.ends, existing)
     while (span := span_at(period, span.ends)).ends <= covered_until:
         left += 1
     return left
+
+
+def _touches(partition: Partition, span: Span) -> bool:
+    starts, ends = partition.starts, partition.ends
+    return ends is not None and span.starts < ends and (starts is None or starts < span.ends)
+
+
+def _covered_from(moment: datetime, existing: Sequence[Partition]) -> datetime:
+    """Up to when one partition follows another without a hole."""
+    bounded = [(p.starts, p.ends) for p in existing if p.ends is not None]
+    for starts, ends in sorted(bounded, key=lambda bounds: bounds[1]):
+        if ends > moment and (starts is None or starts <= moment):
+            moment = ends
+    return moment

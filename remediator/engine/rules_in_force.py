@@ -17,7 +17,7 @@ from remediator.rules.loader import Loaded, load_rules
 from remediator.rules.rulebook import Rulebook
 from remediator.rules.timeouts import misfits
 from remediator.store import rule_versions
-from remediator.store.database import Database
+from remediator.store.database import Connection, Database
 
 log = structlog.get_logger()
 
@@ -153,9 +153,14 @@ class RulesInForce:
 async def remember(rulebook: Rulebook, database: Database) -> None:
     """Keeps every version, so that an open incident can finish on the one it started with."""
     async with database.transaction() as tx:
-        # First: one that was in force long ago may be about to be forgotten.
-        await rule_versions.still_in_force(tx, [rule.version for rule in rulebook.rules])
-        await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
+        await keep_versions(tx, rulebook)
+
+
+async def keep_versions(tx: Connection, rulebook: Rulebook) -> None:
+    """Again and again: one that is in force may be missing after a restore, or a failover to a standby that lagged."""
+    # First: one that was in force long ago may be about to be forgotten.
+    await rule_versions.still_in_force(tx, [rule.version for rule in rulebook.rules])
+    await rule_versions.save(tx, [(rule.version, rule.name, rule.document) for rule in rulebook.rules])
 
 
 def missing_channels(rulebook: Rulebook, named: NamedChannels) -> list[str]:

@@ -8,7 +8,8 @@ Nobody waits behind us for long: a lock that is not free at once is asked for ag
 database that a later release has migrated, unless a migration says `-- needs: 0007_name.sql`: a contract, after which
 only code that ships that file can run.
 
-A step may take hours. Whatever else is asked of the server is answered in seconds, or the server is not well.
+A step may take hours, and is watched meanwhile. Whatever else is asked of the server is answered in seconds, or the
+server is not well.
 """
 
 import asyncio
@@ -25,9 +26,11 @@ from importlib import resources
 import asyncpg
 import structlog
 
-from remediator.domain.errors import BadDocument, Temporary
+from remediator.domain.errors import BadDocument, RemediatorError, Temporary
 from remediator.store.connecting import COMMAND_SECONDS, LIMITS, connect
 from remediator.store.database import Connection, translated
+from remediator.store.half_way import LEFT_BEHIND, left_behind, statements
+from remediator.store.lost_steps import GOODBYE_SECONDS, Lookout
 
 log = structlog.get_logger()
 
@@ -37,15 +40,16 @@ LOCK_TIMEOUT = "500ms"
 """Writers queue behind a lock that is waited for: this is how long they may."""
 TRIES = 120
 PAUSE = timedelta(seconds=1)
-LONGEST_STEP = timedelta(days=7)
-"""An index over years of rows takes hours. The library has no word for "without a limit" where there is one."""
-GOODBYE_SECONDS = 2.0
 
 _NO_TRANSACTION = "-- no transaction\n"
 _STEP = re.compile(r"^-- step:.*$", re.MULTILINE)
 _NEEDS = re.compile(r"^-- needs: (\S+)$", re.MULTILINE)
 _WAITS_ALONE = re.compile(r"\bCONCURRENTLY\b|\bVALIDATE CONSTRAINT\b")
 """Statements whose lock nobody who reads or writes rows can queue behind."""
+
+
+TAKE_BACK_SECONDS = 20.0
+"""Less than a container has to stop in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,10 @@ class Patience:
     pause: timedelta = PAUSE
     answer: timedelta = timedelta(seconds=COMMAND_SECONDS)
     """For all that is no step of a migration."""
+    look_every: timedelta = timedelta(seconds=15)
+    """At whether a step that was sent is still worked on."""
+    unanswered_looks: int = 20
+    """A network heals, and a server may take no more connections for a while."""
 
     async def rest(self) -> None:
         await asyncio.sleep(self.pause.total_seconds() * random.uniform(0.5, 1.5))  # noqa: S311  # guards nothing
@@ -84,18 +92,26 @@ class Patience:
 async def migrate(dsn: str, *, patience: Patience | None = None) -> list[str]:
     """Names of what was applied. Raises `BadDocument` where an applied migration was edited since, or where the
     database has been contracted beyond this release; `Temporary` where a lock could not be had for minutes, or the
-    server does not answer."""
+    server does not answer. Whoever gives up half-way, or is cancelled, leaves nothing that refuses rows later."""
     patience = patience or Patience()
-    async with _connected(dsn, patience) as connection:
-        if await _is_current(connection):
-            return []
-        await _take_turn(connection, patience)
-        await _keep_book(connection)
-        missing = await _pending(connection)
-        for migration in missing:
-            await _apply(connection, migration, patience)
-        await connection.execute(_AS_IT_WAS)
-        return [migration.name for migration in missing]
+    begun: list[Migration] = []
+    try:
+        async with _connected(dsn, patience) as connection:
+            if await _is_current(connection):
+                return []
+            await _take_turn(connection, patience)
+            await _keep_book(connection)
+            missing = await _pending(connection)
+            lookout = Lookout(dsn, patience.look_every, patience.unanswered_looks)
+            for migration in missing:
+                begun.append(migration)
+                await _apply(connection, migration, lookout=lookout, patience=patience)
+            await connection.execute(_AS_IT_WAS)
+            return [migration.name for migration in missing]
+    except BaseException:
+        if begun and begun[-1].name in LEFT_BEHIND:
+            await _take_back(dsn, begun[-1], patience)
+        raise
 
 
 async def status(dsn: str) -> list[str]:
@@ -115,10 +131,10 @@ _LIMITS = {
     **LIMITS,
     "application_name": "remediator migrate",
     "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
     "lock_timeout": LOCK_TIMEOUT,
 }
-"""There may be years of rows before it. It still does not wait long for a lock: others would queue behind."""
+"""There may be years of rows before it. It still does not wait long for a lock, nor keep one when it is cut off from
+the server within a transaction: others would queue behind."""
 
 
 @asynccontextmanager
@@ -213,36 +229,33 @@ async def _pending(connection: Connection) -> list[Migration]:
     return [migration for migration in known.values() if migration.name not in done]
 
 
-async def _apply(connection: Connection, migration: Migration, patience: Patience) -> None:
+async def _apply(connection: Connection, migration: Migration, *, lookout: Lookout, patience: Patience) -> None:
     *before, last = migration.steps
     for step in before:
-        await _patiently(connection, migration, partial(_alone, connection, step), patience=patience)
-    await _patiently(connection, migration, partial(_finish, connection, migration, last), patience=patience)
+        await _patiently(connection, migration, partial(_alone, connection, step, lookout=lookout), patience=patience)
+    finish = partial(_finish, connection, migration, step=last, lookout=lookout)
+    await _patiently(connection, migration, finish, patience=patience)
 
 
-async def _alone(connection: Connection, step: str) -> None:
+async def _alone(connection: Connection, step: str, *, lookout: Lookout) -> None:
     await connection.execute(f"SET lock_timeout = '{0 if _WAITS_ALONE.search(step) else LOCK_TIMEOUT}'")
-    await _as_long_as_it_takes(connection, step)
+    await lookout.send(connection, step)
 
 
-async def _finish(connection: Connection, migration: Migration, step: str) -> None:
+async def _finish(connection: Connection, migration: Migration, *, step: str, lookout: Lookout) -> None:
     """Only a server that answers is told to roll back: on one that does not, we would wait for that as well."""
     await connection.execute("BEGIN")
     try:
         await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        await _as_long_as_it_takes(connection, step)
+        await lookout.send(connection, step)
         await connection.execute(_DONE, migration.name, migration.checksum, migration.needs)
     except asyncpg.PostgresError:
         await connection.execute("ROLLBACK")
         raise
-    await _as_long_as_it_takes(connection, "COMMIT")
+    await lookout.send(connection, "COMMIT")
 
 
 _DONE = "INSERT INTO migrations (name, checksum, needs) VALUES ($1, $2, $3)"
-
-
-async def _as_long_as_it_takes(connection: Connection, step: str) -> None:
-    await connection.execute(step, timeout=LONGEST_STEP.total_seconds())
 
 
 async def _patiently(
@@ -261,6 +274,37 @@ async def _patiently(
         system="database",
         operation="migrate",
     )
+
+
+async def _take_back(dsn: str, migration: Migration, patience: Patience) -> None:
+    """On a connection of its own: the other one may be what went wrong. By whoever has the turn, for a replica that
+    begins the migration anew needs what is taken back."""
+    todo = list(statements(migration.name).values())
+    try:
+        async with asyncio.timeout(TAKE_BACK_SECONDS), _connected(dsn, patience) as connection:
+            await _take_turn(connection, patience)
+            if migration in await _pending(connection):
+                todo[:] = await left_behind(connection, migration.name)
+                while todo:
+                    todo[:] = [statement for statement in todo if not await _at_once(connection, statement)]
+                    await patience.rest()
+            await connection.execute(_AS_IT_WAS)
+    except (RemediatorError, asyncpg.PostgresError, TimeoutError) as error:
+        log.error(
+            "migration given up, and what it leaves behind could not be taken back: the release before will be refused "
+            "rows, unless the migration is tried again or this is done",
+            migration=migration.name,
+            do="; ".join(todo),
+            error=str(error) or f"not within {TAKE_BACK_SECONDS:g} s",
+        )
+
+
+async def _at_once(connection: Connection, statement: str) -> bool:
+    try:
+        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'; {statement}")
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return False
+    return True
 
 
 async def _holder(connection: Connection) -> str:

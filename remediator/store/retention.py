@@ -63,7 +63,8 @@ _FACTS_ARE_OVER = """t.status = 'resolved' AND t.facts_dropped_at IS NULL AND t.
     AND t.wake_at IS NULL AND (t.lease_until IS NULL OR t.lease_until < now())"""
 
 _VERSION_IS_OVER = """t.seen_at < now() - $1::interval
-    AND NOT EXISTS (SELECT FROM incidents i WHERE i.rule_version = t.version)"""
+    AND NOT EXISTS (SELECT FROM incidents i WHERE i.rule_version = t.version COLLATE "default")"""
+"""The index over incidents is in the order of their column's collation, and the version's own is another."""
 
 
 def raw_rows(partition: str) -> Sweep:
@@ -77,26 +78,6 @@ class Batch:
     last: int
     """Go on after this id."""
     is_last: bool
-
-
-async def begin_round(tx: Connection, every: timedelta) -> bool:
-    """Whether the round is ours: whoever finds it due takes it by moving the next one on."""
-    taken = await tx.fetchval("UPDATE retention SET due_at = now() + $1 WHERE due_at <= now() RETURNING true", every)
-    return bool(taken)
-
-
-async def keep_round(tx: Connection, every: timedelta) -> None:
-    """Said with every batch, so that a long round stays one replica's."""
-    await tx.execute("UPDATE retention SET due_at = now() + $1", every)
-
-
-async def end_round(tx: Connection) -> None:
-    await tx.execute("UPDATE retention SET ended_at = now()")
-
-
-async def last_round(connection: Connection) -> datetime | None:
-    ended: datetime | None = await connection.fetchval("SELECT ended_at FROM retention")
-    return ended
 
 
 async def sweep(tx: Connection, what: Sweep, *, age: timedelta, after: int, limit: int) -> Batch:

@@ -1,5 +1,6 @@
 """People look before they let things go: what is kept, and what would be removed."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -43,6 +44,28 @@ def test_people_get_a_table(with_old_bodies: str) -> None:
     assert header.split() == ["WHAT", "KEPT", "ROWS", "(ABOUT)", "OLDEST", "SIZE", "WOULD", "GO"]
     assert first.split()[:2] == ["deliveries", "forever"]
     assert first.split()[-1] == "0"
+
+
+async def failing(address: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(address)
+    await connection.execute(
+        """UPDATE retention SET failures = '{"outbox": {"why": "refused", "error": "permission denied"}}'"""
+    )
+    await connection.close()
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_people_are_told_what_the_last_round_failed_at(with_old_bodies: str, output: str) -> None:
+    asyncio.run(failing(with_old_bodies))
+
+    result = CliRunner().invoke(main, ["retention", "-o", output], env={"DATABASE_URL": with_old_bodies})
+
+    assert result.stderr.splitlines() == [
+        "The last round of clearing up did not come to its end (none ever did):",
+        "  outbox: refused: permission denied",
+    ]
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "never"])

@@ -40,6 +40,26 @@ def test_what_was_made_is_never_made_again_and_the_present_is_always_covered(
     assert spans_left(period, existing, now) == ahead
 
 
+WEEKS = [Partition(f"week {n}", day(11, 23) + timedelta(weeks=n), day(11, 30) + timedelta(weeks=n)) for n in range(60)]
+"""From the present one on."""
+
+
+def test_a_span_far_ahead_hides_no_hole_before_it() -> None:
+    """A clock that was a year ahead for one round makes the weeks of next year."""
+    existing = [DEFAULT, *WEEKS[:2], *WEEKS[52:55]]
+
+    assert spans_left(Period.WEEK, existing, NOW) == 1
+    assert [span.starts for span in missing_ahead(Period.WEEK, existing, NOW, spans_ahead=2)] == [WEEKS[2].starts]
+
+
+def test_a_span_that_has_a_partition_in_part_is_not_made_and_not_counted() -> None:
+    halved = Partition("half a week", WEEKS[1].starts, day(12, 3))
+    existing = [DEFAULT, WEEKS[0], halved, WEEKS[2]]
+
+    assert missing_ahead(Period.WEEK, existing, NOW, spans_ahead=2) == ()
+    assert spans_left(Period.WEEK, existing, NOW) == 0
+
+
 def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
     week, month = span_at(Period.WEEK, NOW), span_at(Period.MONTH, NOW)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from remediator.domain.timeline import EntryKind
 from remediator.engine.retention import Retention
 from remediator.metrics import Metrics
-from remediator.store import partitions, retention
+from remediator.store import partitions, retention, rounds
 from remediator.store.database import Database
 from remediator.store.retention import Keep
 from tests.store.facts import alert, claimed, count, file, opening, resolved
@@ -25,7 +26,7 @@ OF_AN_INCIDENT = ("episodes", "timeline", "escalations", "outbox", "intents", "r
 
 def clearing(database: Database, keep: Keep = KEEP, *, in_force: tuple[str, ...] = ()) -> Retention:
     """Due at every look."""
-    rulebook: Any = SimpleNamespace(rules=[SimpleNamespace(version=version) for version in in_force])
+    rulebook: Any = SimpleNamespace(rules=[SimpleNamespace(version=v, name="r", document={}) for v in in_force])
     return Retention(database, lambda: rulebook, keep, timedelta(), Metrics(), pause=timedelta())
 
 
@@ -210,6 +211,16 @@ async def test_a_rule_version_goes_when_no_replica_has_it_and_no_incident_refers
     assert [row["version"] for row in kept] == ["v1", "v2"]
 
 
+async def test_a_rule_version_in_force_that_the_database_lost_is_put_back(database: Database) -> None:
+    """A restore, or a failover to a standby that lagged: an incident of it could not be finished."""
+    await clearing(database, in_force=("v1",)).look()
+    await execute(database, "DELETE FROM rule_versions")
+
+    await clearing(database, in_force=("v1",)).look()
+
+    assert await count(database, "rule_versions WHERE version = 'v1'") == 1
+
+
 async def old_partition(database: Database, table: str, moment: str) -> None:
     """One of a year and a half ago, with a row in it."""
     made = "'am', '{}', 1, 0, 0" if table == "deliveries" else "7, 'note', '', 'orphan', '{}'"
@@ -311,11 +322,11 @@ async def test_a_partition_somebody_reads_is_dropped_in_a_later_round_and_holds_
 ) -> None:
     await old_partition(database, "deliveries", "received_at")
     async with reading(database_address, "deliveries_20250303"):
-        await clearing(database).look()
+        assert not await clearing(database).look()
         await file(database, alert())
         kept = await count(database, "pg_class WHERE relname = 'deliveries_20250303'")
 
-    await clearing(database).look()
+    assert await clearing(database).look()
 
     assert (kept, await count(database, "pg_class WHERE relname = 'deliveries_20250303'")) == (1, 0)
 
@@ -338,10 +349,114 @@ async def test_a_database_that_is_gone_ends_a_round_and_not_the_loop(database: D
     assert not await clears.look()
 
 
-async def test_a_database_we_may_not_alter_ends_a_round_and_not_the_loop(database: Database) -> None:
+async def test_where_nobody_can_say_whose_round_it_is_there_is_none_and_it_is_measured_all_the_same(
+    database: Database,
+) -> None:
     await execute(database, "DROP TABLE retention")
+    clears = clearing(database)
 
-    assert not await clearing(database).look()
+    assert not await clears.look()
+
+    assert value(clears, "partitions_ahead", table="timeline") == 2
+    assert value(clears, "retention_failing", step="begin", why="refused") == 1
+
+
+async def test_a_step_that_cannot_be_done_holds_up_no_other_and_the_round_is_not_done(database: Database) -> None:
+    await over_and_done_with(database)
+    await age(database, 401)
+    await execute(database, "ALTER TABLE rule_versions RENAME TO away; DELETE FROM escalations")
+    await old_partition(database, "timeline", "at")
+    clears = clearing(database)
+
+    assert not await clears.look()
+
+    assert await count(database, "incidents") == await count(database, "timeline") == 0
+    assert value(clears, "retention_failing", step="rule versions", why="refused") == 1
+    assert value(clears, "retention_ended_timestamp_seconds") == 0
+    assert await count(database, "retention WHERE ended_at IS NULL AND failures ? 'rule versions'") == 1
+
+
+async def test_what_a_step_failed_by_is_forgotten_once_it_is_done(database: Database) -> None:
+    clears = clearing(database)
+    await execute(database, "ALTER TABLE rule_versions RENAME TO away")
+    await clears.look()
+    await execute(database, "ALTER TABLE away RENAME TO rule_versions")
+
+    assert await clears.look()
+
+    assert value(clears, "retention_failing", step="rule versions", why="refused") is None
+    assert await count(database, "retention WHERE ended_at IS NOT NULL AND failures = '{}'") == 1
+
+
+async def test_a_bug_in_one_step_holds_up_no_other(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await over_and_done_with(database)
+    await age(database, 401)
+    monkeypatch.setattr(retention, "RESERVATIONS", retention.Sweep("reservations", "at", "t.at < 'soon'"))
+    clears = clearing(database)
+
+    assert not await clears.look()
+
+    assert await count(database, "incidents") == 0
+    assert value(clears, "retention_failing", step="reservations", why="bug") == 1
+
+
+async def test_a_role_that_owns_no_table_removes_rows_and_tells_what_it_may_not(
+    database: Database, database_address: str
+) -> None:
+    """Another role migrates; nothing was ever removed, and a line of the log alone told."""
+    await over_and_done_with(database)
+    await age(database, 401)
+    await old_partition(database, "deliveries", "received_at")
+
+    async with as_a_plain_role(database, database_address) as plain:
+        clears = clearing(plain)
+        assert not await clears.look()
+        doubt = plain.health.doubt
+
+    async with database.connection() as connection:
+        failures = (await rounds.last(connection)).failures
+    assert await count(database, "incidents") == 0
+    assert (set(failures), doubt) == ({"old partitions of deliveries"}, "")
+    assert (
+        "must be owner of table deliveries_20250303; the daemon's role must own its tables"
+        in failures["old partitions of deliveries"].error
+    )
+    assert value(clears, "retention_failing", step="old partitions of deliveries", why="refused") == 1
+
+
+async def test_a_role_that_may_create_no_table_tells_that_no_partition_is_made(
+    database: Database, database_address: str
+) -> None:
+    async with database.transaction() as tx:
+        await partitions.drop(tx, (await partitions.existing(tx))["timeline"][-2])
+
+    async with as_a_plain_role(database, database_address) as plain:
+        clears = clearing(plain)
+        await clears.look()
+
+    assert value(clears, "retention_failing", step="new partitions of timeline", why="refused") == 1
+    assert value(clears, "partitions_ahead", table="timeline") == 1
+
+
+@asynccontextmanager
+async def as_a_plain_role(database: Database, address: str) -> AsyncIterator[Database]:
+    """One that may read and write all rows."""
+    role = f"plain_{uuid4().hex}"
+    await execute(
+        database,
+        f"""CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+            REVOKE CREATE ON SCHEMA public FROM PUBLIC""",
+    )
+    separator = "&" if "?" in address else "?"
+    try:
+        async with Database.open(f"{address}{separator}role={role}", pool=2) as plain:
+            yield plain
+    finally:
+        await execute(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def value(clears: Retention, metric: str, **labels: str) -> float | None:
+    return clears.metrics.registry.get_sample_value(f"remediator_{metric}", labels)
 
 
 async def test_the_report_counts_what_the_next_round_removes(database: Database) -> None:

@@ -13,6 +13,8 @@ _A_PACKET = 65_536
 class HangingWire:
     hangs_at: str = ""
     """It hangs by itself when these words are said to the server, and they do not arrive either."""
+    forgets: bool = False
+    """Then those that are open hang, and new ones do not."""
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _ends: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -75,7 +77,7 @@ class HangingWire:
         with suppress(OSError):
             while packet := await reader.read(_A_PACKET):
                 if hangs_at and hangs_at in packet:
-                    self.hang()
+                    (self.forget if self.forgets else self.hang)()
                 await flows.wait()
                 writer.write(packet)
                 await writer.drain()

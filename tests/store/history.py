@@ -50,6 +50,9 @@ INSERT INTO reservations (key, intent_id, at, units)
     SELECT 'attempts/' || incident_id % 500 || '/4h', id, begun_at, 1 FROM intents ORDER BY begun_at;
 INSERT INTO budgets SELECT DISTINCT key FROM reservations
     UNION SELECT DISTINCT left(key, -length('/4h')) FROM reservations UNION SELECT 'attempts/of long ago';
+INSERT INTO rule_versions (version, rule, document, seen_at)
+    SELECT v, 'rule', '{{}}', now() - interval '500 days'
+    FROM (SELECT DISTINCT rule_version FROM incidents UNION SELECT 'of long ago') AS every (v);
 RESET session_replication_role;
 """  # noqa: S608  # our own numbers
 

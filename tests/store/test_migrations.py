@@ -3,12 +3,16 @@
 import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from remediator.domain.errors import BadDocument, Temporary
+from remediator.store import half_way
 from remediator.store import migrate as migrating
 from remediator.store.database import Database
 from remediator.store.migrate import Migration, Patience, migrate, shipped, status
@@ -34,10 +38,11 @@ async def as_the_first_release(address: str) -> asyncpg.Connection:
     return connection
 
 
-async def deliver(connection: asyncpg.Connection) -> int:
+async def deliver(connection: asyncpg.Connection, *, after: timedelta = timedelta()) -> int:
     number: int = await connection.fetchval(
-        """INSERT INTO deliveries (source, body, alerts, rejected, truncated)
-           VALUES ('am', '{}', 1, 0, 0) RETURNING id"""
+        """INSERT INTO deliveries (source, received_at, body, alerts, rejected, truncated)
+           VALUES ('am', now() + $1::interval, '{}', 1, 0, 0) RETURNING id""",
+        after,
     )
     return number
 
@@ -120,6 +125,81 @@ async def test_a_lock_that_is_never_free_ends_in_an_error_that_names_its_holder(
     await holder.close()
 
 
+async def bounds(looker: asyncpg.Connection) -> int:
+    number: int = await looker.fetchval("SELECT count(*) FROM pg_constraint WHERE conname LIKE '%_first_until'")
+    return number
+
+
+async def until_all_are_bound(looker: asyncpg.Connection) -> None:
+    async def all_are() -> bool:
+        return await bounds(looker) == 3
+
+    await eventually(all_are)
+
+
+@asynccontextmanager
+async def nothing_can_be_noted_as_done(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """Neither can the partitioning, whose steps before the last one are done all the same."""
+    await (await as_the_first_release(address)).close()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrating, "shipped", lambda: [FIRST, *LATER[: LATER.index(PARTITIONING)]])
+        await migrate(address, patience=HURRY)
+    holder, looker = await asyncpg.connect(address), await asyncpg.connect(address)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE migrations IN SHARE MODE")
+        yield looker
+    await holder.close()
+    await looker.close()
+
+
+async def test_a_migration_that_is_given_up_refuses_no_row_weeks_later(empty_database_address: str) -> None:
+    """The release before runs on: its intake stopped when the bound of the partitions was reached."""
+    async with nothing_can_be_noted_as_done(empty_database_address) as looker:
+        with pytest.raises(Temporary, match=PARTITIONING.name):
+            await migrate(empty_database_address, patience=Patience(tries=2, pause=timedelta()))
+
+        assert await bounds(looker) == 0
+        await deliver(looker, after=timedelta(weeks=12))
+
+
+async def test_a_migration_that_is_cancelled_refuses_no_row_weeks_later(empty_database_address: str) -> None:
+    """As by a rollback while the new release starts."""
+    async with nothing_can_be_noted_as_done(empty_database_address) as looker:
+        migration = asyncio.create_task(migrate(empty_database_address, patience=HURRY))
+        await until_all_are_bound(looker)
+
+        migration.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await migration
+
+        assert await bounds(looker) == 0
+
+
+async def test_a_bound_that_cannot_be_taken_back_is_told_with_what_to_do(
+    empty_database_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "TAKE_BACK_SECONDS", 2.0)
+    async with nothing_can_be_noted_as_done(empty_database_address) as looker:
+        migration = asyncio.create_task(migrate(empty_database_address, patience=HURRY))
+        await until_all_are_bound(looker)
+        await looker.execute("BEGIN; LOCK TABLE quarantine IN ACCESS SHARE MODE")
+
+        with capture_logs() as logs:
+            migration.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await migration
+
+    [told] = [line["do"] for line in logs if line["log_level"] == "error"]
+    assert told == "ALTER TABLE quarantine DROP CONSTRAINT IF EXISTS quarantine_first_until"
+
+
+@pytest.mark.parametrize("migration", LATER, ids=lambda m: m.name)
+def test_what_a_step_before_the_last_forbids_is_taken_back_by_who_gives_up(migration: Migration) -> None:
+    forbidden = {name for step in migration.steps[:-1] for name in re.findall(r"ADD CONSTRAINT (\w+)", step)}
+
+    assert forbidden == set(half_way.LEFT_BEHIND.get(migration.name, {}))
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -139,6 +219,43 @@ async def test_a_server_that_falls_silent_ends_in_an_error_that_says_where_to_lo
     async with HangingWire(hangs_at=statement).before(empty_database_address) as address, asyncio.timeout(10):
         with pytest.raises(Temporary, match=r"no answer within 0\.4 s: is the server frozen or overloaded"):
             await migrate(address, patience=patience)
+
+
+@pytest.mark.parametrize(
+    "step", ["CREATE INDEX CONCURRENTLY incidents_due_by_rule", "CREATE TABLE retention", "COMMIT"]
+)
+@pytest.mark.parametrize(
+    ("forgets", "told"),
+    [
+        pytest.param(True, "no process of the server is at it", id="a gateway forgets"),
+        pytest.param(False, "has not answered anybody since", id="the network is silent"),
+    ],
+)
+async def test_a_step_whose_answer_cannot_come_is_not_waited_for(
+    empty_database_address: str, step: str, forgets: bool, told: str
+) -> None:
+    """It was for seven days."""
+    patience = Patience(look_every=timedelta(milliseconds=20), unanswered_looks=1)
+    wire = HangingWire(hangs_at=step, forgets=forgets)
+
+    async with wire.before(empty_database_address) as address, asyncio.timeout(20):
+        with pytest.raises(Temporary, match=told):
+            await migrate(address, patience=patience)
+
+
+async def test_who_looks_after_a_long_step_lets_it_work(empty_database_address: str) -> None:
+    old = await as_the_first_release(empty_database_address)
+    looker = await asyncpg.connect(empty_database_address)
+    patience = Patience(tries=200, pause=timedelta(milliseconds=20), look_every=timedelta(milliseconds=20))
+
+    async with asyncio.TaskGroup() as group, old.transaction(isolation="repeatable_read"):
+        await old.fetch("SELECT FROM incidents")
+        migration = group.create_task(migrate(empty_database_address, patience=patience))
+        await eventually(lambda: looker.fetchval(_BUILDS_FOR_LONG))
+
+    assert migration.result() == [m.name for m in LATER]
+    await old.close()
+    await looker.close()
 
 
 async def test_a_step_may_take_longer_than_any_other_statement(empty_database_address: str) -> None:

@@ -276,6 +276,11 @@ async def forget_budgets(database: Database) -> None:
         assert await retention.forget_budgets(tx, limit=500) == 1
 
 
+async def forget_rule_versions(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert await retention.forget_rule_versions(tx, age=timedelta(days=400), limit=500) == 1
+
+
 @pytest.mark.parametrize(
     ("work", "rows"),
     [
@@ -297,6 +302,7 @@ async def forget_budgets(database: Database) -> None:
         pytest.param(judge, 10, id="the ledger"),
         pytest.param(clear_up, 60, id="clearing up"),
         pytest.param(forget_budgets, 1_001, id="budgets that nothing is spent of"),
+        pytest.param(forget_rule_versions, 51, id="rule versions that no incident is of"),
     ],
 )
 async def test_no_statement_reads_more_than_it_is_about(
