@@ -7,8 +7,8 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -185,21 +185,29 @@ class _Opened:
 async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
     """A restart does not cure a database that is away, so a start waits for it; but not for ever: what names the
     database may have changed, and only a restart reads it again."""
-    waiting = WaitingRoom()
+    waiting, is_in_vain = WaitingRoom(), asyncio.Event()
     give_up_at = time.monotonic() + settings.database_wait_seconds
     async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
-        rules, dsn = await _both(
-            asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels),
-            stack.enter_async_context(database_address(settings)),
-        )
-        while True:
+
+        async def entered(opening: Callable[[], AbstractAsyncContextManager[A]]) -> A:
+            while True:
+                try:
+                    return await stack.enter_async_context(opening())
+                except Temporary as error:
+                    if is_in_vain.is_set() or time.monotonic() > give_up_at:
+                        raise
+                    waiting.wait_for(str(error))
+                await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+
+        async def loaded() -> RulesInForce:
             try:
-                return await stack.enter_async_context(_opened(settings, rules, dsn))
-            except Temporary as error:
-                if time.monotonic() > give_up_at:
-                    raise
-                waiting.wait_for(str(error))
-            await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+                return await asyncio.to_thread(RulesInForce.load, settings.rules_dir, settings.last_resort.channels)
+            except BadDocument:
+                is_in_vain.set()
+                raise
+
+        rules, dsn = await _both(loaded(), entered(partial(database_address, settings)))
+        return await entered(partial(_opened, settings, rules, dsn))
 
 
 @asynccontextmanager

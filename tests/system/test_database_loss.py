@@ -31,6 +31,7 @@ from remediator.store.migrate import migrate
 from remediator.store.watch import Watch
 from tests.cluster.eventually import eventually
 from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
+from tests.fakes.folders import open_to_all
 from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.ports import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
@@ -118,7 +119,7 @@ async def sink() -> AsyncIterator[tuple[Sink, str]]:
 def postgres() -> Iterator[BreakablePostgres]:
     with tempfile.TemporaryDirectory(prefix="remediator-lost-") as folder:
         Path(folder).chmod(0o755)  # as root the server is another user
-        started = asyncio.run(BreakablePostgres.start(Path(folder) / "data"))
+        started = asyncio.run(BreakablePostgres.start(open_to_all(folder) / "data"))
         yield started
         asyncio.run(started.stop())
 
@@ -204,7 +205,7 @@ async def test_a_failover_to_a_standby_costs_no_page_no_restart_and_nothing_that
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="remediator-failover-") as name:
         Path(name).chmod(0o777)  # as root the servers are another user
-        primary = await BreakablePostgres.start(Path(name) / "primary")
+        primary = await BreakablePostgres.start(open_to_all(name) / "primary")
         ports = free_port(), free_port()
         await primary.listen_at(ports[0])
         standby = await primary.standby(Path(name) / "standby", ports[1])
