@@ -39,6 +39,7 @@ class EmbeddedPostgres:
         self.programs = programs
         self.dsn = f"postgresql://postgres:@/postgres?host={quote(str(folder))}"
         self._pid = 0
+        self._is_over = False
         self._changing = threading.Lock()
 
     @classmethod
@@ -82,22 +83,33 @@ class EmbeddedPostgres:
         """Where we are the first process of a container, a dead server stays our zombie until we ask for it."""
         with suppress(ChildProcessError):
             os.waitpid(self._pid, os.WNOHANG)
-        return kept.is_alive(self._pid)
+        return kept.is_alive(self._pid) or kept.runs(self.folder)
 
     def _start_again(self) -> None:
         with self._changing, _told(self.folder), kept.turn(self.folder):
-            self._run()
+            if not self._is_over:
+                self._run()
 
     def _stop(self) -> None:
+        """Whatever keeps us from it is told, and no end of whoever stops."""
         atexit.unregister(self._stop)
-        with self._changing, suppress(FileNotFoundError), kept.turn(self.folder):
-            if not kept.end_to_use(self.folder) or not kept.runs(self.folder):
+        try:
+            with self._changing, kept.turn(self.folder):
+                self._is_over = True
+                self._stop_if_last()
+        except FileNotFoundError:  # the folder is gone, and its server goes with it
+            return
+        except (OSError, Temporary) as error:
+            log.warning("the embedded PostgreSQL is not stopped", error=str(error))
+
+    def _stop_if_last(self) -> None:
+        if not kept.end_to_use(self.folder) or not kept.runs(self.folder):
+            return
+        for mode, seconds in (("fast", STOP_SECONDS), ("immediate", START_SECONDS)):
+            how = ("-w", "-t", f"{seconds:.0f}", "-m", mode)
+            if self.programs.run("pg_ctl", "-D", self.folder, *how, "stop").is_well:
                 return
-            for mode, seconds in (("fast", STOP_SECONDS), ("immediate", START_SECONDS)):
-                how = ("-w", "-t", f"{seconds:.0f}", "-m", mode)
-                if self.programs.run("pg_ctl", "-D", self.folder, *how, "stop").is_well:
-                    return
-                log.warning("the embedded PostgreSQL does not stop", mode=mode, seconds=seconds)
+            log.warning("the embedded PostgreSQL does not stop", mode=mode, seconds=seconds)
 
     def _run(self) -> None:
         """Until it takes connections."""

@@ -283,8 +283,12 @@ def _users(folder: Path) -> set[int]:
 
 
 def _write_users(folder: Path, users: set[int]) -> None:
+    """A full disk keeps nobody from starting or stopping: whose server another stops starts it again."""
     new = folder / f"{HANDLES}.new"
-    with suppress(FileNotFoundError):
-        new.unlink()
-    new.write_text(json.dumps(sorted(users)))
-    new.replace(folder / HANDLES)
+    try:
+        new.unlink(missing_ok=True)
+        with new.open("x") as file:  # follows no link, which the server's user could have put there
+            json.dump(sorted(users), file)
+        new.replace(folder / HANDLES)
+    except OSError as error:
+        log.warning("who uses the embedded PostgreSQL cannot be noted", error=str(error))

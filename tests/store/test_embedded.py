@@ -228,6 +228,16 @@ async def test_who_was_killed_is_not_counted_among_its_users(server: EmbeddedPos
     assert has_ended(running)
 
 
+async def test_it_is_stopped_though_nobody_can_note_who_uses_it(server: EmbeddedPostgres) -> None:
+    """On a full disk, say."""
+    (server.folder / ".handle_pids.json.new").mkdir()
+    running = postmaster(server)
+
+    await server.stop()
+
+    assert has_ended(running)
+
+
 async def test_it_runs_on_while_another_process_uses_it(server: EmbeddedPostgres) -> None:
     other = start_elsewhere(server.folder)
     assert other.stdout is not None
