@@ -373,18 +373,20 @@ async def test_connections_that_are_cut_are_made_anew(
 
 
 async def test_an_embedded_server_that_was_killed_is_started_again(tmp_path: Path, sink: tuple[Sink, str]) -> None:
-    environment = _environment(tmp_path, "", sink[1])
+    with tempfile.TemporaryDirectory(prefix="remediator-killed-") as name:  # pytest closes its own to other users
+        data = open_to_all(name)
+        environment = _environment(tmp_path, "", sink[1]) | {"REMEDIATOR_DATA_DIR": name}
 
-    async with serving(environment) as (process, client):
-        made = Scene(client, process, sink[0])
-        await made.paged_for("first")
-        os.kill(int((tmp_path / "data" / "postgresql" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-        await eventually(made.unready, within=10)
-        await eventually(made.ready, within=40)
-        await made.paged_for("second")
+        async with serving(environment) as (process, client):
+            made = Scene(client, process, sink[0])
+            await made.paged_for("first")
+            os.kill(int((data / "postgresql" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            await eventually(made.unready, within=10)
+            await eventually(made.ready, within=40)
+            await made.paged_for("second")
 
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), 40) == 0
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 40) == 0
 
 
 async def test_a_primary_whose_commits_wait_for_a_standby_is_lost(postgres: BreakablePostgres) -> None:
