@@ -110,6 +110,7 @@ def _was_paged(incident: dict[str, Any]) -> bool:
 
 def settings_for(platform: Platform, folder: Path, token: str) -> Settings:
     configure_logs("error", "console")
+    folder.chmod(0o711)  # as root, its PostgreSQL is another user
     return Settings.model_validate(
         {
             "mode": "act",

@@ -7,8 +7,8 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -190,24 +190,42 @@ class _Opened:
     api_tokens: Mapping[str, ApiToken]
 
 
-async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
-    """A restart does not cure a database that is away, so a start waits for it; but not for ever: what names the
-    database may have changed, and only a restart reads it again."""
-    waiting = WaitingRoom()
-    give_up_at = time.monotonic() + settings.database_wait_seconds
-    async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
-        rules, dsn = await _both(
-            asyncio.to_thread(RulesInForce.load, settings.rules_dir, _named_channels(settings), lease=_lease(settings)),
-            stack.enter_async_context(database_address(settings)),
-        )
+@dataclass(slots=True)
+class _Start:
+    """What must be there first. A restart does not cure a database that is away, so a start waits for it; but not for
+    ever: what names the database may have changed, and only a restart reads it again."""
+
+    stack: AsyncExitStack
+    waiting: WaitingRoom
+    give_up_at: float
+    is_in_vain: bool = False
+
+    async def entered(self, opening: Callable[[], AbstractAsyncContextManager[A]]) -> A:
         while True:
             try:
-                return await stack.enter_async_context(_opened(settings, rules, dsn))
+                return await self.stack.enter_async_context(opening())
             except Temporary as error:
-                if time.monotonic() > give_up_at:
+                if self.is_in_vain or time.monotonic() > self.give_up_at:
                     raise
-                waiting.wait_for(str(error))
+                self.waiting.wait_for(str(error))
             await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311  # spreads load, guards nothing
+
+    async def rules(self, settings: Settings) -> RulesInForce:
+        try:
+            return await asyncio.to_thread(
+                RulesInForce.load, settings.rules_dir, _named_channels(settings), lease=_lease(settings)
+            )
+        except BadDocument:
+            self.is_in_vain = True
+            raise
+
+
+async def _opened_in_time(settings: Settings, port: socket.socket, *, stack: AsyncExitStack) -> _Opened:
+    waiting = WaitingRoom()
+    start = _Start(stack, waiting, time.monotonic() + settings.database_wait_seconds)
+    async with listen(make_app(waiting, body_limit=settings.body_limit_mib << 20, elsewhere=waiting.later), port.dup()):
+        rules, dsn = await _both(start.rules(settings), start.entered(partial(database_address, settings)))
+        return await start.entered(partial(_opened, settings, rules, dsn))
 
 
 def _named_channels(settings: Settings) -> NamedChannels:

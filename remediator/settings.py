@@ -125,7 +125,7 @@ class PolledSource(_Section):
 class Smtp(_Section):
     host: str
     """The mail server."""
-    port: int = 587
+    port: int = Field(default=587, ge=1, le=65_535)
     """Its port."""
     sender: str
     """The address that mails come from."""
@@ -140,14 +140,14 @@ class Smtp(_Section):
 class Engine(_Section):
     workers: int = Field(default=32, ge=1, le=256)
     """Incidents in hand at once, in this replica."""
-    lease_seconds: float = Field(default=60, ge=5)
-    """For how long a replica has an incident: after a crash another one goes on when it is over. A step's timeout is at
-    most four fifths of it: a longer write is refused."""
+    lease_seconds: float = Field(default=60, ge=5, le=3600)
+    """For so long nobody takes up what a replica that died had in hand. A step's timeout is at most four fifths of it:
+    a longer write is refused."""
     poll_seconds: float = Field(default=1, gt=0, le=1)
     """How often due work is looked for: so what another replica leaves is found. What this one takes in wakes it at
     once."""
-    recheck_seconds: float = Field(default=15, gt=0)
-    """How often a fix under verification is looked at."""
+    recheck_seconds: float = Field(default=15, gt=0, le=3600)
+    """How often a fix under verification is looked at; one that made things worse stands for as long."""
 
 
 Days = Annotated[int, Field(ge=1, le=36_500)] | Literal["forever"]
@@ -162,17 +162,17 @@ class Retention(_Section):
     and for five weeks what was written, since guards count it."""
     diagnostics_days: Days = 30
     """The facts that looks saw, and the messages that were sent, of incidents that are over."""
-    every_seconds: float = Field(default=3600, ge=1)
-    """How often one of the replicas clears up."""
+    every_seconds: float = Field(default=3600, ge=1, le=86_400)
+    """How often one of the replicas clears up, and makes the partitions of the weeks to come: once a day at least."""
 
 
 class LastResort(_Section):
     channels: tuple[str, ...] = ()
     """Names of channels from oncall/channels.yaml. Empty: every channel there is."""
-    grace_seconds: float = Field(default=30, ge=0)
+    grace_seconds: float = Field(default=30, ge=0, le=86_400)
     """How long an outage may last before pages that are due are sent from memory."""
-    tell_after_seconds: float = Field(default=120, ge=0)
-    """How long before the outage itself is told to the same channels."""
+    tell_after_seconds: float = Field(default=120, ge=0, le=86_400)
+    """How long before the outage itself is told to the same channels. After a day of it a page helps nobody."""
 
 
 class Settings(BaseSettings):
@@ -197,11 +197,11 @@ class Settings(BaseSettings):
     """The embedded PostgreSQL lives here, and the generated API token for the command line to find."""
     database_url: SecretStr | None = None
     """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""
-    database_pool: int = Field(default=10, ge=4)
-    """The most connections to it that this replica keeps open."""
-    database_statement_cache: int = Field(default=100, ge=0)
+    database_pool: int = Field(default=10, ge=4, le=1000)
+    """The most connections to it that this replica keeps open, each of them a process of the server."""
+    database_statement_cache: int = Field(default=100, ge=0, le=10_000)
     """Prepared statements kept for each connection. 0 behind PgBouncer in transaction mode before its release 1.21."""
-    database_wait_seconds: float = Field(default=300, ge=0)
+    database_wait_seconds: float = Field(default=300, ge=0, le=86_400)
     """How long a start waits for a database that cannot be reached, before it gives up for its supervisor to see."""
     host: str = "127.0.0.1"
     """The address to listen on. `0.0.0.0`: all of them."""
@@ -209,8 +209,8 @@ class Settings(BaseSettings):
     """The port to listen on. 0: one that is free."""
     public_url: str = ""
     """What people's browsers reach us by; goes into pages. Empty: http://host:port."""
-    body_limit_mib: int = Field(default=64, ge=1)
-    """The largest webhook body that is read; a larger one is a 413."""
+    body_limit_mib: int = Field(default=64, ge=1, le=1024)
+    """The largest webhook body that is read; a larger one is a 413. Each is held in memory while it is filed."""
     link_secret: SecretStr | None = None
     """Signs acknowledge links. None: made once and kept in the database, for all replicas."""
     webhooks: Webhooks = Webhooks()

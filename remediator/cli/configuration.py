@@ -49,6 +49,10 @@ def _near(variable: str) -> list[str]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     documents = load(path.read_text(), str(path))
+    if len(documents) > 1:
+        raise BadDocument(
+            f"{path}: settings are one YAML document, and here are {len(documents)} (a line `---` begins one)"
+        )
     return dict(documents[0].data) if documents else {}
 
 

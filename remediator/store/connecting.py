@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
+
+from remediator.domain.errors import BadDocument
 
 CONNECT_SECONDS = 3.0
 STATEMENTS_KEPT = 100
@@ -42,9 +44,9 @@ async def connect(
     """To the first server of the DSN that can be written to. A standby, or a primary that became one, is none.
 
     Raises `ClientCannotConnectError` whatever a server says: in a failover, roles and databases may be missing for a
-    while, and a pooler may say what the library trips over. Only a DSN that makes no sense stays what it is, a
-    `ValueError`. Each server has its own part of the time-out: the library gives them one between them, and the first
-    that swallows packets would use it up.
+    while, and a pooler may say what the library trips over. Only a DSN that makes no sense is something else: a
+    `BadDocument`, or the library's own word for it where that shows none of it. Each server has its own part of the
+    time-out: the library gives them one between them, and the first that swallows packets would use it up.
     """
     servers = one_by_one(dsn)
     for position, server in enumerate(servers, start=1):
@@ -58,8 +60,10 @@ async def connect(
                 **how,
             )
         except Exception as error:
-            if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+            if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
                 raise
+            if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+                raise BadDocument(_NO_ADDRESS) from None
             if position == len(servers):
                 raise asyncpg.ClientCannotConnectError(f"cannot connect: {_why_not(error)}") from error
         else:
@@ -91,9 +95,40 @@ def in_words(error: BaseException) -> str:
 
 
 def one_by_one(dsn: str) -> list[str]:
-    """`postgresql://user@a,b:5433/name` -> one DSN a server."""
-    parts = urlsplit(dsn)
+    """`postgresql://user@a,b:5433/name` -> one DSN a server. Raises `BadDocument` where it is none, and says nothing of
+    it: what a password was taken for is part of it."""
+    parts = _split(dsn)
     login, at, hosts = parts.netloc.rpartition("@")
     if "," not in hosts:
         return [dsn]
     return [parts._replace(netloc=f"{login}{at}{host}").geturl() for host in hosts.split(",")]
+
+
+_NO_ADDRESS = (
+    "DATABASE_URL is no address of a database (postgresql://user:password@host:port/name, ports up to 65535): "
+    "percent-encode what is special in user and password (@ is %40, / is %2F, # is %23, [ is %5B)"
+)
+
+
+def _split(dsn: str) -> SplitResult:
+    try:
+        parts = urlsplit(dsn)
+        asked = parse_qs(parts.query)
+    except ValueError:  # in it is what could not be read
+        raise BadDocument(_NO_ADDRESS) from None
+    login, _, hosts = parts.netloc.rpartition("@")
+    ports = [*_ports(hosts), *(port for ports in asked.get("port", ()) for port in ports.split(","))]
+    # A password that was cut off at its `/`, `?` or `#` leaves its rest, and the `@`, behind.
+    if "@" in login + parts.path or parts.fragment or not all(_is_port(port) for port in ports):
+        raise BadDocument(_NO_ADDRESS)
+    return parts
+
+
+def _ports(hosts: str) -> list[str]:
+    """Also of `[::1]:5432`. An empty one is the usual one."""
+    found = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
+    return [port for port in found if port]
+
+
+def _is_port(port: str) -> bool:
+    return port.isascii() and port.isdecimal() and 0 < int(port) <= 65_535

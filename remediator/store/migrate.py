@@ -27,7 +27,7 @@ import asyncpg
 import structlog
 
 from remediator.domain.errors import BadDocument, RemediatorError, Temporary
-from remediator.store.connecting import COMMAND_SECONDS, LIMITS, connect
+from remediator.store.connecting import COMMAND_SECONDS, LIMITS, connect, in_words
 from remediator.store.database import Connection, translated
 from remediator.store.half_way import LEFT_BEHIND, left_behind, statements
 from remediator.store.lost_steps import GOODBYE_SECONDS, Lookout
@@ -204,19 +204,30 @@ _BOOK = """CREATE TABLE IF NOT EXISTS migrations (
 
 
 async def _keep_book(connection: Connection) -> None:
-    await connection.execute(_BOOK)
+    try:
+        await connection.execute(_BOOK)
+    except asyncpg.InvalidSchemaNameError as error:
+        raise BadDocument(
+            f"the search_path of this role names no schema that is there ({in_words(error)}): make the schema, or "
+            "change the search_path (ALTER ROLE ... SET search_path)"
+        ) from error
     if not await connection.fetchval(
         "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'migrations'::regclass AND attname = 'needs')"
     ):
         await connection.execute("ALTER TABLE migrations ADD COLUMN needs text NOT NULL DEFAULT ''")
 
 
+_APPLIED = "SELECT name, checksum, COALESCE(to_jsonb(m) ->> 'needs', '') AS needs FROM migrations m ORDER BY name"
+_SOMEBODY_ELSES = "another application uses this database: give Remediator one of its own, or a schema (search_path)"
+
+
 async def _pending(connection: Connection) -> list[Migration]:
     """What a later release has applied is not ours to judge, as long as it does not say that we cannot run on it."""
     known = {migration.name: migration for migration in shipped()}
-    applied = await connection.fetch(
-        "SELECT name, checksum, COALESCE(to_jsonb(m) ->> 'needs', '') AS needs FROM migrations m ORDER BY name"
-    )
+    try:
+        applied = await connection.fetch(_APPLIED)
+    except asyncpg.UndefinedColumnError as error:
+        raise BadDocument(f"{_SOMEBODY_ELSES}: the table `migrations` is not ours ({in_words(error)})") from error
     for row in applied:
         if row["needs"] and row["needs"] not in known:
             raise BadDocument(
@@ -231,10 +242,14 @@ async def _pending(connection: Connection) -> list[Migration]:
 
 async def _apply(connection: Connection, migration: Migration, *, lookout: Lookout, patience: Patience) -> None:
     *before, last = migration.steps
-    for step in before:
-        await _patiently(connection, migration, partial(_alone, connection, step, lookout=lookout), patience=patience)
     finish = partial(_finish, connection, migration, step=last, lookout=lookout)
-    await _patiently(connection, migration, finish, patience=patience)
+    try:
+        for step in before:
+            alone = partial(_alone, connection, step, lookout=lookout)
+            await _patiently(connection, migration, alone, patience=patience)
+        await _patiently(connection, migration, finish, patience=patience)
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
+        raise BadDocument(f"{_SOMEBODY_ELSES}: {migration.name} finds that {in_words(error)}") from error
 
 
 async def _alone(connection: Connection, step: str, *, lookout: Lookout) -> None:

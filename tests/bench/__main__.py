@@ -18,6 +18,7 @@ from tests.bench import burst, document, footprint, intake, latency, matching, p
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table
 from tests.bench.processes import Failed
+from tests.fakes.folders import open_to_all
 
 SUBJECTS: Mapping[str, Callable[[Bench], AsyncIterator[Figure]]] = {
     "intake": intake.measure,
@@ -67,7 +68,7 @@ def show(figures: Sequence[Figure], output: str) -> None:
 async def measure(subjects: Sequence[str], figures: list[Figure], *, is_quick: bool) -> None:
     """Adds to `figures` as they are found: what is known stays known where a later one fails."""
     with tempfile.TemporaryDirectory(prefix="remediator-bench-") as name:
-        server = await EmbeddedPostgres.start(Path(name) / "postgresql")
+        server = await EmbeddedPostgres.start(open_to_all(name) / "postgresql")
         try:
             bench = Bench(Path(name), server.dsn, is_quick)
             for subject in subjects:

@@ -22,6 +22,14 @@ def check(*arguments: str, environment: dict[str, str] | None = None) -> Result:
         pytest.param("WEBHOOKS__TOKENS", "a-token", "webhooks", id="no JSON"),
         pytest.param("WEBHOOKS__TOKENS", '{"am": "a-token"}', "webhooks.tokens.am", id="another shape"),
         pytest.param("ENGINE__LEASE_SECONDS", "inf", "engine.lease_seconds", id="for ever"),
+        pytest.param("ENGINE__LEASE_SECONDS", "1e15", "engine.lease_seconds", id="a lease for ever"),
+        pytest.param("ENGINE__RECHECK_SECONDS", "1e15", "engine.recheck_seconds", id="longer than time is counted"),
+        pytest.param("RETENTION__EVERY_SECONDS", "1e15", "retention.every_seconds", id="never cleared up"),
+        pytest.param("LAST_RESORT__GRACE_SECONDS", "1e15", "last_resort.grace_seconds", id="never paged from memory"),
+        pytest.param("LAST_RESORT__TELL_AFTER_SECONDS", "1e15", "last_resort.tell_after_seconds", id="never told"),
+        pytest.param("DATABASE_WAIT_SECONDS", "1e15", "database_wait_seconds", id="never given up"),
+        pytest.param("DATABASE_POOL", "1000000", "database_pool", id="more connections than servers have"),
+        pytest.param("BODY_LIMIT_MIB", "1000000000", "body_limit_mib", id="more than there is memory"),
         pytest.param("RETENTION__RAW_DAYS", "9999999", "retention.raw_days", id="longer than there are dates"),
     ],
 )
@@ -42,6 +50,17 @@ def test_a_settings_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 
     assert result.exit_code == SETTINGS
     assert "can't decode" in result.output
+
+
+def test_a_second_document_of_settings_is_refused(tmp_path: Path) -> None:
+    """It was passed over without a word, and what is appended last is what somebody wants."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("mode: act\n---\nmode: observe\n")
+
+    result = check("--config", str(file))
+
+    assert result.exit_code == SETTINGS
+    assert f"{file}: settings are one YAML document, and here are 2" in result.output
 
 
 def test_a_variable_that_names_no_setting_is_told() -> None:

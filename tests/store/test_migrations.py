@@ -459,3 +459,31 @@ def long_locks(migration: Migration) -> list[str]:
             if SAYS_SO not in statement and not (table and table[1] in new):
                 found += [f"{words[:80]}: {why}" for rule, why in LONG_LOCKS.items() if re.search(rule, words)]
     return found
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param("incidents (id int)", id="incidents"),
+        pytest.param("migrations (id serial, migration text, batch int)", id="migrations"),
+    ],
+)
+async def test_another_applications_table_is_told_and_kept(empty_database_address: str, table: str) -> None:
+    name = table.split(maxsplit=1)[0]
+    owner = await asyncpg.connect(empty_database_address)
+    await owner.execute(f"CREATE TABLE {table}")
+
+    with pytest.raises(BadDocument, match="another application uses this database: give Remediator one of its own"):
+        await migrate(empty_database_address)
+
+    assert await owner.fetchval(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum = 1", name
+    )
+    await owner.close()
+
+
+async def test_a_search_path_that_leads_nowhere_is_told(empty_database_address: str) -> None:
+    separator = "&" if "?" in empty_database_address else "?"
+
+    with pytest.raises(BadDocument, match="search_path of this role names no schema that is there"):
+        await migrate(f"{empty_database_address}{separator}search_path=nowhere")

@@ -31,6 +31,7 @@ from remediator.store.migrate import migrate
 from remediator.store.watch import Watch
 from tests.cluster.eventually import eventually
 from tests.fakes.breakable_postgres import BreakablePostgres, SlowWire, small_disk
+from tests.fakes.folders import open_to_all
 from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.ports import free_port
 from tests.system.daemon import API_TOKEN, TOKEN, Client
@@ -118,7 +119,7 @@ async def sink() -> AsyncIterator[tuple[Sink, str]]:
 def postgres() -> Iterator[BreakablePostgres]:
     with tempfile.TemporaryDirectory(prefix="remediator-lost-") as folder:
         Path(folder).chmod(0o755)  # as root the server is another user
-        started = asyncio.run(BreakablePostgres.start(Path(folder) / "data"))
+        started = asyncio.run(BreakablePostgres.start(open_to_all(folder) / "data"))
         yield started
         asyncio.run(started.stop())
 
@@ -204,7 +205,7 @@ async def test_a_failover_to_a_standby_costs_no_page_no_restart_and_nothing_that
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="remediator-failover-") as name:
         Path(name).chmod(0o777)  # as root the servers are another user
-        primary = await BreakablePostgres.start(Path(name) / "primary")
+        primary = await BreakablePostgres.start(open_to_all(name) / "primary")
         ports = free_port(), free_port()
         await primary.listen_at(ports[0])
         standby = await primary.standby(Path(name) / "standby", ports[1])
@@ -372,18 +373,20 @@ async def test_connections_that_are_cut_are_made_anew(
 
 
 async def test_an_embedded_server_that_was_killed_is_started_again(tmp_path: Path, sink: tuple[Sink, str]) -> None:
-    environment = _environment(tmp_path, "", sink[1])
+    with tempfile.TemporaryDirectory(prefix="remediator-killed-") as name:  # pytest closes its own to other users
+        data = open_to_all(name)
+        environment = _environment(tmp_path, "", sink[1]) | {"REMEDIATOR_DATA_DIR": name}
 
-    async with serving(environment) as (process, client):
-        made = Scene(client, process, sink[0])
-        await made.paged_for("first")
-        os.kill(int((tmp_path / "data" / "postgresql" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-        await eventually(made.unready, within=10)
-        await eventually(made.ready, within=40)
-        await made.paged_for("second")
+        async with serving(environment) as (process, client):
+            made = Scene(client, process, sink[0])
+            await made.paged_for("first")
+            os.kill(int((data / "postgresql" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            await eventually(made.unready, within=10)
+            await eventually(made.ready, within=40)
+            await made.paged_for("second")
 
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), 40) == 0
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 40) == 0
 
 
 async def test_a_primary_whose_commits_wait_for_a_standby_is_lost(postgres: BreakablePostgres) -> None:
