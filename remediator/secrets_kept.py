@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
+from remediator.domain.errors import BadDocument
 from remediator.settings import ApiToken, Settings
 from remediator.store import shared_secrets
 from remediator.store.database import Database
@@ -61,14 +62,24 @@ def _made_up() -> str:
 
 def _read(path: Path) -> str:
     """Empty: not there, or its writer died before it had a word in it."""
-    return path.read_text().strip() if path.is_file() else ""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDocument(f"the secret in {path} cannot be read ({error}): mend or remove it") from error
 
 
 def _write(path: Path, secret: str) -> None:
     """For us alone to read, and never there by half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.unlink(missing_ok=True)
-    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secret)
-    half.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half.unlink(missing_ok=True)
+        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secret)
+        half.replace(path)
+    except OSError as error:
+        raise BadDocument(
+            f"{path} cannot be written ({error}): name a data_dir that can be, or `api_tokens`"
+        ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from remediator.domain.errors import BadDocument
 from remediator.secrets_kept import API_TOKEN_FILE
 from remediator.settings import Settings
 from tests.system.conftest import SettingsOf
@@ -110,3 +111,16 @@ async def test_no_log_tells_a_token(replica_in: ReplicaIn, capsys: pytest.Captur
     assert "api token of this folder's own" in printed
     assert "of-the-first" not in printed
     assert "of-the-second" not in printed
+
+
+@pytest.mark.parametrize("odd", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe")])
+async def test_a_token_that_cannot_be_read_is_told_in_words(
+    replica_in: ReplicaIn, odd: Callable[[Path], object]
+) -> None:
+    settings = replica_in("data")
+    settings.data_dir.mkdir()
+    odd(token_in(settings))
+
+    with pytest.raises(BadDocument, match="api-token cannot be read"):
+        async with running(settings):
+            raise AssertionError("it must not start")
