@@ -194,8 +194,8 @@ class Settings(BaseSettings):
     rules_dir: Path = Path("rules")
     """The folder with the rules, the guards and the on-call chain."""
     data_dir: Path = Path(".data")
-    """The embedded PostgreSQL lives here, and the generated API token for the command line to find. A path of 82 bytes at
-    most on Linux, since the server's socket is here too; for root the server is the user `pgserver`, who must be let
+    """The embedded PostgreSQL lives here, and the generated API token for the command line to find. A path of 82 bytes
+    at most on Linux, since the server's socket is here too; for root the server is the user `pgserver`, who must be let
     through to it."""
     database_url: SecretStr | None = None
     """None: start the embedded PostgreSQL. The plain variable DATABASE_URL is read too."""

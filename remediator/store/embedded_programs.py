@@ -91,17 +91,20 @@ class Programs:
 def reachable(folder: Path) -> Path:
     """The programs where everybody can come to them: an installation in root's own home is closed to their user. Only
     root writes there, and what is there is whole."""
+    package = folder.parent.parent
+    site, libraries = package.parent, package.with_name(f"{package.name}.libs")
     made = folder.stat()
     copy = CACHE / f"postgresql-{made.st_dev:x}-{made.st_ino:x}-{made.st_mtime_ns:x}"
     if not copy.exists():
         CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=CACHE))
-        shutil.copytree(folder.parent, unfinished, symlinks=True, dirs_exist_ok=True)
+        for part in (folder.parent, libraries):
+            shutil.copytree(part, unfinished / part.relative_to(site), symlinks=True)
         unfinished.chmod(0o755)
         with contextlib.suppress(OSError):  # another start was there first
             unfinished.rename(copy)
         shutil.rmtree(unfinished, ignore_errors=True)
-    return copy / folder.name
+    return copy / folder.relative_to(site)
 
 
 def _lets_through(folder: os.stat_result, user: pwd.struct_passwd | None) -> bool:

@@ -376,14 +376,17 @@ def test_programs_in_a_closed_folder_are_copied_once_to_where_everybody_can_come
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of an installation in root's own home."""
-    installed = tmp_path / "home" / "pginstall" / "bin"
-    installed.mkdir(parents=True)
-    (installed / "initdb").write_text("initdb")
+    installed = tmp_path / "home" / "pgserver" / "pginstall" / "bin"
+    libraries = tmp_path / "home" / "pgserver.libs"
+    for folder, file in ((installed, "initdb"), (libraries, "libpq.so")):
+        folder.mkdir(parents=True)
+        (folder / file).write_text(file)
     monkeypatch.setattr(embedded_programs, "CACHE", tmp_path / "cache")
 
     first, second = embedded_programs.reachable(installed), embedded_programs.reachable(installed)
 
     assert first == second
     assert (first / "initdb").read_text() == "initdb"
-    assert first.parent.stat().st_mode & 0o777 == 0o755
-    assert list((tmp_path / "cache").iterdir()) == [first.parent]
+    assert (first.parents[2] / "pgserver.libs" / "libpq.so").exists(), "beside, where the programs look for it"
+    assert first.parents[2].stat().st_mode & 0o777 == 0o755
+    assert list((tmp_path / "cache").iterdir()) == [first.parents[2]]
