@@ -70,6 +70,6 @@ async def test_a_judgement_sees_what_counts_beside_its_own_budget(database: Data
     await commit(database, incident, replace(ON, intent=intent_of(incident, budget)))
     proposal = Proposal(incident.rule, PLAN.target, PLAN, "fix[0]")
 
-    seen = await Journal(database, Mode.ACT).ledger(incident, [Spends(key="keys", beside=("pods",))], proposal)
+    seen = await Journal(database, NOBODY, Mode.ACT).ledger(incident, [Spends(key="keys", beside=("pods",))], proposal)
 
     assert [(spent.key, spent.units) for spent in seen.reservations] == [("pods", 2)]

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from remediator.domain.briefing import Briefing
 from remediator.domain.errors import NotFound, Permanent
-from remediator.domain.ids import IncidentId, RuleName
+from remediator.domain.ids import IncidentId, RuleName, RuleVersion
 from remediator.domain.notification import Notification, NotificationKind
 from remediator.domain.oncall import Contact
 from remediator.domain.target import Target
@@ -20,7 +20,14 @@ PAGE = OutboxItem(
     attempts=0,
     reach=(CHAT,),
     notification=Notification(IncidentId(7), NotificationKind.PAGE, "7:1:0:alice", "alice", "", "", "down", "sev1", ""),
-    about=Briefing(IncidentId(7), RuleName("service-down"), "down", "sev1", Target("deployment", "backend", "prod")),
+    about=Briefing(
+        IncidentId(7),
+        rule=RuleName("service-down"),
+        rule_version=RuleVersion("v1"),
+        title="down",
+        severity="sev1",
+        target=Target("deployment", "backend", "prod"),
+    ),
 )
 ERROR = Permanent("it said 500", system="chat", operation="post")
 
