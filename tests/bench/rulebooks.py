@@ -69,7 +69,7 @@ def rules_that_match(sink: str, *, per_target: bool) -> Iterator[str]:
 
 
 def unanswered_look(sink: str) -> str:
-    return f"diagnose:\n  front: {{ use: http_get, url: '{sink}/slow', timeout: 5m }}\n"
+    return f"diagnose:\n  front: {{ use: http_get, url: '{sink}/slow', timeout: 45s }}\n"
 
 
 def looking_rule() -> str:
