@@ -43,6 +43,7 @@ class Server:
     @classmethod
     @asynccontextmanager
     async def running(cls, folder: Path) -> AsyncIterator["Server"]:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         open_to_all(folder.parent)
         embedded = await EmbeddedPostgres.start(folder)
         server = cls(embedded)
