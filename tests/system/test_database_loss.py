@@ -393,11 +393,15 @@ async def test_a_primary_whose_commits_wait_for_a_standby_is_lost(postgres: Brea
     """Whatever is rolled back waits for none, and no time-out of the server ends such a wait."""
     dsn = await postgres.database()
     async with Database.open(dsn) as database:
-        watch = Watch(dsn, database, statements_kept=100)
+        watch, is_back = Watch(dsn, database, statements_kept=100), asyncio.Event()
 
         async def write() -> None:
-            async with database.transaction() as tx:
-                await tx.execute("CREATE TABLE written (at timestamptz)")
+            """Again, until one waits: the server hears of the setting a while after it was told."""
+            while not is_back.is_set():
+                async with database.transaction() as tx:
+                    await tx.execute("CREATE TABLE IF NOT EXISTS written (at timestamptz)")
+                    await tx.execute("INSERT INTO written VALUES (now())")
+                await asyncio.sleep(0.05)
 
         async def is_well() -> bool:
             database.health.cast_doubt("no answer in time")
@@ -411,6 +415,7 @@ async def test_a_primary_whose_commits_wait_for_a_standby_is_lost(postgres: Brea
         async with postgres.without_standby():
             writing = asyncio.create_task(write())
             await eventually(is_lost, within=5)
+        is_back.set()
         await writing
         await eventually(is_well, within=5)
         watch.hang_up()
