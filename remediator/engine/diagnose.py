@@ -50,6 +50,7 @@ async def _look(step: Step[Diagnostic], incident: Incident, values: Mapping[str,
     except Exception as error:  # a bug in one look must cost one finding, not the incident
         log.exception("diagnostic failed", step=step.path, incident=incident.id)
         return _failed(f"{type(error).__name__}: {error}", started)
+    # Each diagnostic has a data class of its own, and their common type says no more than `object`.
     facts = {f.name: getattr(look.facts, f.name) for f in dataclasses.fields(look.facts)}  # type: ignore[arg-type]
     return Finding(ok=True, summary=look.summary, facts=facts, seconds=time.monotonic() - started)
 

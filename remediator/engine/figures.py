@@ -4,14 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
-
-from remediator.domain.errors import Temporary
+from remediator.engine.looking import looking_for
 from remediator.metrics import Metrics
 from remediator.store import figures
 from remediator.store.database import Database
-
-log = structlog.get_logger()
 
 EVERY = timedelta(seconds=15)
 """As often as most scrape."""
@@ -25,12 +21,8 @@ class Figures:
     async def run(self) -> None:
         """Until cancelled. While the database is lost they stay as they were: `remediator_database_up` says so."""
         while True:
-            try:
+            async with looking_for("figures", self.database.health):
                 await self.look()
-            except Temporary as error:
-                await self.database.health.sit_out("read figures", error)
-            except Exception as error:  # a bug: alerts, pages and fixes must go on
-                log.exception("figures not read", error=str(error))
             await asyncio.sleep(EVERY.total_seconds())
 
     async def look(self) -> None:

@@ -26,9 +26,10 @@ log = structlog.get_logger()
 FIRING = "COALESCE((SELECT bool_or(e.closed_at IS NULL) FROM episodes e WHERE e.incident_id = i.id), false)"
 RECOVERED = "COALESCE((SELECT bool_and(e.recovered) FROM episodes e WHERE e.incident_id = i.id), true)"
 ITS_OWN = "e.incident_id = i.id AND e.source = i.alert ->> 'source' AND e.fingerprint = i.alert ->> 'fingerprint'"
-ALERT_FIRES = f"""COALESCE((
-    SELECT bool_or(e.closed_at IS NULL AND e.suppressed_by = '') FROM episodes e WHERE {ITS_OWN}
-), false)"""  # noqa: S608  # constants only
+_FIRES_UNSILENCED = """COALESCE((
+    SELECT bool_or(e.closed_at IS NULL AND e.suppressed_by = '') FROM episodes e WHERE {which}
+), false)"""
+ALERT_FIRES = _FIRES_UNSILENCED.format(which=ITS_OWN)
 """Of incident `i`. Facts about its episodes, read with it in one snapshot."""
 
 _COLUMNS = f"""

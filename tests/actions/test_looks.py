@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from remediator.clients.kubernetes.objects import REVISION_ANNOTATION, Metadata, Workload, WorkloadStatus
+from remediator.clients.kubernetes.objects import REVISION_ANNOTATION, Workload, WorkloadMetadata, WorkloadStatus
 from remediator.diagnostics.recent_events import RecentEvents
 from remediator.diagnostics.rollout_history import judge
 from tests.actions.bench import Bench
@@ -59,8 +59,8 @@ def aged(replica_set: Workload, age: timedelta) -> Workload:
 
 
 def release(revision: int, age: timedelta, *, pods: int = 0) -> Workload:
-    metadata = Metadata(annotations={REVISION_ANNOTATION: str(revision)})
-    return aged(Workload(metadata=metadata, status=WorkloadStatus(replicas=pods)), age)  # type: ignore[arg-type]
+    metadata = WorkloadMetadata(annotations={REVISION_ANNOTATION: str(revision)})
+    return aged(Workload(metadata=metadata, status=WorkloadStatus(replicas=pods)), age)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from remediator.store.embedded import EmbeddedPostgres
 async def stay():
     await EmbeddedPostgres.start(pathlib.Path(sys.argv[1]))
     print("started", flush=True)
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
 asyncio.run(stay())
 """
 

@@ -401,7 +401,6 @@ async def test_a_primary_whose_commits_wait_for_a_standby_is_lost(postgres: Brea
                 async with database.transaction() as tx:
                     await tx.execute("CREATE TABLE IF NOT EXISTS written (at timestamptz)")
                     await tx.execute("INSERT INTO written VALUES (now())")
-                await asyncio.sleep(0.05)
 
         async def is_well() -> bool:
             database.health.cast_doubt("no answer in time")
