@@ -245,7 +245,7 @@ class Settings(BaseSettings):
     last_resort: LastResort = LastResort()
     """How pages go out while the database is not reachable."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """`info`: incidents, fixes and pages, a line each. `debug`: every move, every try, every batch of alerts."""
+    """`info`: incidents, fixes and pages, a line each. `debug`: every move and every try."""
     log_format: Literal["json", "console"] = "json"
     """For machines or for people. Either goes to standard error."""
 

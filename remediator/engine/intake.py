@@ -189,7 +189,6 @@ class Intake:
                 for part in parts:
                     part.is_first = False
         self._is_quiet = not result.incidents
-        log.debug("alerts filed", deliveries=len(parts), **{str(what): count for what, count in result.filings.items()})
         for outcome, count in result.filings.items():
             self._metrics.alerts.labels(filing=outcome.value).inc(count)
         for source, started in _earliest_starts(result.new).items():
