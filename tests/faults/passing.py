@@ -62,8 +62,10 @@ class Passing:
                 return False
             return True
 
-        await eventually(have_passed, within=REST_WITHIN)
-        await line.close()
+        try:
+            await eventually(have_passed, within=REST_WITHIN)
+        finally:
+            await line.close()
 
     async def _expire_pages(self, connection: "asyncpg.Connection[Any]") -> None:
         """Their leases name no owner, and last longer than anybody is frozen here."""

@@ -185,15 +185,13 @@ class World:
     reading: Line = field(init=False)
     last: Books | None = None
     """As they were read last."""
-    _thawing: Line = field(init=False)
 
     def __post_init__(self) -> None:
         self.alarms = Alarms(self.scenario, self.cluster, self.truth)
-        self.reading, self._thawing = Line(self.dsn), Line(self.dsn)
+        self.reading = Line(self.dsn)
 
     async def close(self) -> None:
-        for line in (self.reading, self._thawing):
-            await line.close()
+        await self.reading.close()
 
     async def play(self) -> Verdict:
         approving = asyncio.create_task(self.people.approve_everything(), name="who approves")
@@ -284,7 +282,12 @@ class World:
         return loss.loses_starts if told.is_firing else loss.loses_ends
 
     async def look_at_the_closed(self) -> None:
-        books = await read(self._thawing)
+        """On a line of its own: two replicas may thaw at once."""
+        line = Line(self.dsn)
+        try:
+            books = await read(line)
+        finally:
+            await line.close()
         if books is not None:
             closed = [row for row in books.incidents if row["phase"] == "closed" and row["wake_at"] is None]
             self.thawed += closed
